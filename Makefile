@@ -1,0 +1,57 @@
+# What one does with the source tree. Each target calls a program or a script that can be called without make too.
+#
+#   make up [DATABASE=postgresql] [CLUSTER=current [REGISTRY=host/path]]
+#   make test [STORY=n]
+
+cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/threeport
+# Builds are kept in the cache, where every checkout finds them.
+export CARGO_TARGET_DIR ?= $(cache)/target
+# The pinned cargo tools that `make test` installs.
+export PATH := $(cache)/tools/bin:$(PATH)
+
+ifeq ($(CLUSTER),current)
+up_options := --cluster current
+else
+up_options := --cluster testbed
+prepare := e2e/testbed/prepare.sh
+endif
+up := cargo run --locked --package threeport-testbed --bin threeport-up --
+
+.DEFAULT_GOAL := help
+.PHONY: help up down dev test mutants lint fmt generate
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+up: ## bring up Kubernetes, the control plane and the sample
+	@$(prepare)
+	@$(up) up $(up_options) $(if $(DATABASE),--database $(DATABASE)) $(if $(REGISTRY),--registry $(REGISTRY))
+
+down: ## remove what `make up` started
+	@$(up) down $(up_options)
+
+dev: ## run the control plane as processes of this machine, until Ctrl-C
+	@$(prepare)
+	@$(up) dev
+
+test: ## run every test, or the stories of one number
+	@STORY=$(STORY) e2e/test.sh
+
+mutants: ## prove that each answer has a test that fails without it
+	@e2e/mutants/run.sh $(MUTANT)
+
+lint: ## check format, lints and dependencies
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo deny --locked check bans licenses sources
+
+fmt: ## format the sources
+	cargo fmt --all
+
+generate: ## write anew what is generated and checked in
+	cargo run --locked --package threeport-crds --bin crdgen
+	cargo run --locked --package threeport-server --bin threeport-api -- generate openapi > api/server/openapi.json.new
+	mv api/server/openapi.json.new api/server/openapi.json
+	UPDATE_REFERENCE=1 cargo test --locked --package tptctl --test reference
+	REGENERATE=1 cargo test --locked --package threeport-sample
+	UPDATE=1 cargo test --locked --package threeport-chart

@@ -1,0 +1,126 @@
+//! What can be typed: global flags here, each command's own in its file of [`crate::commands`].
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{commands, exit};
+
+/// Threeport from a shell. Data goes to standard output, progress and errors to standard error.
+#[derive(Parser, Debug)]
+#[command(version, after_help = exit::HELP, max_term_width = 110, arg_required_else_help = true)]
+pub struct Arguments {
+    /// How to reach the API
+    #[command(flatten)]
+    pub connection: Connection,
+    /// No progress
+    #[arg(long, short, global = true, help_heading = "Global options")]
+    pub quiet: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How to reach the API. Without a server (flag, environment or context) it is reached through the kubeconfig: by a
+/// port-forward to the control plane in the namespace, with the token and CA that the install left there.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Global options")]
+pub struct Connection {
+    /// Address of the API, as in https://localhost:8443; without one: port-forward through the kubeconfig
+    #[arg(
+        long,
+        global = true,
+        env = "THREEPORT_SERVER",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub server: Option<String>,
+    /// PEM file with the control plane's CA
+    #[arg(
+        long,
+        global = true,
+        env = "THREEPORT_CA_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub ca: Option<PathBuf>,
+    /// File with the bearer token
+    #[arg(
+        long,
+        global = true,
+        env = "THREEPORT_TOKEN_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub token_file: Option<PathBuf>,
+    /// Namespace of the control plane [default: threeport-system]
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "THREEPORT_NAMESPACE",
+        hide_env_values = true
+    )]
+    pub namespace: Option<String>,
+    /// Kubeconfig for the port-forward and for doctor [default: as kubectl]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub kube_context: Option<String>,
+    /// Context of the configuration file [default: its `current`]
+    #[arg(
+        long,
+        global = true,
+        env = "THREEPORT_CONTEXT",
+        hide_env_values = true,
+        value_name = "NAME"
+    )]
+    pub context: Option<String>,
+    /// Configuration file with contexts [default: ~/.config/threeport/config.yaml]
+    #[arg(
+        long,
+        global = true,
+        env = "THREEPORT_CONFIG",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub config: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+#[expect(missing_docs, reason = "each is documented at its type")]
+pub enum Command {
+    Get(commands::get::Get),
+    Describe(commands::describe::Describe),
+    Apply(commands::apply::Apply),
+    Diff(commands::diff::Diff),
+    Delete(commands::delete::Delete),
+    Run(commands::run::Run),
+    Wait(commands::wait::Wait),
+    TakeOver(commands::take_over::TakeOver),
+    Events(commands::events::Events),
+    History(commands::history::History),
+    Resources(commands::resources::Resources),
+    Operations(commands::operations::Operations),
+    Whoami(commands::whoami::Whoami),
+    Doctor(commands::doctor::Doctor),
+    Completion(commands::completion::Completion),
+}
+
+/// Files, folders, standard input.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Files {
+    /// File, folder or - (standard input); may be given several times
+    #[arg(long = "filename", short = 'f', value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Folders with their folders
+    #[arg(long, short = 'R')]
+    pub recursive: bool,
+}
+
+/// A time-out in Go's form.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    threeport_model::duration::parse(text)
+}

@@ -1,0 +1,150 @@
+//! `tptctl delete`.
+
+use std::time::Duration;
+
+use clap::Args;
+use threeport_client::{Client, Propagation};
+use threeport_model::{Code, KindDescriptor, Object};
+use tokio::time::Instant;
+
+use super::Session;
+use crate::{
+    arguments::{Files, duration},
+    exit::Exit,
+    output,
+    progress::Progress,
+    selection::{self, Named},
+    wait::{Goal, Target, wait},
+};
+
+/// How often an object that others still refer to is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Delete objects; in files, in whatever order they are
+#[derive(Args, Debug)]
+pub struct Delete {
+    /// KIND NAME... or KIND/NAME...
+    #[arg(
+        value_name = "WHAT",
+        required_unless_present = "files",
+        conflicts_with = "files"
+    )]
+    what: Vec<String>,
+    #[command(flatten)]
+    files: Files,
+    /// Delete what refers to them, too
+    #[arg(long)]
+    cascade: bool,
+    /// Wait until they are gone, and what they made is
+    #[arg(long)]
+    wait: bool,
+    /// The longest to wait
+    #[arg(long, value_parser = duration, default_value = "5m")]
+    timeout: Duration,
+    /// Objects that are not there are no error
+    #[arg(long)]
+    ignore_not_found: bool,
+}
+
+impl Delete {
+    pub(super) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        let mut objects = selection::objects_or_files(&self.what, &self.files)?;
+        if self.what.is_empty() {
+            // What refers goes before what is referred to, which files have first.
+            objects.reverse();
+            objects.sort_by_key(|(kind, _)| kind.kind.ends_with("Definition"));
+        }
+        let api = session.connect().await?;
+        let mut progress = Progress::new(session.quiet);
+        let deadline = Instant::now() + self.timeout;
+        let targets = match self
+            .delete_all(&api.client, objects, deadline, &mut progress)
+            .await?
+        {
+            Ok(targets) => targets,
+            Err(exit) => return Ok(exit),
+        };
+        if !self.wait {
+            return Ok(Exit::Ok);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        wait(&api.client, targets, &Goal::Gone, left, &mut progress).await
+    }
+
+    /// Asks for every deletion. What others of the same command still refer to is tried again until those are gone.
+    async fn delete_all(
+        &self,
+        client: &Client,
+        objects: Vec<Named>,
+        deadline: Instant,
+        progress: &mut Progress,
+    ) -> anyhow::Result<Result<Vec<Target>, Exit>> {
+        let references: Vec<String> = objects
+            .iter()
+            .map(|(kind, name)| format!("{}/{name}", kind.kind))
+            .collect();
+        let mut targets = Vec::new();
+        let mut left = objects;
+        loop {
+            let mut refused = Vec::new();
+            for (kind, name) in left {
+                match self.delete(client, kind, &name).await {
+                    Ok(Some(object)) => {
+                        progress.finish();
+                        output::print(&format!("{}/{name} deletion requested", kind.singular))?;
+                        targets.push(Target::of(kind, &object));
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        let problem = error.problem().filter(|problem| problem.code == Code::Referenced);
+                        let Some(problem) = problem else {
+                            return Err(error.into());
+                        };
+                        if !problem
+                            .referrers
+                            .iter()
+                            .all(|referrer| references.contains(referrer))
+                        {
+                            return Err(error.into());
+                        }
+                        let waits = format!("waits for {}", problem.referrers.join(", "));
+                        progress.update(&format!("{}/{name}", kind.singular), &waits);
+                        refused.push((kind, name));
+                    }
+                }
+            }
+            if refused.is_empty() {
+                return Ok(Ok(targets));
+            }
+            if Instant::now() >= deadline {
+                progress.finish();
+                let names: Vec<_> = refused
+                    .iter()
+                    .map(|(kind, name)| format!("{}/{name}", kind.singular))
+                    .collect();
+                eprintln!("timed out; still referred to: {}", names.join(", "));
+                return Ok(Err(Exit::TimedOut));
+            }
+            left = refused;
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn delete(
+        &self,
+        client: &Client,
+        kind: &'static KindDescriptor,
+        name: &str,
+    ) -> Result<Option<Object>, threeport_client::Error> {
+        let propagation = if self.cascade {
+            Propagation::Cascade
+        } else {
+            Propagation::Refuse
+        };
+        match client.object_delete(kind, name, propagation).await {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if error.code() == Some(Code::NotFound) && self.ignore_not_found => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

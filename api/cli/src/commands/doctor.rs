@@ -1,0 +1,147 @@
+//! `tptctl doctor`: looks at every part that stands between a person and a workload that is Ready, and says what to do
+//! about what is wrong.
+
+mod api;
+mod cluster;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Session;
+use crate::{
+    connect,
+    exit::Exit,
+    output::{self, Format},
+    style::{Color, Style},
+};
+
+/// Check the way to the API, the control plane and its cluster; each failed line comes with its remedy
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// How to show it
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Check {
+    name: &'static str,
+    result: Finding,
+    detail: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    remedy: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Finding {
+    Ok,
+    Warning,
+    Failed,
+    Skipped,
+}
+
+impl Check {
+    fn ok(name: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            name,
+            result: Finding::Ok,
+            detail: detail.into(),
+            remedy: String::new(),
+        }
+    }
+
+    fn skipped(name: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            name,
+            result: Finding::Skipped,
+            detail: detail.into(),
+            remedy: String::new(),
+        }
+    }
+
+    fn warning(name: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            name,
+            result: Finding::Warning,
+            detail: detail.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    fn failed(name: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            name,
+            result: Finding::Failed,
+            detail: detail.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+impl Doctor {
+    pub(super) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        let connection = connect::resolve(&session.connection)?;
+        let mut checks = api::checks(&connection).await;
+        checks.extend(cluster::checks(&connection).await);
+        let failed = checks.iter().any(|check| check.result == Finding::Failed);
+        match self.output {
+            Format::Json | Format::Yaml => output::structured(&checks, self.output)?,
+            Format::Name => {
+                let failed = checks.iter().filter(|check| check.result == Finding::Failed);
+                output::print(
+                    &failed
+                        .map(|check| format!("{}\n", check.name))
+                        .collect::<String>(),
+                )?;
+            }
+            Format::Table | Format::Wide => output::print(&render(&checks, Style::of_stdout()))?,
+        }
+        Ok(if failed { Exit::Error } else { Exit::Ok })
+    }
+}
+
+fn render(checks: &[Check], style: Style) -> String {
+    let mut text = String::new();
+    for check in checks {
+        let (word, color) = match check.result {
+            Finding::Ok => ("ok     ", Color::Green),
+            Finding::Warning => ("warning", Color::Yellow),
+            Finding::Failed => ("FAILED ", Color::Red),
+            Finding::Skipped => ("skipped", Color::Yellow),
+        };
+        let detail = check.detail.replace('\n', "\n         ");
+        text.push_str(&format!(
+            "{}  {}: {detail}\n",
+            style.paint(color, word),
+            check.name
+        ));
+        if !check.remedy.is_empty() {
+            text.push_str(&format!(
+                "         -> {}\n",
+                check.remedy.replace('\n', "\n            ")
+            ));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_line_is_followed_by_its_remedy() {
+        let checks = [
+            Check::ok("API", "answers"),
+            Check::failed("token", "is refused", "use another"),
+        ];
+        let text = render(&checks, Style::of_stdout());
+        assert_eq!(
+            text,
+            "ok       API: answers\nFAILED   token: is refused\n         -> use another\n"
+        );
+    }
+}

@@ -1,0 +1,238 @@
+//! Checks of the API: can it be reached, does it know us, what does it say of itself, its runtimes and its objects.
+
+use threeport_client::{Client, Error};
+use threeport_model::{
+    Code, Condition, ConditionStatus, KindDescriptor, Object,
+    condition::{self, READY},
+    find_kind,
+    protocol::whoami::Role,
+};
+
+use super::Check;
+use crate::{arguments::Connection, connect, exit::explain};
+
+/// The most objects that are named in one line.
+const MOST_NAMED: usize = 5;
+
+pub(super) async fn checks(connection: &Connection) -> Vec<Check> {
+    let namespace = connect::namespace(connection);
+    let api = match connect::connect(connection).await {
+        Ok(api) => api,
+        Err(error) => {
+            let remedy = format!(
+                "name the API with --server URL --ca FILE --token-file FILE, or the control plane's namespace with \
+                 --namespace (now {namespace}); where it is installed: helm list -A"
+            );
+            return vec![Check::failed("way to the API", explain(&error), remedy)];
+        }
+    };
+    let mut checks = vec![Check::ok("way to the API", &api.way)];
+    match ready(&api.client, namespace).await {
+        Ok(ready) => checks.extend([Check::ok("API", "answers over TLS"), ready]),
+        Err(unreachable) => {
+            checks.push(unreachable);
+            return checks;
+        }
+    }
+    let (token, known) = token(&api.client).await;
+    checks.push(token);
+    if known {
+        checks.push(skew(&api.client).await);
+        checks.push(objects(&api.client, "KubernetesRuntimeInstance", "runtimes").await);
+        checks.push(objects(&api.client, "WorkloadInstance", "workloads").await);
+    }
+    checks
+}
+
+/// What to do about a connection that fails, by what the layers below say.
+fn remedy(text: &str, namespace: &str) -> String {
+    let text = text.to_ascii_lowercase();
+    if text.contains("certificate") || text.contains("unknownissuer") {
+        return format!(
+            "the server's certificate is not of the CA that is trusted here; take the control plane's own: kubectl get \
+             configmap -n {namespace} threeport-ca -o 'jsonpath={{.data.ca\\.crt}}' > ca.crt, then --ca ca.crt"
+        );
+    }
+    if text.contains("dns") || text.contains("lookup") {
+        return "the name in --server (THREEPORT_SERVER) is not known here; use an address that this machine resolves, \
+                or no --server for a port-forward"
+            .to_owned();
+    }
+    if text.contains("refused") || text.contains("timed out") || text.contains("unreachable") {
+        return format!("nothing answers there; see whether the API runs: kubectl get pods -n {namespace}");
+    }
+    format!(
+        "see whether the API runs: kubectl get pods -n {namespace}; its log: kubectl logs -n {namespace} deployment/threeport-api"
+    )
+}
+
+async fn skew(client: &Client) -> Check {
+    match client.version().await {
+        Ok(version) => compare(&version.version, &version.database, version.schema_version),
+        Err(error) => Check::skipped("versions", explain(&error.into())),
+    }
+}
+
+fn compare(server: &str, database: &str, schema: i64) -> Check {
+    let own = env!("CARGO_PKG_VERSION");
+    let minor = |version: &str| version.split('.').take(2).map(str::to_owned).collect::<Vec<_>>();
+    let detail = format!("tptctl {own}, API {server}, {database} with schema {schema}");
+    if minor(server) == minor(own) {
+        return Check::ok("versions", detail);
+    }
+    let remedy = format!("use a tptctl of version {server}; others may not know all that the API says");
+    Check::warning("versions", detail, remedy)
+}
+
+/// What the API says of itself; or, as the error, that it can't be reached.
+async fn ready(client: &Client, namespace: &str) -> Result<Check, Check> {
+    const NAME: &str = "database and NATS";
+    match client.ready().await {
+        Ok(text) if text.trim() == "ok" => Ok(Check::ok(NAME, "ready")),
+        Ok(text) => Ok(Check::warning(
+            NAME,
+            text.trim(),
+            format!(
+                "nothing is lost: work is found by the sweep, later; see kubectl get pods -n {namespace} -l \
+                 app.kubernetes.io/component=nats"
+            ),
+        )),
+        Err(error @ Error::Refused(_)) => Ok(Check::failed(
+            NAME,
+            explain(&error.into()),
+            format!(
+                "the API does not reach its database; see kubectl logs -n {namespace} deployment/threeport-api, and \
+                 whether the database runs and takes its credentials"
+            ),
+        )),
+        Err(error) => {
+            let text = explain(&error.into());
+            let remedy = remedy(&text, namespace);
+            Err(Check::failed("API", text, remedy))
+        }
+    }
+}
+
+async fn token(client: &Client) -> (Check, bool) {
+    match client.whoami().await {
+        Ok(me) if me.role == Role::None => {
+            let remedy = "use a token that the control plane knows, such as the admin token of its install (--token-file)";
+            (
+                Check::failed("token", format!("{} may do nothing", me.actor), remedy),
+                false,
+            )
+        }
+        Ok(me) => {
+            let role = format!("{:?}", me.role).to_ascii_lowercase();
+            let detail = format!("{} as {role} of control plane {}", me.actor, me.control_plane);
+            (Check::ok("token", detail), true)
+        }
+        Err(error) => {
+            let remedy = match error.code() {
+                Some(Code::Unauthenticated) => {
+                    "give a valid token with --token-file (THREEPORT_TOKEN_FILE); the install's own is in Secret \
+                     threeport-admin-token of the control plane's namespace"
+                }
+                _ => "the error names the reason; its operation id finds it in the API's log",
+            };
+            (Check::failed("token", explain(&error.into()), remedy), false)
+        }
+    }
+}
+
+async fn objects(client: &Client, kind: &str, name: &'static str) -> Check {
+    let Some(kind) = find_kind(kind) else {
+        return Check::skipped(name, "not a kind of this version");
+    };
+    match client.object_list_all(kind, None).await {
+        Ok((objects, _)) => summary(kind, &objects, name),
+        Err(error) => Check::failed(
+            name,
+            explain(&error.into()),
+            "see the operation id in the API's log",
+        ),
+    }
+}
+
+fn summary(kind: &KindDescriptor, objects: &[Object], name: &'static str) -> Check {
+    let unready: Vec<String> = objects
+        .iter()
+        .filter_map(|object| unready(kind, object))
+        .collect();
+    if unready.is_empty() {
+        return Check::ok(name, format!("all {} are Ready", objects.len()));
+    }
+    let more = unready.len().saturating_sub(MOST_NAMED);
+    let mut detail = format!("{} of {} are not Ready", unready.len(), objects.len());
+    unready
+        .iter()
+        .take(MOST_NAMED)
+        .for_each(|line| detail.push_str(&format!("\n{line}")));
+    if more > 0 {
+        detail.push_str(&format!("\nand {more} more"));
+    }
+    Check::warning(
+        name,
+        detail,
+        format!(
+            "tptctl describe {} NAME shows conditions, resources and events",
+            kind.singular
+        ),
+    )
+}
+
+fn unready(kind: &KindDescriptor, object: &Object) -> Option<String> {
+    let list = object.status.get("conditions").cloned().unwrap_or_default();
+    let conditions: Vec<Condition> = serde_json::from_value(list).unwrap_or_default();
+    let name = format!("{}/{}", kind.singular, object.metadata.name);
+    match condition::find(&conditions, READY) {
+        Some(ready) if ready.status == ConditionStatus::True => None,
+        Some(ready) => Some(format!("{name}: {} {}", ready.reason, ready.message)),
+        None => Some(format!("{name}: nothing is known of it yet")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::commands::doctor::Finding;
+
+    #[test]
+    fn remedies_fit_what_went_wrong() {
+        for (text, part) in [
+            ("invalid peer certificate: UnknownIssuer", "--ca ca.crt"),
+            ("dns error: failed to lookup address", "--server"),
+            ("tcp connect error: Connection refused", "get pods -n here"),
+            ("something else", "logs -n here"),
+        ] {
+            assert!(remedy(text, "here").contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn versions_may_differ_in_the_last_number_only() {
+        assert_eq!(
+            compare(env!("CARGO_PKG_VERSION"), "sqlite", 1).result,
+            Finding::Ok
+        );
+        assert_eq!(compare("99.1.0", "sqlite", 1).result, Finding::Warning);
+    }
+
+    #[test]
+    fn what_is_not_ready_is_named_with_its_reason() {
+        let kind = find_kind("tpwi").unwrap();
+        let mut bad = Object::new(kind.kind, "web", json!({}));
+        bad.status = json!({"conditions": [{"type": "Ready", "status": "False", "reason": "Failed", "message": "no image"}]});
+        let mut good = bad.clone();
+        good.status["conditions"][0]["status"] = json!("True");
+        let check = summary(kind, &[bad, good.clone()], "workloads");
+        assert_eq!(check.result, Finding::Warning);
+        assert!(
+            check.detail.contains("1 of 2") && check.detail.contains("Failed no image"),
+            "{check:?}"
+        );
+        assert_eq!(summary(kind, &[good], "workloads").result, Finding::Ok);
+    }
+}

@@ -1,0 +1,156 @@
+//! `tptctl get`.
+
+use clap::Args;
+use futures::StreamExt;
+use threeport_model::{KindDescriptor, Object, protocol::watch::WatchEvent};
+
+use super::{Session, list};
+use crate::{
+    exit::Exit,
+    output::{self, Format},
+    selection::{self, Selected},
+};
+
+/// Show objects
+#[derive(Args, Debug)]
+pub struct Get {
+    /// KIND, KIND NAME..., KIND/NAME..., KIND,KIND, workloads or all
+    #[arg(required = true, value_name = "WHAT")]
+    what: Vec<String>,
+    /// How to show them
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Format,
+    /// Only objects with these labels, as in app=web,tier!=test
+    #[arg(long, short = 'l', value_name = "LABELS")]
+    selector: Option<String>,
+    /// Go on showing what changes
+    #[arg(long, short)]
+    watch: bool,
+}
+
+type Groups = Vec<(&'static KindDescriptor, Vec<Object>)>;
+
+impl Get {
+    pub(super) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        let selected = selection::parse(&self.what)?;
+        anyhow::ensure!(
+            self.selector.is_none() || selected.iter().all(|it| it.name.is_none()),
+            "--selector goes with kinds, not with names"
+        );
+        let api = session.connect().await?;
+        let kinds: Vec<_> = selected.iter().map(|it| it.kind.kind).collect();
+        // Before the objects are read, so that nothing falls between the two.
+        let events = if self.watch {
+            Some(api.client.watch(&kinds, None).await?)
+        } else {
+            None
+        };
+        let mut groups: Groups = Vec::new();
+        for Selected { kind, name } in &selected {
+            let objects = match name {
+                Some(name) => vec![api.client.object_get(kind, name).await?],
+                None => list(&api.client, kind, self.selector.as_deref()).await?,
+            };
+            match groups.last_mut() {
+                Some((last, group)) if last.kind == kind.kind => group.extend(objects),
+                _ => groups.push((kind, objects)),
+            }
+        }
+        let single = matches!(selected.as_slice(), [Selected { name: Some(_), .. }]);
+        if groups.iter().all(|(_, objects)| objects.is_empty())
+            && matches!(self.output, Format::Table | Format::Wide)
+        {
+            eprintln!("no objects found");
+        }
+        output::objects(&groups, single, self.output)?;
+        let Some(mut events) = events else {
+            return Ok(Exit::Ok);
+        };
+        let several = groups.len() > 1;
+        while let Some(item) = events.next().await {
+            match item?.event {
+                WatchEvent::Changed { object } if self.wants(&selected, &object) => {
+                    self.show(&object, several)?;
+                }
+                WatchEvent::Removed { kind, name, .. } if wanted(&selected, &kind, &name) => {
+                    eprintln!("{}/{name} deleted", kind.to_ascii_lowercase());
+                }
+                _ => {}
+            }
+        }
+        eprintln!("the API ended the watch");
+        Ok(Exit::Ok)
+    }
+
+    fn wants(&self, selected: &[Selected], object: &Object) -> bool {
+        let labels = self.selector.as_deref();
+        wanted(selected, &object.kind, &object.metadata.name)
+            && labels.is_none_or(|selector| has_labels(object, selector))
+    }
+
+    fn show(&self, object: &Object, several: bool) -> anyhow::Result<()> {
+        let kind = selection::find(&object.kind)?;
+        if matches!(self.output, Format::Table | Format::Wide) {
+            let prefix = if several {
+                format!("{}/", kind.singular)
+            } else {
+                String::new()
+            };
+            let wide = self.output == Format::Wide;
+            let table = output::object_table(
+                kind,
+                std::slice::from_ref(object),
+                wide,
+                &prefix,
+                jiff::Timestamp::now(),
+            );
+            return output::print(table.split_once('\n').map_or("", |(_, row)| row));
+        }
+        output::objects(&[(kind, vec![object.clone()])], true, self.output)
+    }
+}
+
+fn wanted(selected: &[Selected], kind: &str, name: &str) -> bool {
+    selected
+        .iter()
+        .any(|it| it.kind.kind == kind && it.name.as_deref().is_none_or(|wanted| wanted == name))
+}
+
+/// The equality forms of a label selector, for objects that a watch brings.
+fn has_labels(object: &Object, selector: &str) -> bool {
+    selector
+        .split(',')
+        .map(str::trim)
+        .filter(|term| !term.is_empty())
+        .all(|term| {
+            let label = |key: &str| object.metadata.labels.get(key.trim()).map(String::as_str);
+            match (term.split_once("!="), term.split_once('=')) {
+                (Some((key, value)), _) => label(key) != Some(value.trim()),
+                (None, Some((key, value))) => label(key) == Some(value.trim_start_matches('=').trim()),
+                (None, None) => match term.strip_prefix('!') {
+                    Some(key) => label(key).is_none(),
+                    None => label(term).is_some(),
+                },
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_what_a_watch_brings_are_compared() {
+        let mut object = Object::new("WorkloadInstance", "web", serde_json::Value::Null);
+        object.metadata.labels.insert("app".to_owned(), "web".to_owned());
+        for (selector, found) in [
+            ("app=web", true),
+            ("app==web,!tier", true),
+            ("app!=web", false),
+            ("app", true),
+            ("tier", false),
+        ] {
+            assert_eq!(has_labels(&object, selector), found, "{selector}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! `tptctl run`: manifests that know nothing of Threeport, delivered in one command.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::bail;
+use clap::Args;
+use serde_json::{Value, json};
+use threeport_client::ApplyBody;
+use threeport_model::{Object, find_kind, kinds::workload_definition, manifest, name};
+
+use super::{Session, print_outcomes, targets};
+use crate::{
+    arguments::duration,
+    exit::Exit,
+    input,
+    output::{self, Format},
+    progress::Progress,
+    wait::{Goal, wait},
+};
+
+/// Run Kubernetes manifests: makes a WorkloadDefinition and a WorkloadInstance of them
+#[derive(Args, Debug)]
+pub struct Run {
+    /// Name of both
+    name: String,
+    /// File, folder, kustomization or - (standard input); may be given several times
+    #[arg(long = "filename", short = 'f', value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Folders with their folders
+    #[arg(long, short = 'R')]
+    recursive: bool,
+    /// Runtime to run in; the default one where absent
+    #[arg(long)]
+    runtime: Option<String>,
+    /// Namespace for manifests that name none [default: NAME]
+    #[arg(long, value_name = "NAMESPACE")]
+    workload_namespace: Option<String>,
+    /// Wait until it is Ready
+    #[arg(long)]
+    wait: bool,
+    /// The longest to wait
+    #[arg(long, value_parser = duration, default_value = "5m")]
+    timeout: Duration,
+    /// Print the two objects and send nothing
+    #[arg(long, conflicts_with = "wait")]
+    dry_run: bool,
+    /// How to print what was applied
+    #[arg(long, short, value_enum)]
+    output: Option<Format>,
+}
+
+impl Run {
+    pub(super) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        let objects = self.objects()?;
+        if self.dry_run {
+            let items: Vec<Value> = objects.iter().map(written).collect();
+            match self.output {
+                Some(format @ (Format::Json | Format::Yaml)) => {
+                    output::structured(
+                        &json!({"apiVersion": "v1", "kind": "List", "items": items}),
+                        format,
+                    )?;
+                }
+                Some(Format::Name) => self.print(&objects, Format::Name)?,
+                None | Some(Format::Table | Format::Wide) => {
+                    let names = objects
+                        .iter()
+                        .map(|object| format!("{} (dry run)\n", object.reference()));
+                    output::print(&names.collect::<String>())?;
+                }
+            }
+            return Ok(Exit::Ok);
+        }
+        let api = session.connect().await?;
+        let body = objects.iter().map(written).collect();
+        let response = api.client.apply(ApplyBody::Objects(body), false).await?;
+        match self.output {
+            None => print_outcomes(&response)?,
+            Some(format) => {
+                let applied: Vec<_> = response
+                    .results
+                    .iter()
+                    .map(|applied| applied.object.clone())
+                    .collect();
+                self.print(&applied, format)?;
+            }
+        }
+        if !self.wait {
+            eprintln!(
+                "watch it with: {} wait workloadinstance/{}",
+                session.name, self.name
+            );
+            return Ok(Exit::Ok);
+        }
+        let mut progress = Progress::new(session.quiet);
+        wait(
+            &api.client,
+            targets(&response)?,
+            &Goal::ready(),
+            self.timeout,
+            &mut progress,
+        )
+        .await
+    }
+
+    fn objects(&self) -> anyhow::Result<[Object; 2]> {
+        if let Some(problem) = name::problem(&self.name) {
+            bail!("the name {:?} {problem}", self.name);
+        }
+        let sources = input::read(&self.files, self.recursive, true)?;
+        let mut manifests = Vec::new();
+        for source in &sources {
+            let documents = input::documents(source)?;
+            // One source at a time, so that an error names the file.
+            let spec = workload_definition::Spec {
+                manifests: None,
+                yaml_document: Some(source.text.clone()),
+            };
+            if !documents.is_empty() {
+                let found = manifest::of_spec(&spec).map_err(|errors| refused(&source.name, &errors))?;
+                manifests.extend(found.into_iter().map(|manifest| manifest.object));
+            }
+        }
+        let spec = workload_definition::Spec {
+            manifests: Some(manifests),
+            yaml_document: None,
+        };
+        manifest::of_spec(&spec).map_err(|errors| refused("the manifests", &errors))?;
+        let definition = Object::new("WorkloadDefinition", &self.name, serde_json::to_value(spec)?);
+        let mut placement = json!({"definition": self.name});
+        for (field, value) in [
+            ("runtime", &self.runtime),
+            ("namespace", &self.workload_namespace),
+        ] {
+            if let Some(value) = value {
+                placement[field] = json!(value);
+            }
+        }
+        Ok([definition, Object::new("WorkloadInstance", &self.name, placement)])
+    }
+
+    fn print(&self, objects: &[Object], format: Format) -> anyhow::Result<()> {
+        let groups = objects
+            .iter()
+            .filter_map(|object| Some((find_kind(&object.kind)?, vec![object.clone()])));
+        output::objects(&groups.collect::<Vec<_>>(), false, format)
+    }
+}
+
+/// As a person would have written it.
+fn written(object: &Object) -> Value {
+    json!({
+        "apiVersion": object.api_version,
+        "kind": object.kind,
+        "metadata": {"name": object.metadata.name},
+        "spec": object.spec,
+    })
+}
+
+fn refused(source: &str, errors: &[threeport_model::FieldError]) -> anyhow::Error {
+    let lines = errors.iter().map(|error| {
+        let line = error.line.map(|line| format!(":{line}")).unwrap_or_default();
+        let field = error
+            .field
+            .trim_start_matches("spec.yamlDocument")
+            .trim_start_matches("spec")
+            .trim_start_matches('.');
+        let field = if field.is_empty() {
+            String::new()
+        } else {
+            format!("{field}: ")
+        };
+        format!("{source}{line}: {field}{}", error.message)
+    });
+    anyhow::anyhow!(lines.collect::<Vec<_>>().join("\n"))
+}

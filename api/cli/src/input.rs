@@ -1,0 +1,211 @@
+//! What `-f` names: files, folders, standard input, kustomizations.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, bail, ensure};
+use threeport_model::yaml;
+
+/// The most that is read, in bytes: what the API takes, and some.
+const MOST: usize = 32 << 20;
+/// How files are called that a folder is searched for.
+const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+/// What makes a folder a kustomization.
+const KUSTOMIZATION: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
+/// A text and where it is from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// For messages.
+    pub name: String,
+    /// As it was written.
+    pub text: String,
+}
+
+/// Reads what `names` name: a file, a folder (its files, sorted; with `recursive` also its folders'), `-` for
+/// standard input. A kustomization is built by `kubectl kustomize` where `kustomize`.
+pub fn read(names: &[PathBuf], recursive: bool, kustomize: bool) -> anyhow::Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    for name in names {
+        if name.as_os_str() == "-" {
+            let mut bytes = Vec::new();
+            let limit = MOST as u64 + 1;
+            std::io::stdin()
+                .take(limit)
+                .read_to_end(&mut bytes)
+                .context("failed to read standard input")?;
+            sources.push(source("standard input".to_owned(), bytes)?);
+        } else if kustomize && let Some(folder) = kustomization(name) {
+            sources.push(built(&folder)?);
+        } else if name.is_dir() {
+            let before = sources.len();
+            folder(name, recursive, &mut sources)?;
+            ensure!(
+                sources.len() > before,
+                "{} holds no .yaml, .yml or .json file",
+                name.display()
+            );
+        } else {
+            sources.push(file(name)?);
+        }
+    }
+    let total: usize = sources.iter().map(|source| source.text.len()).sum();
+    ensure!(
+        total <= MOST,
+        "the files hold {total} bytes together; {MOST} are the most"
+    );
+    ensure!(!sources.is_empty(), "name a file, a folder or - with -f");
+    Ok(sources)
+}
+
+/// All sources as one multi-document YAML text, which is also how JSON goes (it is YAML). A text that can't be read is
+/// refused here, with its own name and line.
+pub fn joined(sources: &[Source]) -> anyhow::Result<String> {
+    let mut whole = String::new();
+    for source in sources {
+        documents(source)?;
+        if !whole.is_empty() {
+            whole.push_str("---\n");
+        }
+        whole.push_str(source.text.trim_start_matches("---\n"));
+        if !whole.ends_with('\n') {
+            whole.push('\n');
+        }
+    }
+    Ok(whole)
+}
+
+/// The documents of one source.
+pub fn documents(source: &Source) -> anyhow::Result<Vec<yaml::Document>> {
+    yaml::documents(&source.text).map_err(|error| {
+        let line = error.line.map(|line| format!(":{line}")).unwrap_or_default();
+        anyhow::anyhow!("{}{line}: {}", source.name, error.message)
+    })
+}
+
+fn file(path: &Path) -> anyhow::Result<Source> {
+    let size = std::fs::metadata(path)
+        .with_context(|| format!("failed to read {}", path.display()))?
+        .len();
+    ensure!(
+        size <= MOST as u64,
+        "{} has {size} bytes; {MOST} are the most",
+        path.display()
+    );
+    let bytes = std::fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
+    source(path.display().to_string(), bytes)
+}
+
+fn source(name: String, bytes: Vec<u8>) -> anyhow::Result<Source> {
+    let text = String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))?;
+    Ok(Source { name, text })
+}
+
+fn folder(path: &Path, recursive: bool, sources: &mut Vec<Source>) -> anyhow::Result<()> {
+    let entries = std::fs::read_dir(path).with_context(|| format!("failed to read {}", path.display()))?;
+    let mut paths = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()
+        .with_context(|| format!("failed to read {}", path.display()))?;
+    paths.sort();
+    for path in paths {
+        // A link is followed as a file, never as a folder: it could lead back.
+        let is_folder = std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+        if is_folder {
+            if recursive {
+                folder(&path, recursive, sources)?;
+            }
+        } else if path
+            .extension()
+            .and_then(|it| it.to_str())
+            .is_some_and(|it| EXTENSIONS.contains(&it))
+        {
+            sources.push(file(&path)?);
+        }
+    }
+    Ok(())
+}
+
+fn kustomization(path: &Path) -> Option<PathBuf> {
+    if path.is_dir() {
+        let found = KUSTOMIZATION.iter().any(|name| path.join(name).is_file());
+        return found.then(|| path.to_owned());
+    }
+    let name = path.file_name()?.to_str()?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    KUSTOMIZATION
+        .contains(&name)
+        .then(|| parent.unwrap_or_else(|| Path::new(".")).to_owned())
+}
+
+fn built(folder: &Path) -> anyhow::Result<Source> {
+    let name = folder.display().to_string();
+    let output = match Command::new("kubectl").arg("kustomize").arg(folder).output() {
+        Ok(output) => output,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
+            "{name} is a kustomization, and `kubectl` is not there to build it; install kubectl, or build it elsewhere \
+             and pass the result: kustomize build {name} | tptctl run NAME -f -"
+        ),
+        Err(error) => return Err(error).context("failed to run kubectl kustomize"),
+    };
+    let reason = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "kubectl kustomize {name} failed: {}",
+        reason.trim()
+    );
+    source(format!("kubectl kustomize {name}"), output.stdout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn a_folder_is_read_in_order_and_its_folders_only_when_asked() {
+        let folder = folder_with(&[
+            ("b.yaml", "b: 1"),
+            ("a.json", "{\"a\": 1}"),
+            ("c.txt", "x"),
+            ("d/e.yml", "e: 1"),
+        ]);
+        let names = [folder.path().to_owned()];
+        let texts = |recursive| joined(&read(&names, recursive, false).unwrap()).unwrap();
+        assert_eq!(texts(false), "{\"a\": 1}\n---\nb: 1\n");
+        assert_eq!(texts(true), "{\"a\": 1}\n---\nb: 1\n---\ne: 1\n");
+    }
+
+    #[test]
+    fn what_can_t_be_read_is_named() {
+        let folder = folder_with(&[("bad.yaml", "a: 1\na: 2\n"), ("empty/x.txt", "")]);
+        let error = joined(&read(&[folder.path().join("bad.yaml")], false, false).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("bad.yaml:2"), "{error}");
+        assert!(read(&[folder.path().join("missing.yaml")], false, false).is_err());
+        assert!(read(&[folder.path().join("empty")], false, false).is_err());
+        assert!(read(&[], false, false).is_err());
+    }
+
+    #[test]
+    fn a_kustomization_is_known_by_its_file() {
+        let folder = folder_with(&[("kustomization.yaml", "resources: []")]);
+        assert_eq!(kustomization(folder.path()).as_deref(), Some(folder.path()));
+        assert_eq!(
+            kustomization(&folder.path().join("kustomization.yaml")).as_deref(),
+            Some(folder.path())
+        );
+        assert_eq!(kustomization(&folder.path().join("other.yaml")), None);
+    }
+}

@@ -1,0 +1,7 @@
+//! tptctl.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tptctl::run("tptctl")
+}

@@ -1,0 +1,115 @@
+//! One request and its answer: the only place that speaks HTTP.
+
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{
+    Method, RequestBuilder, Response,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use threeport_model::Problem;
+
+use crate::{Client, Error};
+
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// A request that is being put together.
+pub(crate) struct Request {
+    description: String,
+    builder: RequestBuilder,
+}
+
+/// A path segment, so that a name that is none can't reach another route.
+pub(crate) fn segment(text: &str) -> Cow<'_, str> {
+    utf8_percent_encode(text, SEGMENT).into()
+}
+
+impl Client {
+    pub(crate) fn request(&self, method: Method, path: &str) -> Result<Request, Error> {
+        let description = format!("{method} {path}");
+        let mut builder = self
+            .inner
+            .http
+            .request(method, format!("{}{path}", self.inner.base));
+        if let Some(token) = &self.inner.token {
+            builder = builder.bearer_auth(token.read()?);
+        }
+        Ok(Request {
+            description,
+            builder: builder.header(ACCEPT, "application/json"),
+        })
+    }
+}
+
+impl Request {
+    pub(crate) fn query(mut self, name: &str, value: Option<impl ToString>) -> Self {
+        if let Some(value) = value {
+            self.builder = self.builder.query(&[(name, value.to_string())]);
+        }
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: Option<impl ToString>) -> Self {
+        if let Some(value) = value {
+            self.builder = self.builder.header(name, value.to_string());
+        }
+        self
+    }
+
+    pub(crate) fn json(mut self, body: &impl Serialize) -> Self {
+        self.builder = self.builder.json(body);
+        self
+    }
+
+    pub(crate) fn body(mut self, content_type: &str, body: impl Into<reqwest::Body>) -> Self {
+        self.builder = self.builder.header(CONTENT_TYPE, content_type).body(body);
+        self
+    }
+
+    pub(crate) async fn send<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let request = self.description.clone();
+        let bytes = self.send_text().await?;
+        serde_json::from_slice(&bytes).map_err(|source| Error::Decode { request, source })
+    }
+
+    pub(crate) async fn send_text(self) -> Result<Vec<u8>, Error> {
+        let request = self.description.clone();
+        let response = self.open().await?;
+        let bytes = response
+            .bytes()
+            .await
+            .map_err(|source| Error::Reach { request, source })?;
+        Ok(bytes.into())
+    }
+
+    /// The answer's head has come and is a success.
+    pub(crate) async fn open(self) -> Result<Response, Error> {
+        let request = self.description;
+        let sent = self.builder.send().await;
+        let response = sent.map_err(|source| Error::Reach {
+            request: request.clone(),
+            source,
+        })?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let bytes = response.bytes().await.unwrap_or_default();
+        Err(match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => Error::Refused(Box::new(problem)),
+            Err(_) => {
+                let body = String::from_utf8_lossy(&bytes).chars().take(200).collect();
+                Error::UnexpectedAnswer {
+                    request,
+                    status,
+                    body,
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,130 @@
+//! Conditions in the Kubernetes form (KEP-1623), and the reasons that more than one part uses.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// `Ready` sums up.
+pub const READY: &str = "Ready";
+/// A definition is valid: what references wait for.
+pub const ACCEPTED: &str = "Accepted";
+/// kstatus: present and True while the world is being changed.
+pub const RECONCILING: &str = "Reconciling";
+/// kstatus: present and True when work can't go on by itself.
+pub const STALLED: &str = "Stalled";
+/// Only on custom resources: does the database have what you see.
+pub const SYNCED: &str = "Synced";
+/// A field that was healed five times in ten minutes; the message names the other manager.
+pub const FIGHTING: &str = "Fighting";
+/// An object that is being deleted says what it waits for.
+pub const DELETION_BLOCKED: &str = "DeletionBlocked";
+
+/// True, False or Unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// Nobody knows right now.
+    #[default]
+    Unknown,
+}
+
+impl ConditionStatus {
+    /// The word that Kubernetes uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// One condition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// Unique within its object.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// True, False or Unknown.
+    pub status: ConditionStatus,
+    /// CamelCase, for programs.
+    pub reason: String,
+    /// For people: what, on what, why, what to do next.
+    #[serde(default)]
+    pub message: String,
+    /// The generation that the condition speaks about.
+    #[serde(default)]
+    pub observed_generation: i64,
+    /// When `status` last changed. Taken from the previous condition where it did not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_transition_time: Option<jiff::Timestamp>,
+}
+
+impl Condition {
+    /// A condition without a transition time; [`merge`] sets it.
+    pub fn new(
+        kind: &str,
+        status: ConditionStatus,
+        reason: impl Into<String>,
+        message: impl Into<String>,
+        observed_generation: i64,
+    ) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            status,
+            reason: reason.into(),
+            message: message.into(),
+            observed_generation,
+            last_transition_time: None,
+        }
+    }
+}
+
+/// The condition of that type, if there is one.
+pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.kind == kind)
+}
+
+/// The desired conditions with the transition times that follow from the previous ones: unchanged where the
+/// status is, `now` where it changed. Sorted by type, so that equal states are equal bytes.
+pub fn merge(previous: &[Condition], mut desired: Vec<Condition>, now: jiff::Timestamp) -> Vec<Condition> {
+    for condition in &mut desired {
+        condition.last_transition_time = match find(previous, &condition.kind) {
+            Some(old) if old.status == condition.status => old.last_transition_time.or(Some(now)),
+            _ => Some(now),
+        };
+    }
+    desired.sort_by(|left, right| left.kind.cmp(&right.kind));
+    desired
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transition_time_moves_only_with_the_status() {
+        let early: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let late: jiff::Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
+        let first = merge(
+            &[],
+            vec![Condition::new(READY, ConditionStatus::False, "A", "", 1)],
+            early,
+        );
+        let same = merge(
+            &first,
+            vec![Condition::new(READY, ConditionStatus::False, "B", "", 2)],
+            late,
+        );
+        assert_eq!(same[0].last_transition_time, Some(early));
+        let changed = merge(
+            &same,
+            vec![Condition::new(READY, ConditionStatus::True, "C", "", 2)],
+            late,
+        );
+        assert_eq!(changed[0].last_transition_time, Some(late));
+    }
+}

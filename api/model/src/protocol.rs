@@ -1,0 +1,11 @@
+//! What the parts say to each other beyond objects: the bodies of the routes that are not plain CRUD, and the
+//! notification. Additive changes only: parts of neighbouring versions run side by side during an upgrade.
+
+pub mod agent;
+pub mod apply;
+pub mod claim;
+pub mod inventory;
+pub mod notification;
+pub mod source;
+pub mod watch;
+pub mod whoami;

@@ -1,0 +1,199 @@
+//! Strict JSON: duplicate keys are refused with their path and line, nesting is limited.
+//!
+//! `serde_json` takes the last of two equal keys silently; here a visitor of our own builds the value.
+
+use std::{cell::RefCell, fmt};
+
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use threeport_model::{FieldError, problem::Code, yaml::MAX_DEPTH};
+
+use super::{malformed, not_utf8};
+use crate::problem::ApiError;
+
+/// The one value in `bytes`.
+pub fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| not_utf8(&error))?;
+    if text.trim().is_empty() {
+        return Err(ApiError::new(Code::Malformed, "the body is empty"));
+    }
+    let path = RefCell::new(Vec::new());
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let seed = Strict { path: &path };
+    let parsed = seed
+        .deserialize(&mut reader)
+        .and_then(|value| reader.end().map(|()| value));
+    parsed.map_err(|error| {
+        let field = path.borrow().join("");
+        let line = u64::try_from(error.line()).ok().filter(|line| *line > 0);
+        let message = strip_place(&error.to_string());
+        malformed(FieldError {
+            field: field.trim_start_matches('.').to_owned(),
+            message,
+            line,
+            document: None,
+        })
+    })
+}
+
+/// `serde_json` ends its messages with line and column, which the answer has as fields.
+fn strip_place(message: &str) -> String {
+    message
+        .rsplit_once(" at line ")
+        .map_or(message, |(what, _)| what)
+        .to_owned()
+}
+
+/// Where the reader is; what was pushed stays there when it fails, and so names the place.
+struct Strict<'a> {
+    path: &'a RefCell<Vec<String>>,
+}
+
+impl Strict<'_> {
+    fn inner(&self) -> Self {
+        Self { path: self.path }
+    }
+
+    fn enter<E: Error>(&self, segment: String) -> Result<(), E> {
+        let mut path = self.path.borrow_mut();
+        path.push(segment);
+        if path.len() > MAX_DEPTH {
+            return Err(E::custom(format!("is nested deeper than {MAX_DEPTH} levels")));
+        }
+        Ok(())
+    }
+
+    fn leave(&self) {
+        self.path.borrow_mut().pop();
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("is not a finite number"))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        self.visit_string(value.to_owned())
+    }
+
+    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
+        // SQL text holds no NUL, and no field of ours means one.
+        if value.contains('\0') {
+            return Err(E::custom("holds a NUL character"));
+        }
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        loop {
+            self.enter(format!("[{}]", items.len()))?;
+            let item = access.next_element_seed(self.inner())?;
+            self.leave();
+            match item {
+                Some(item) => items.push(item),
+                None => return Ok(Value::Array(items)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = access.next_key::<String>()? {
+            self.enter(format!(".{key}"))?;
+            if map.contains_key(&key) {
+                return Err(A::Error::custom(format!("duplicate key {key:?}")));
+            }
+            let value = access.next_value_seed(self.inner())?;
+            self.leave();
+            map.insert(key, value);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn a_duplicate_key_is_refused_with_path_and_line() {
+        let error = parse(b"{\"a\": [1, {\"b\": 1,\n\"b\": 2}]}").unwrap_err();
+        assert_eq!(
+            (error.errors[0].field.as_str(), error.errors[0].line),
+            ("a[1].b", Some(2)),
+            "{error:?}"
+        );
+        assert_eq!(error.errors[0].message, "duplicate key \"b\"");
+    }
+
+    #[test]
+    fn values_are_read_as_serde_json_reads_them() {
+        for text in [
+            r#"{"a":[1,-2,3.5,true,null,"x\ud83d\ude00"],"b":{}}"#,
+            "[]",
+            "\"a\"",
+            "18446744073709551615",
+        ] {
+            assert_eq!(
+                parse(text.as_bytes()).unwrap(),
+                serde_json::from_str::<serde_json::Value>(text).unwrap()
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+        let nearly = format!("{}{}", "[".repeat(65), "]".repeat(65));
+        for text in [
+            "",
+            " ",
+            "{",
+            "[1,]",
+            "{} {}",
+            "nul",
+            "\"\\u0000\"",
+            "1e999",
+            deep.as_str(),
+            nearly.as_str(),
+        ] {
+            assert!(parse(text.as_bytes()).is_err(), "{text:.40}");
+        }
+        assert!(parse(b"\"\xff\"").is_err());
+        assert!(parse(format!("{}{}", "[".repeat(63), "]".repeat(63)).as_bytes()).is_ok());
+    }
+}

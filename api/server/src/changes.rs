@@ -1,0 +1,208 @@
+//! One tailer per replica reads the database's changes and feeds all watchers of this replica.
+//!
+//! It is woken by commits of this replica and by what other replicas publish, and looks by itself every second.
+//! Rows carry the time at which their transaction ran, not the one at which it committed, so a late commit may appear
+//! behind the cursor. Looking back far each time would read the same rows over and over under load; so most looks
+//! go back little, and one every few seconds goes back further than any transaction may last. What was seen is
+//! remembered by version, so that watchers get it once.
+//!
+//! Delivery is at least once and nobody's correctness rests on it. A watcher that can't keep up is ended, and begins
+//! again from its last token.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use axum::body::Bytes;
+use threeport_model::protocol::watch::WatchEvent;
+use threeport_store::{Change, Cursor, Error, Store};
+use tokio::{
+    sync::{Notify, broadcast, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Longer than a transaction lives, and than replicas' round trips to the database differ.
+pub const OVERLAP: Duration = Duration::from_secs(15);
+const SHORT_OVERLAP: Duration = Duration::from_millis(300);
+const LOOK_BACK_EVERY: Duration = Duration::from_secs(3);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Many commits in a row are one look.
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(50);
+const BATCH: u32 = 500;
+/// How many changes a slow watcher may be behind.
+const BEHIND: usize = 1024;
+
+/// A change as watchers get it, encoded once for all of them.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// The kind.
+    pub kind: String,
+    /// `changed` or `removed`.
+    pub name: &'static str,
+    /// The token to continue from.
+    pub token: String,
+    /// JSON.
+    pub data: Bytes,
+}
+
+/// Where watchers subscribe.
+#[derive(Clone)]
+pub struct Changes {
+    sender: broadcast::Sender<Arc<Encoded>>,
+    cursor: Arc<watch::Sender<Option<Cursor>>>,
+    /// Wakes the tailer.
+    pub wake: Arc<Notify>,
+}
+
+impl Default for Changes {
+    fn default() -> Self {
+        let (sender, _) = broadcast::channel(BEHIND);
+        Self {
+            sender,
+            cursor: Arc::new(watch::channel(None).0),
+            wake: Arc::new(Notify::new()),
+        }
+    }
+}
+
+impl Changes {
+    /// All changes that the tailer sees from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Encoded>> {
+        self.sender.subscribe()
+    }
+
+    /// How far the tailer is; nothing before its first look.
+    pub fn cursor(&self) -> Option<String> {
+        self.cursor.borrow().as_ref().map(ToString::to_string)
+    }
+
+    /// Reads and sends until `shutdown`.
+    pub async fn tail(&self, store: Store, shutdown: CancellationToken) {
+        let mut tailer = Tailer {
+            changes: self,
+            store,
+            cursor: None,
+            seen: HashMap::new(),
+            looked_back: Instant::now(),
+        };
+        loop {
+            if let Err(error) = tailer.look().await {
+                tracing::warn!("failed to read changes: {error}");
+            }
+            let pause = async {
+                tokio::time::sleep(LOOK_AT_MOST_EVERY).await;
+                let _ = tokio::time::timeout(LOOK_EVERY, self.wake.notified()).await;
+            };
+            if shutdown.run_until_cancelled(pause).await.is_none() {
+                return;
+            }
+        }
+    }
+}
+
+struct Tailer<'a> {
+    changes: &'a Changes,
+    store: Store,
+    cursor: Option<Cursor>,
+    /// Version and time of what was sent, as far as a look back may find it again.
+    seen: HashMap<Uuid, ((i64, i64), i64)>,
+    looked_back: Instant,
+}
+
+impl Tailer<'_> {
+    async fn look(&mut self) -> Result<(), Error> {
+        let Some(mut cursor) = self.cursor else {
+            self.advance(self.store.watch_start().await?);
+            return Ok(());
+        };
+        let look_back = self.looked_back.elapsed() >= LOOK_BACK_EVERY;
+        let mut overlap = if look_back { OVERLAP } else { SHORT_OVERLAP };
+        loop {
+            let read = self.store.changes_since(cursor, BATCH, overlap).await;
+            let changes = match read {
+                Err(Error::Gone) => {
+                    // After a long pause of this process: watchers list again, the tailer begins anew.
+                    self.seen.clear();
+                    self.advance(self.store.watch_start().await?);
+                    return Ok(());
+                }
+                other => other?,
+            };
+            let full = changes.more;
+            for change in changes.items {
+                self.send(&change);
+            }
+            cursor = changes.next;
+            self.advance(changes.next);
+            if !full {
+                self.forget(cursor.at);
+                break;
+            }
+            // The next page follows this one; only the first looks back.
+            overlap = Duration::ZERO;
+        }
+        if look_back {
+            self.looked_back = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, change: &Change) {
+        let id = change.object.id();
+        if self
+            .seen
+            .get(&id)
+            .is_some_and(|(version, _)| *version == change.version)
+        {
+            return;
+        }
+        self.seen.insert(id, (change.version, change.cursor.at));
+        if self.changes.sender.receiver_count() == 0 {
+            return;
+        }
+        if let Some(encoded) = encode(change) {
+            // Nobody listening is no error.
+            let _ = self.changes.sender.send(Arc::new(encoded));
+        }
+    }
+
+    fn advance(&mut self, cursor: Cursor) {
+        self.changes.cursor.send_replace(Some(cursor));
+        self.cursor = Some(cursor);
+    }
+
+    fn forget(&mut self, newest: i64) {
+        let oldest = newest - 2 * i64::try_from(OVERLAP.as_micros()).unwrap_or(i64::MAX / 4);
+        self.seen.retain(|_, (_, at)| *at >= oldest);
+    }
+}
+
+/// A change as a watch event; nothing where it can't be encoded.
+pub fn encode(change: &Change) -> Option<Encoded> {
+    let kind = change.object.kind.clone();
+    let (name, event) = if change.deleted {
+        let (id, name) = (change.object.id(), change.object.metadata.name.clone());
+        (
+            "removed",
+            WatchEvent::Removed {
+                id,
+                kind: kind.clone(),
+                name,
+            },
+        )
+    } else {
+        (
+            "changed",
+            WatchEvent::Changed {
+                object: Box::new(change.object.clone()),
+            },
+        )
+    };
+    let data = serde_json::to_vec(&event).ok()?;
+    Some(Encoded {
+        kind,
+        name,
+        token: change.cursor.to_string(),
+        data: data.into(),
+    })
+}

@@ -1,0 +1,81 @@
+//! What this control plane says of itself: the degradations that its API sees, as a condition of its own record.
+//!
+//! Everything else in that status is its controller's; so this reads it, changes one condition, and writes it only
+//! where that differs.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use threeport_model::{
+    Condition, ConditionStatus, condition,
+    kind::Kind,
+    kinds::{ControlPlaneInstance, control_plane_instance::Status},
+    protocol::claim::StatusUpdate,
+};
+use threeport_store::Error;
+use uuid::Uuid;
+
+use crate::app::App;
+
+/// How often it looks: a short interruption is no news.
+pub const EVERY: Duration = Duration::from_secs(15);
+const DEGRADED: &str = "Degraded";
+
+/// Writes the condition where it differs.
+pub async fn report(app: &App, authentication_disabled: bool) -> Result<(), Error> {
+    let record = app
+        .store
+        .object_get(ControlPlaneInstance::KIND, &app.control_plane)
+        .await?;
+    let Ok(mut status) = record.typed_status::<Status>() else {
+        return Ok(());
+    };
+    // Until its controller has said something, what is served as status is made up by the store.
+    if status.observed_generation != record.generation() {
+        return Ok(());
+    }
+    let wanted = degraded(
+        app.health.degraded(),
+        authentication_disabled,
+        record.generation(),
+    );
+    let same = |found: &Condition| {
+        let Condition {
+            status,
+            reason,
+            message,
+            ..
+        } = &wanted;
+        (&found.status, &found.reason, &found.message) == (status, reason, message)
+    };
+    if condition::find(&status.conditions, DEGRADED).is_some_and(same) {
+        return Ok(());
+    }
+    let previous = status.conditions.clone();
+    let mut conditions = previous.clone();
+    conditions.retain(|found| found.kind != DEGRADED);
+    conditions.push(wanted);
+    status.conditions = condition::merge(&previous, conditions, jiff::Timestamp::now());
+    let update = StatusUpdate {
+        observed_generation: status.observed_generation,
+        status: serde_json::to_value(&status).unwrap_or(Value::Null),
+    };
+    let notices = app
+        .store
+        .status_put(ControlPlaneInstance::KIND, &app.control_plane, &update, None)
+        .await?;
+    app.notifier.committed(Uuid::new_v4(), notices);
+    Ok(())
+}
+
+fn degraded(mut reasons: Vec<String>, authentication_disabled: bool, generation: i64) -> Condition {
+    if authentication_disabled {
+        reasons.push("AUTHENTICATION IS DISABLED: everybody who reaches the API is admin".to_owned());
+    }
+    let (status, reason) = match (reasons.is_empty(), authentication_disabled) {
+        (true, _) => (ConditionStatus::False, "AllPartsWork"),
+        (false, true) => (ConditionStatus::True, "AuthenticationDisabled"),
+        (false, false) => (ConditionStatus::True, "NatsUnavailable"),
+    };
+    Condition::new(DEGRADED, status, reason, reasons.join("; "), generation)
+}

@@ -1,0 +1,71 @@
+//! `GET /healthz`, `/readyz`, `/metrics`. Ready means database and schema; what is degraded is said, not refused.
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing,
+};
+use threeport_model::problem::Code;
+
+use crate::{
+    app::App,
+    problem::ApiError,
+    router::{Access, Answer, Body, Route},
+};
+
+/// The media type that Prometheus asks for.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// See the module.
+pub const ROUTES: &[Route] = &[
+    Route {
+        method: "GET",
+        path: "/healthz",
+        access: Access::Public,
+        query: &[],
+        summary: "The process runs.",
+        body: Body::None,
+        answer: Answer::Other(200, "text/plain"),
+        handler: || routing::get(async || "ok"),
+    },
+    Route {
+        method: "GET",
+        path: "/readyz",
+        access: Access::Public,
+        query: &[],
+        summary: "The process can serve; what is degraded is in the text.",
+        body: Body::None,
+        answer: Answer::Other(200, "text/plain"),
+        handler: || routing::get(ready),
+    },
+    Route {
+        method: "GET",
+        path: "/metrics",
+        access: Access::Roles(&[]),
+        query: &[],
+        summary: "Metrics in the OpenMetrics text form.",
+        body: Body::None,
+        answer: Answer::Other(200, OPEN_METRICS),
+        handler: || routing::get(metrics),
+    },
+];
+
+async fn ready(State(app): State<App>) -> Result<(StatusCode, String), ApiError> {
+    app.health
+        .ready()
+        .map_err(|reason| ApiError::new(Code::Unavailable, reason))?;
+    let degraded = app.health.degraded();
+    let text = if degraded.is_empty() {
+        "ok".to_owned()
+    } else {
+        format!("ok, degraded: {}", degraded.join("; "))
+    };
+    Ok((StatusCode::OK, text))
+}
+
+async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
+    let text = threeport_telemetry::render(&app.metrics().registry())
+        .map_err(|error| ApiError::new(Code::Internal, error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response())
+}

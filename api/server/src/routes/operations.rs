@@ -1,0 +1,79 @@
+//! `GET /v1alpha1/operations[/{id}]`: who did what. The next page's token is in the header `threeport-continue`.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::HeaderValue,
+    response::{IntoResponse, Response},
+    routing,
+};
+use serde::Deserialize;
+use threeport_model::kinds::operation::Operation;
+use uuid::Uuid;
+
+use crate::{
+    app::App,
+    extract::Query,
+    problem::ApiError,
+    router::{Access, Answer, Body, Parameter, Route, schema},
+    routes::objects::page_limit,
+};
+
+/// See the module.
+pub const ROUTES: &[Route] = &[
+    Route {
+        method: "GET",
+        path: "/v1alpha1/operations",
+        access: Access::Roles(&[]),
+        query: &[
+            Parameter {
+                name: "limit",
+                description: "the most operations in one page, at most 500",
+            },
+            Parameter {
+                name: "continue",
+                description: "the token of the page before",
+            },
+        ],
+        summary: "Who did what, newest first.",
+        body: Body::None,
+        answer: Answer::Json(200, schema::<Vec<Operation>>),
+        handler: || routing::get(list),
+    },
+    Route {
+        method: "GET",
+        path: "/v1alpha1/operations/{id}",
+        access: Access::Roles(&[]),
+        query: &[],
+        summary: "One operation.",
+        body: Body::None,
+        answer: Answer::Json(200, schema::<Operation>),
+        handler: || routing::get(get),
+    },
+];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    limit: Option<u32>,
+    #[serde(rename = "continue")]
+    after: Option<String>,
+}
+
+async fn list(State(app): State<App>, Query(parameters): Query<Parameters>) -> Result<Response, ApiError> {
+    let limit = page_limit(parameters.limit, 100, 500)?;
+    let (operations, next) = app
+        .store
+        .operation_list(limit, parameters.after.as_deref())
+        .await?;
+    let mut response = Json(operations).into_response();
+    if let Some(Ok(token)) = next.map(|token| HeaderValue::from_str(&token)) {
+        response.headers_mut().insert("threeport-continue", token);
+    }
+    Ok(response)
+}
+
+async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Operation>, ApiError> {
+    let id: Uuid = id.parse().map_err(|_| ApiError::field("id", "must be a UUID"))?;
+    Ok(Json(app.store.operation_get(id).await?))
+}

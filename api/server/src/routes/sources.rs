@@ -1,0 +1,143 @@
+//! `PUT|DELETE /v1alpha1/sources/{uid}`: how the facade brings custom resources that Kubernetes manages.
+
+use axum::{
+    Json,
+    extract::{Path, Request, State},
+    http::StatusCode,
+    response::Response,
+    routing,
+};
+use serde::Deserialize;
+use threeport_model::{
+    API_VERSION, Object, find_kind,
+    problem::Code,
+    protocol::{apply::Applied, source::SourceRequest, whoami::Role},
+};
+
+use crate::{
+    app::App,
+    body::{self, MAX_BODY, MediaType, object},
+    extract::{Query, Writer},
+    problem::ApiError,
+    router::{Access, Answer, Body, Parameter, Route, schema},
+    routes::objects::answer,
+    validate,
+};
+
+const FACADE: Access = Access::Roles(&[Role::Facade]);
+const PATH: &str = "/v1alpha1/sources/{uid}";
+
+/// See the module.
+pub const ROUTES: &[Route] = &[
+    Route {
+        method: "PUT",
+        path: PATH,
+        access: FACADE,
+        query: &[],
+        summary: "Brings a custom resource; an older generation of the same uid is refused.",
+        body: Body::Json(schema::<SourceRequest>),
+        answer: Answer::Json(200, schema::<Applied>),
+        handler: || routing::put(put),
+    },
+    Route {
+        method: "DELETE",
+        path: PATH,
+        access: FACADE,
+        query: &[
+            Parameter {
+                name: "kind",
+                description: "the custom resource's kind",
+            },
+            Parameter {
+                name: "name",
+                description: "its name",
+            },
+            Parameter {
+                name: "generation",
+                description: "its generation",
+            },
+        ],
+        summary: "Says that a custom resource's deletion is meant; 404 once its object is gone.",
+        body: Body::None,
+        answer: Answer::Json(202, schema::<Object>),
+        handler: || routing::delete(delete),
+    },
+];
+
+async fn put(
+    State(app): State<App>,
+    Path(uid): Path<String>,
+    writer: Writer,
+    body: Request,
+) -> Result<Json<Applied>, ApiError> {
+    body::media_type(&body, &[MediaType::Json])?;
+    let bytes = body::read(body, MAX_BODY).await?;
+    let mut source: SourceRequest = body::typed(&body::json::parse(&bytes)?)?;
+    // The same rules as for any other object, so that kubectl's user reads the same refusals.
+    let envelope = serde_json::json!({
+        "apiVersion": API_VERSION,
+        "kind": source.kind,
+        "metadata": {"name": source.name, "labels": source.labels, "annotations": source.annotations},
+        "spec": source.spec,
+    });
+    let submitted = object::submitted(envelope, &app.namespace).map_err(ApiError::invalid)?;
+    let checked = validate::object(submitted, &app.control_plane)?;
+    source.labels = checked.metadata.labels;
+    source.annotations = checked.metadata.annotations;
+    source.spec = checked.spec;
+    let mut request = writer.kubernetes_request(&bytes);
+    if source.on_behalf_of.is_some() {
+        request.on_behalf_of.clone_from(&source.on_behalf_of);
+    }
+    let mut written = app.store.source_put(&request, &uid, &source).await?;
+    app.committed(&request, &mut written);
+    let applied = written.results.into_iter().next();
+    applied
+        .map(Json)
+        .ok_or_else(|| ApiError::new(Code::Internal, "a write answered without an object"))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeleteParameters {
+    kind: String,
+    name: String,
+    generation: i64,
+}
+
+async fn delete(
+    State(app): State<App>,
+    Path(uid): Path<String>,
+    Query(parameters): Query<DeleteParameters>,
+    writer: Writer,
+) -> Result<Response, ApiError> {
+    let DeleteParameters {
+        kind,
+        name,
+        generation,
+    } = parameters;
+    let kind = find_kind(&kind).filter(|found| found.kind == kind);
+    let kind = kind
+        .ok_or_else(|| ApiError::field("kind", format!("is not a kind of {API_VERSION}")))?
+        .kind;
+    let request = writer.kubernetes_request(b"");
+    let gone = || {
+        ApiError::new(
+            Code::NotFound,
+            format!("{kind}/{name} of source {uid} does not exist"),
+        )
+    };
+    let mut written = app
+        .store
+        .source_delete(&request, &uid, kind, &name, generation)
+        .await?
+        .ok_or_else(gone)?;
+    app.committed(&request, &mut written);
+    let object = written
+        .results
+        .into_iter()
+        .next()
+        .map(|applied| applied.object)
+        .ok_or_else(gone)?;
+    Ok(answer(StatusCode::ACCEPTED, object))
+}

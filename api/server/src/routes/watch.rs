@@ -1,0 +1,212 @@
+//! `GET /v1alpha1/watch`: server-sent events, first what happened since the token, then what happens.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use axum::{
+    Extension,
+    extract::State,
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+    routing,
+};
+use serde::Deserialize;
+use threeport_model::{
+    find_kind, kinds,
+    problem::Code,
+    protocol::{watch::WatchEvent, whoami::Role},
+};
+use threeport_store::Cursor;
+use tokio::{
+    sync::{OwnedSemaphorePermit, broadcast, mpsc},
+    time::Instant,
+};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::{
+    app::App,
+    authentication::Caller,
+    changes::{Encoded, OVERLAP, encode},
+    extract::Query,
+    problem::ApiError,
+    router::{Access, Answer, Body, Parameter, Route, WATCH_PATH},
+};
+
+/// A bookmark at least so often.
+const BOOKMARK: Duration = Duration::from_secs(10);
+/// Watches end from time to time, so that rights and replicas are looked at anew.
+const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
+/// A client that takes nothing for so long is gone or too slow.
+const SLOW: Duration = Duration::from_secs(20);
+const PAGE: u32 = 200;
+
+/// See the module.
+pub const ROUTES: &[Route] = &[Route {
+    method: "GET",
+    path: WATCH_PATH,
+    access: Access::Roles(&[Role::Facade]),
+    query: &[
+        Parameter {
+            name: "since",
+            description: "a token of a list or of a watch; now where absent",
+        },
+        Parameter {
+            name: "kinds",
+            description: "kinds, separated by commas; all where absent",
+        },
+    ],
+    summary: "Changes as server-sent events; 410 where the token is too old: list again.",
+    body: Body::None,
+    answer: Answer::Other(200, "text/event-stream"),
+    handler: || routing::get(watch),
+}];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    since: Option<String>,
+    kinds: Option<String>,
+}
+
+type Kinds = BTreeSet<&'static str>;
+type Sender = mpsc::Sender<Result<Event, std::convert::Infallible>>;
+
+async fn watch(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Query(parameters): Query<Parameters>,
+) -> Result<Response, ApiError> {
+    let place = app.admission.watch()?;
+    let kinds = wanted(parameters.kinds.as_deref(), caller.role)?;
+    // Subscribed before the past is read: nothing falls between the two.
+    let live = app.changes.subscribe();
+    let since = match parameters.since {
+        Some(token) => token
+            .parse()
+            .map_err(|_| ApiError::field("since", "is not a watch token"))?,
+        None => app.store.watch_start().await?,
+    };
+    // The first page here, so that an old token is a plain 410 and not a stream that breaks off.
+    let first = app.store.changes_since(since, PAGE, OVERLAP).await?;
+    let (sender, receiver) = mpsc::channel(16);
+    app.metrics().watch_started();
+    tokio::spawn(async move {
+        let watcher = Watcher {
+            app: app.clone(),
+            kinds,
+            sender,
+            _place: place,
+        };
+        let lifetime = tokio::time::timeout(MAX_LIFETIME, watcher.run(first, live));
+        let ended = app.shutdown.run_until_cancelled(lifetime).await;
+        let slow = matches!(ended, Some(Ok(Err(Ended::Slow))));
+        app.metrics().watch_ended(slow);
+    });
+    let keep_alive = KeepAlive::new().interval(BOOKMARK);
+    Ok(Sse::new(ReceiverStream::new(receiver))
+        .keep_alive(keep_alive)
+        .into_response())
+}
+
+fn wanted(words: Option<&str>, role: Role) -> Result<Kinds, ApiError> {
+    let allowed = |custom_resource: bool| role != Role::Facade || custom_resource;
+    let Some(words) = words else {
+        return Ok(kinds::ALL
+            .iter()
+            .filter(|kind| allowed(kind.custom_resource))
+            .map(|kind| kind.kind)
+            .collect());
+    };
+    words
+        .split(',')
+        .map(|word| match find_kind(word) {
+            Some(kind) if allowed(kind.custom_resource) => Ok(kind.kind),
+            Some(_) => Err(ApiError::new(
+                Code::Forbidden,
+                format!("a facade may not watch {word}"),
+            )),
+            None => Err(ApiError::field("kinds", format!("{word:?} is not a kind"))),
+        })
+        .collect()
+}
+
+enum Ended {
+    Gone,
+    Slow,
+}
+
+struct Watcher {
+    app: App,
+    kinds: Kinds,
+    sender: Sender,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Watcher {
+    /// The past page by page, then the present.
+    async fn run(
+        &self,
+        first: threeport_store::Changes,
+        mut live: broadcast::Receiver<Arc<Encoded>>,
+    ) -> Result<(), Ended> {
+        let mut page = first;
+        let mut token: String;
+        loop {
+            for change in &page.items {
+                if let Some(encoded) = encode(change) {
+                    self.send(&encoded).await?;
+                }
+            }
+            token = page.next.to_string();
+            if !page.more {
+                break;
+            }
+            page = self.page(page.next).await?;
+        }
+        self.bookmark(&token).await?;
+        let mut bookmarked = Instant::now();
+        loop {
+            match tokio::time::timeout_at(bookmarked + BOOKMARK, live.recv()).await {
+                Ok(Ok(encoded)) => self.send(&encoded).await?,
+                Ok(Err(_)) => return Err(Ended::Slow),
+                Err(_) => {
+                    token = self.app.changes.cursor().unwrap_or(token);
+                    self.bookmark(&token).await?;
+                    bookmarked = Instant::now();
+                }
+            }
+        }
+    }
+
+    async fn page(&self, since: Cursor) -> Result<threeport_store::Changes, Ended> {
+        self.app
+            .store
+            .changes_since(since, PAGE, Duration::ZERO)
+            .await
+            .map_err(|_| Ended::Gone)
+    }
+
+    async fn send(&self, encoded: &Encoded) -> Result<(), Ended> {
+        if !self.kinds.contains(encoded.kind.as_str()) {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&encoded.data);
+        self.put(Event::default().event(encoded.name).id(&encoded.token).data(text))
+            .await
+    }
+
+    async fn bookmark(&self, token: &str) -> Result<(), Ended> {
+        let text = serde_json::to_string(&WatchEvent::Bookmark).unwrap_or_default();
+        self.put(Event::default().event("bookmark").id(token).data(text))
+            .await
+    }
+
+    async fn put(&self, event: Event) -> Result<(), Ended> {
+        match self.sender.send_timeout(Ok(event), SLOW).await {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(Ended::Slow),
+            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(Ended::Gone),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What runs beside the requests: health, re-verification, retention, metrics, and what this control plane says of
+//! itself. Each is a loop with one bounded step, and ends with the shutdown token.
+
+use std::{future::Future, time::Duration};
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::{app::App, notifications::jetstream::JetStream, own_record};
+
+const HEALTH_EVERY: Duration = Duration::from_secs(2);
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+const VERIFY_EVERY: Duration = Duration::from_secs(5);
+/// How many objects become due for re-verification in one step: spread out, never a wave.
+const VERIFY_BATCH: u32 = 50;
+const PURGE_EVERY: Duration = Duration::from_secs(60);
+const METRICS_EVERY: Duration = Duration::from_secs(5);
+
+/// Runs `step` at once and then every `period`, until `shutdown`.
+async fn every<F: Future<Output = ()>>(
+    period: Duration,
+    shutdown: &CancellationToken,
+    mut step: impl FnMut() -> F,
+) {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        if shutdown.run_until_cancelled(step()).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Whether the database answers, and whether NATS is there.
+pub async fn health(app: App, jetstream: Option<JetStream>, shutdown: CancellationToken) {
+    every(HEALTH_EVERY, &shutdown, || async {
+        let ready = match tokio::time::timeout(HEALTH_TIMEOUT, app.store.ping()).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err("the database does not answer".to_owned()),
+        };
+        if let Err(reason) = &ready {
+            tracing::warn!("not ready: {reason}");
+        }
+        app.health.set_ready(ready);
+        let connected = jetstream.as_ref().is_some_and(JetStream::is_connected);
+        let mut degraded = Vec::new();
+        if !connected {
+            degraded.push("NATS is not connected: controllers find work by their sweep".to_owned());
+        }
+        app.health.set_degraded(degraded);
+    })
+    .await;
+}
+
+/// Every object is looked at again from time to time.
+pub async fn verification(app: App, shutdown: CancellationToken) {
+    every(VERIFY_EVERY, &shutdown, || async {
+        if let Err(error) = app.store.pending_verify(VERIFY_BATCH).await {
+            tracing::warn!("failed to plan re-verification: {error}");
+        }
+    })
+    .await;
+}
+
+/// What is past its retention goes, batch by batch.
+pub async fn retention(app: App, shutdown: CancellationToken) {
+    const BATCHES: usize = 20;
+    every(PURGE_EVERY, &shutdown, || async {
+        for _ in 0..BATCHES {
+            match app.store.purge().await {
+                Ok(purged) if purged.more() => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!("failed to purge what is past its retention: {error}");
+                    break;
+                }
+            }
+        }
+    })
+    .await;
+}
+
+/// What only the database knows.
+pub async fn metrics(app: App, shutdown: CancellationToken) {
+    every(METRICS_EVERY, &shutdown, || async {
+        for counted in app.store.transaction_counts() {
+            app.metrics().transaction_retries(counted.name, counted.retried);
+        }
+        match app.store.pending_oldest().await {
+            Ok(oldest) => {
+                for kind in threeport_model::kinds::ALL {
+                    let found = oldest.iter().find(|pending| pending.kind == kind.kind);
+                    let (count, age) =
+                        found.map_or((0, Duration::ZERO), |pending| (pending.count, pending.age));
+                    app.metrics().pending(kind.kind, count, age);
+                }
+            }
+            Err(error) => tracing::warn!("failed to read how much work is due: {error}"),
+        }
+    })
+    .await;
+}
+
+/// The control plane's own record says what is degraded.
+pub async fn own_record(app: App, authentication_disabled: bool, shutdown: CancellationToken) {
+    every(own_record::EVERY, &shutdown, || async {
+        if let Err(error) = own_record::report(&app, authentication_disabled).await {
+            tracing::debug!("failed to write the control plane's own status: {error}");
+        }
+    })
+    .await;
+}

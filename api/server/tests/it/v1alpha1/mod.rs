@@ -1,0 +1,7 @@
+mod agents;
+mod apply;
+mod claims;
+mod objects;
+mod operations;
+mod sources;
+mod watch;

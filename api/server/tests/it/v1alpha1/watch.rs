@@ -1,0 +1,181 @@
+//! `GET /v1alpha1/watch`
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::Value;
+
+use crate::harness::{ADMIN, Api, definition, instance};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Events as they come: name, token, data.
+struct Events {
+    body: axum::body::BodyDataStream,
+    text: String,
+}
+
+impl Events {
+    async fn open(api: &Api, path: &str) -> Self {
+        let response = api.open("GET", path, ADMIN, &[], Vec::new()).await;
+        assert_eq!(response.status(), 200);
+        Self {
+            body: response.into_body().into_data_stream(),
+            text: String::new(),
+        }
+    }
+
+    async fn next(&mut self) -> (String, String, Value) {
+        tokio::time::timeout(DEADLINE, async {
+            loop {
+                if let Some(end) = self.text.find("\n\n") {
+                    let frame: String = self.text.drain(..end + 2).collect();
+                    let field = |name: &str| {
+                        let found = frame.lines().find_map(|line| line.strip_prefix(name));
+                        found
+                            .unwrap_or_default()
+                            .trim_start_matches([':', ' '])
+                            .to_owned()
+                    };
+                    if !field("data").is_empty() {
+                        return (
+                            field("event"),
+                            field("id"),
+                            serde_json::from_str(&field("data")).unwrap(),
+                        );
+                    }
+                    continue;
+                }
+                let chunk = self.body.next().await.expect("the stream ended").unwrap();
+                self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+            }
+        })
+        .await
+        .expect("no event came")
+    }
+
+    /// The next event that is no bookmark.
+    async fn change(&mut self) -> (String, String, Value) {
+        loop {
+            let event = self.next().await;
+            if event.0 != "bookmark" {
+                return event;
+            }
+        }
+    }
+
+    async fn ended(&mut self) -> bool {
+        tokio::time::timeout(DEADLINE, async { while self.body.next().await.is_some() {} })
+            .await
+            .is_ok()
+    }
+}
+
+#[tokio::test]
+async fn changes_come_as_they_happen() {
+    for api in Api::everywhere().await {
+        let mut events =
+            Events::open(&api, "/v1alpha1/watch?kinds=WorkloadDefinition,WorkloadInstance").await;
+        api.admin("POST", "/v1alpha1/workloaddefinitions", definition("web", "1"))
+            .await
+            .expect(201);
+        let (name, _, data) = events.change().await;
+        assert_eq!(
+            (name.as_str(), data["object"]["metadata"]["name"].as_str()),
+            ("changed", Some("web"))
+        );
+        api.admin("DELETE", "/v1alpha1/workloaddefinitions/web", None)
+            .await
+            .expect(202);
+        let (name, _, data) = events.change().await;
+        assert_eq!(
+            (name.as_str(), data["name"].as_str(), data["type"].as_str()),
+            ("removed", Some("web"), Some("removed"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_the_wanted_kinds_come() {
+    let api = Api::new().await;
+    let mut events = Events::open(&api, "/v1alpha1/watch?kinds=WorkloadInstance").await;
+    api.admin("POST", "/v1alpha1/workloaddefinitions", definition("web", "1"))
+        .await
+        .expect(201);
+    api.admin("POST", "/v1alpha1/workloadinstances", instance("web", "web"))
+        .await
+        .expect(201);
+    let (_, _, data) = events.change().await;
+    assert_eq!(data["object"]["kind"], "WorkloadInstance");
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_from_its_token() {
+    for api in Api::everywhere().await {
+        let list = api
+            .admin("GET", "/v1alpha1/workloaddefinitions", None)
+            .await
+            .json();
+        let token = list["watchToken"].as_str().unwrap().to_owned();
+        for name in ["a", "b"] {
+            api.admin("POST", "/v1alpha1/workloaddefinitions", definition(name, "1"))
+                .await
+                .expect(201);
+        }
+        let mut events = Events::open(
+            &api,
+            &format!("/v1alpha1/watch?kinds=WorkloadDefinition&since={token}"),
+        )
+        .await;
+        for name in ["a", "b"] {
+            assert_eq!(events.change().await.2["object"]["metadata"]["name"], name);
+        }
+        let (name, token, _) = events.next().await;
+        assert_eq!(name, "bookmark");
+        api.admin("POST", "/v1alpha1/workloaddefinitions", definition("c", "1"))
+            .await
+            .expect(201);
+        let mut events = Events::open(
+            &api,
+            &format!("/v1alpha1/watch?kinds=WorkloadDefinition&since={token}"),
+        )
+        .await;
+        // At least once: the overlap repeats what is young.
+        while events.change().await.2["object"]["metadata"]["name"] != "c" {}
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_too_old_is_gone() {
+    let api = Api::new().await;
+    let list = api
+        .admin("GET", "/v1alpha1/workloaddefinitions", None)
+        .await
+        .expect(200)
+        .json();
+    let token = list["watchToken"].as_str().unwrap().to_owned();
+    let incarnation = token.split('-').next().unwrap();
+    let ancient = format!("{incarnation}-1-{}", uuid::Uuid::nil().simple());
+    let refused = api
+        .admin("GET", &format!("/v1alpha1/watch?since={ancient}"), None)
+        .await
+        .expect(410)
+        .json();
+    assert_eq!(refused["code"], "Gone");
+}
+
+#[tokio::test]
+async fn watches_are_bounded_and_end_with_the_process() {
+    let api = Api::with(threeport_server::limits::Admission::new(1000, 512, 1)).await;
+    let mut first = Events::open(&api, "/v1alpha1/watch").await;
+    api.admin("GET", "/v1alpha1/watch", None).await.expect(503);
+    api.shutdown.cancel();
+    assert!(first.ended().await);
+    assert!(
+        api.admin("GET", "/metrics", None)
+            .await
+            .expect(200)
+            .text
+            .contains("threeport_watchers 0")
+    );
+}

@@ -1,0 +1,194 @@
+//! Agents: registration, heartbeats, what they watch. A heartbeat touches a row of its own, which no watch sees.
+
+use std::collections::BTreeMap;
+
+use threeport_model::{
+    digest,
+    kinds::control_plane_instance::SELF_SLOT,
+    protocol::agent::{
+        AgentState, HEARD_SECONDS, HeartbeatResponse, RegisterRequest, RegisterResponse, WatchedKind, Watches,
+    },
+};
+use uuid::Uuid;
+
+use crate::{
+    Store, clock,
+    clock::SECOND,
+    error::{Error, Result},
+    pending,
+    sql::{Fetch, Row, Sql},
+    transaction::Transaction,
+};
+
+const RUNTIME: &str = "KubernetesRuntimeInstance";
+
+impl Store {
+    /// Registers an agent: it gets a new epoch, and whoever had the one before is told to register anew. Its runtime
+    /// becomes pending.
+    pub async fn agent_register(&self, request: &RegisterRequest) -> Result<RegisterResponse> {
+        let input = (self, request);
+        self.transactions()
+            .run("agent_register", &input, |transaction, (store, request)| {
+                Box::pin(async move {
+                    let origin = store.control_plane_id();
+                    let runtime_id = runtime(transaction, origin, request.runtime.as_deref()).await?;
+                    let upsert = Sql::new(
+                        "INSERT INTO agent (runtime_id, epoch, version, registered_at, last_seen) \
+                         VALUES ($1, 1, $2, $3, $3) ON CONFLICT (runtime_id) DO UPDATE SET epoch = agent.epoch + 1, \
+                         version = excluded.version, registered_at = excluded.registered_at, \
+                         last_seen = excluded.last_seen RETURNING epoch",
+                    )
+                    .values([runtime_id.into(), request.version.clone().into(), transaction.now.into()]);
+                    let row = transaction.one(upsert).await?;
+                    let row = row.ok_or_else(|| Error::not_found("agent of runtime", &runtime_id.to_string()))?;
+                    pending::wake_observed(transaction, &[runtime_id].into()).await?;
+                    let rows = transaction.all(watched(runtime_id)).await?;
+                    Ok(RegisterResponse {
+                        control_plane_id: origin,
+                        runtime_id,
+                        epoch: row.get("epoch")?,
+                        watches: watches(&rows)?,
+                    })
+                })
+            })
+            .await
+    }
+
+    /// The agent is there. [`Error::EpochStale`] where there is a newer one.
+    pub async fn agent_heartbeat(&self, runtime_id: Uuid, epoch: i64) -> Result<HeartbeatResponse> {
+        self.transactions()
+            .run(
+                "agent_heartbeat",
+                &(runtime_id, epoch),
+                |transaction, (runtime_id, epoch)| {
+                    Box::pin(async move {
+                        let update =
+                            Sql::new("UPDATE agent SET last_seen = $1 WHERE runtime_id = $2 AND epoch = $3")
+                                .values([transaction.now.into(), (*runtime_id).into(), (*epoch).into()]);
+                        if transaction.run(update).await? == 0 {
+                            return Err(Error::EpochStale {
+                                runtime_id: *runtime_id,
+                                epoch: *epoch,
+                            });
+                        }
+                        let watches = watches(&transaction.all(watched(*runtime_id)).await?)?;
+                        Ok(HeartbeatResponse {
+                            watches_revision: watches.revision,
+                        })
+                    })
+                },
+            )
+            .await
+    }
+
+    /// The kinds that the agent of a runtime watches.
+    pub async fn agent_watches(&self, runtime_id: Uuid) -> Result<Watches> {
+        watches(&self.reader().all(watched(runtime_id)).await?)
+    }
+}
+
+fn watched(runtime: Uuid) -> Sql {
+    Sql::new(
+        "SELECT api_group, version, kind FROM watched_kind WHERE runtime_id = $1 ORDER BY api_group, kind",
+    )
+    .values([runtime.into()])
+}
+
+fn watches(rows: &[Row]) -> Result<Watches> {
+    let kinds: Vec<WatchedKind> = rows.iter().map(kind).collect::<Result<_>>()?;
+    let names = kinds
+        .iter()
+        .map(|kind| format!("{}/{}/{}\n", kind.group, kind.version, kind.kind));
+    Ok(Watches {
+        revision: digest::of_bytes(names.collect::<String>().as_bytes()),
+        kinds,
+    })
+}
+
+fn kind(row: &Row) -> Result<WatchedKind> {
+    Ok(WatchedKind {
+        group: row.get("api_group")?,
+        version: row.get("version")?,
+        kind: row.get("kind")?,
+    })
+}
+
+/// The runtime of that name; the one that the control plane runs in where none is given.
+async fn runtime(transaction: &Transaction, origin: Uuid, name: Option<&str>) -> Result<Uuid> {
+    let query = match name {
+        Some(name) => Sql::new(
+            "SELECT id FROM object WHERE origin = $1 AND kind = $2 AND name = $3 AND deleted_at IS NULL",
+        )
+        .values([origin.into(), RUNTIME.into(), name.into()]),
+        None => Sql::new(
+            "SELECT r.to_id AS id FROM object o JOIN reference r ON r.from_id = o.id AND r.field = 'spec.runtime' \
+             WHERE o.origin = $1 AND o.slot = $2 AND o.deleted_at IS NULL",
+        )
+        .values([origin.into(), SELF_SLOT.into()]),
+    };
+    let row = transaction.one(query).await?;
+    row.map_or_else(
+        || Err(Error::not_found(RUNTIME, name.unwrap_or("of the control plane"))),
+        |row| row.get("id"),
+    )
+}
+
+/// Fails where the epoch is not the newest.
+pub(crate) async fn check_epoch(transaction: &Transaction, runtime_id: Uuid, epoch: i64) -> Result<()> {
+    let query = Sql::new("SELECT epoch FROM agent WHERE runtime_id = $1").values([runtime_id.into()]);
+    let found: Option<i64> = transaction
+        .one(query)
+        .await?
+        .map(|row| row.get("epoch"))
+        .transpose()?;
+    if found == Some(epoch) {
+        Ok(())
+    } else {
+        Err(Error::EpochStale { runtime_id, epoch })
+    }
+}
+
+/// The statement of the agents of runtimes.
+pub(crate) fn of_runtimes(runtimes: &[Uuid]) -> Sql {
+    let mut query = Sql::new("SELECT runtime_id, epoch, version, last_seen FROM agent WHERE runtime_id IN ");
+    query.list(runtimes);
+    query
+}
+
+/// The statement of the kinds whose lists were complete in their agents' epochs.
+pub(crate) fn closed_of(runtimes: &[Uuid]) -> Sql {
+    let mut query = Sql::new(
+        "SELECT w.runtime_id, w.api_group, w.version, w.kind FROM watched_kind w \
+         JOIN agent a ON a.runtime_id = w.runtime_id AND a.epoch = w.closed_epoch WHERE w.runtime_id IN ",
+    );
+    query.list(runtimes).push(" ORDER BY w.api_group, w.kind");
+    query
+}
+
+/// What is known of the agents of runtimes.
+pub(crate) async fn states(
+    transaction: &Transaction,
+    runtimes: &[Uuid],
+) -> Result<BTreeMap<Uuid, AgentState>> {
+    let mut states = BTreeMap::new();
+    if runtimes.is_empty() {
+        return Ok(states);
+    }
+    for row in transaction.all(of_runtimes(runtimes)).await? {
+        let last_seen: i64 = row.get("last_seen")?;
+        let state = AgentState {
+            epoch: row.get("epoch")?,
+            version: row.get("version")?,
+            last_seen: clock::timestamp(last_seen)?,
+            heard: transaction.now - last_seen < HEARD_SECONDS * SECOND,
+            closed: Vec::new(),
+        };
+        states.insert(row.get("runtime_id")?, state);
+    }
+    for row in transaction.all(closed_of(runtimes)).await? {
+        if let Some(state) = states.get_mut(&row.get("runtime_id")?) {
+            state.closed.push(kind(&row)?);
+        }
+    }
+    Ok(states)
+}

@@ -1,0 +1,267 @@
+//! How controllers take work and give it back.
+//!
+//! A claim is two steps. First a transaction takes due rows for their holder and moves each object's epoch on: the
+//! fence. Then [`world`] reads all that the holder needs to know, as of one moment, outside of that transaction: reading
+//! so much at SERIALIZABLE would collide with everybody who writes. Nothing is lost between: the rows' tokens were read
+//! before, so whatever changes from then on refreshes a token, and the object runs again.
+//!
+//! Whoever gets no answer asks again. A holder never asks by id for what it works on, so what it asks for and has is what
+//! it was never told of, and is given again, at a new epoch. For a sweep names no ids, [`Store::claim`] remembers what a
+//! try took whose commit was not answered. (An answer of a sweep that is lost on the way to the holder costs the time to
+//! live.)
+//!
+//! [`complete`] ends a run in one transaction, refused as a whole where the epoch is not the newest.
+
+mod complete;
+pub(crate) mod counts;
+pub(crate) mod world;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
+
+use sea_orm::Value;
+use threeport_model::protocol::claim::{
+    Claim, ClaimRequest, ClaimResponse, MAX_CLAIMS, RenewRequest, RenewResponse,
+};
+use uuid::Uuid;
+
+use crate::{Store, clock::SECOND, error::Result, sql::Sql, transaction::Transaction};
+
+/// A row that was taken.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    pub(crate) id: Uuid,
+    pub(crate) token: String,
+    pub(crate) epoch: i64,
+    pub(crate) priority: i64,
+    pub(crate) attempts: i64,
+    /// For how long it was due, in microseconds.
+    pub(crate) waited: i64,
+}
+
+impl Store {
+    /// Gives due and unclaimed work: the wanted objects' or, where none are named, the oldest of the freshest class.
+    pub async fn claim(&self, request: &ClaimRequest) -> Result<ClaimResponse> {
+        let input = (request, Before::default());
+        let (taken, busy) = self
+            .transactions()
+            .run("claim", &input, |transaction, (request, before)| {
+                Box::pin(take(transaction, request, before))
+            })
+            .await?;
+        let claims: Vec<Claim> = self.world(&taken).await?;
+        Ok(ClaimResponse { claims, busy })
+    }
+
+    /// Keeps claims: those whose epoch is still the newest and whose holder asks, run out or not.
+    pub async fn claim_renew(&self, request: &RenewRequest) -> Result<RenewResponse> {
+        let renewed = self
+            .transactions()
+            .run("claim_renew", request, |transaction, request| {
+                Box::pin(renew(transaction, request))
+            })
+            .await?;
+        Ok(RenewResponse { renewed })
+    }
+}
+
+/// What the try before took, and until when: that it committed is known only when it is found in the database.
+#[derive(Debug, Default)]
+struct Before(Mutex<(i64, Vec<Uuid>)>);
+
+impl Before {
+    fn set(&self, until: i64, ids: Vec<Uuid>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (until, ids);
+    }
+
+    async fn committed(&self, transaction: &Transaction, holder: &str) -> Result<Vec<Uuid>> {
+        let (until, ids) = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if ids.is_empty() {
+            return Ok(ids);
+        }
+        let mut query = Sql::new("SELECT object_id FROM pending WHERE claim_holder = ");
+        query.bind(holder).push(" AND claim_until = ").bind(until);
+        query.push(" AND object_id IN ").list(&ids);
+        let rows = transaction.all(query).await?;
+        rows.iter().map(|row| row.get("object_id")).collect()
+    }
+}
+
+async fn take(
+    transaction: &Transaction,
+    request: &ClaimRequest,
+    before: &Before,
+) -> Result<(Vec<Taken>, Vec<Uuid>)> {
+    let limit = usize::try_from(request.limit)
+        .unwrap_or(MAX_CLAIMS)
+        .min(MAX_CLAIMS);
+    let now = transaction.now;
+    let until = now + i64::from(request.ttl_seconds) * SECOND;
+    let wanted: Vec<Uuid> = if request.ids.is_empty() {
+        let committed = before.committed(transaction, &request.holder).await?;
+        if committed.is_empty() {
+            candidates(transaction, &request.kinds, limit).await?
+        } else {
+            committed
+        }
+    } else {
+        request
+            .ids
+            .iter()
+            .copied()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .take(limit)
+            .collect()
+    };
+    if wanted.is_empty() || request.kinds.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let mut update = Sql::new("UPDATE pending SET claim_holder = ");
+    update
+        .bind(request.holder.clone())
+        .push(", claim_until = ")
+        .bind(until);
+    update
+        .push(" WHERE object_id IN ")
+        .list(&wanted)
+        .push(" AND kind IN ")
+        .list(&request.kinds);
+    update
+        .push(" AND not_before <= ")
+        .bind(now)
+        .push(" AND (claim_until <= ")
+        .bind(now)
+        .push(" OR claim_holder = ")
+        .bind(request.holder.clone());
+    update.push(") RETURNING object_id, token, priority, attempts, since, not_before");
+    let rows = transaction.all(update).await?;
+    let mut taken: BTreeMap<Uuid, Taken> = BTreeMap::new();
+    for row in rows {
+        let id = row.get("object_id")?;
+        let due: i64 = row.get::<i64>("since")?.max(row.get("not_before")?);
+        let one = Taken {
+            id,
+            token: row.get("token")?,
+            epoch: 0,
+            priority: row.get("priority")?,
+            attempts: row.get("attempts")?,
+            waited: now.saturating_sub(due).max(0),
+        };
+        taken.insert(id, one);
+    }
+    before.set(until, taken.keys().copied().collect());
+    if !taken.is_empty() {
+        let mut fence = Sql::new("UPDATE object_status SET epoch = epoch + 1 WHERE object_id IN ");
+        fence
+            .list(&taken.keys().copied().collect::<Vec<_>>())
+            .push(" RETURNING object_id, epoch");
+        for row in transaction.all(fence).await? {
+            if let Some(one) = taken.get_mut(&row.get("object_id")?) {
+                one.epoch = row.get("epoch")?;
+            }
+        }
+    }
+    let busy = if request.ids.is_empty() {
+        Vec::new()
+    } else {
+        busy(transaction, request, &taken).await?
+    };
+    let mut taken: Vec<Taken> = taken.into_values().collect();
+    taken.sort_by_key(|one| (one.priority, std::cmp::Reverse(one.waited)));
+    Ok((taken, busy))
+}
+
+/// What is due and unclaimed, the oldest of the freshest class first. Each class of each kind is a walk of an index.
+async fn candidates(transaction: &Transaction, kinds: &[String], limit: usize) -> Result<Vec<Uuid>> {
+    if kinds.is_empty() || limit == 0 {
+        return Ok(Vec::new());
+    }
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    transaction
+        .all(sweep(kinds, transaction.now, limit))
+        .await?
+        .iter()
+        .map(|row| row.get("object_id"))
+        .collect()
+}
+
+/// The statement of the sweep.
+pub(crate) fn sweep(kinds: &[String], now: i64, limit: i64) -> Sql {
+    let mut sql = Sql::new("SELECT object_id FROM (");
+    for (index, (kind, priority)) in kinds
+        .iter()
+        .flat_map(|kind| (0..4_i64).map(move |priority| (kind, priority)))
+        .enumerate()
+    {
+        sql.push(if index > 0 { " UNION ALL " } else { "" });
+        sql.push("SELECT * FROM (SELECT object_id, priority, not_before FROM pending WHERE kind = ")
+            .bind(kind.clone());
+        sql.push(" AND priority = ")
+            .bind(priority)
+            .push(" AND not_before <= ")
+            .bind(now);
+        sql.push(" AND claim_until <= ")
+            .bind(now)
+            .push(" ORDER BY not_before LIMIT ")
+            .bind(limit);
+        sql.push(&format!(") AS c{index}"));
+    }
+    sql.push(") AS c ORDER BY priority, not_before LIMIT ")
+        .bind(limit);
+    sql
+}
+
+/// Of the wanted objects, those that have work but were not given.
+async fn busy(
+    transaction: &Transaction,
+    request: &ClaimRequest,
+    taken: &BTreeMap<Uuid, Taken>,
+) -> Result<Vec<Uuid>> {
+    let rest: Vec<Uuid> = request
+        .ids
+        .iter()
+        .filter(|id| !taken.contains_key(id))
+        .copied()
+        .collect();
+    if rest.is_empty() {
+        return Ok(rest);
+    }
+    let mut query = Sql::new("SELECT object_id FROM pending WHERE object_id IN ");
+    query.list(&rest);
+    transaction
+        .all(query)
+        .await?
+        .iter()
+        .map(|row| row.get("object_id"))
+        .collect()
+}
+
+async fn renew(transaction: &Transaction, request: &RenewRequest) -> Result<Vec<Uuid>> {
+    if request.claims.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut sql = Sql::new("WITH v (id, epoch) AS (VALUES ");
+    sql.rows(
+        request
+            .claims
+            .iter()
+            .map(|key| Vec::<Value>::from([key.id.into(), key.epoch.into()])),
+    );
+    sql.push(") UPDATE pending SET claim_until = ");
+    sql.bind(transaction.now + i64::from(request.ttl_seconds) * SECOND)
+        .push(
+            " FROM v JOIN object_status s ON s.object_id = v.id AND s.epoch = v.epoch \
+         WHERE pending.object_id = v.id AND pending.claim_holder = ",
+        );
+    sql.bind(request.holder.clone())
+        .push(" RETURNING pending.object_id AS id");
+    transaction
+        .all(sql)
+        .await?
+        .iter()
+        .map(|row| row.get("id"))
+        .collect()
+}

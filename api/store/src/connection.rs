@@ -1,0 +1,152 @@
+//! Connections: one pool that writes, one that reads.
+//!
+//! Writers run at SERIALIZABLE. Single reading statements see one moment at any level, so readers run at READ
+//! COMMITTED and never collide with writers; reads of several statements that must see one moment use
+//! [`crate::transaction`]'s snapshot. In SQLite there is one writer (WAL lets readers go on), and it syncs fully: what
+//! was acknowledged survives a loss of power.
+
+use std::time::Duration;
+
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection,
+    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+
+use crate::{
+    error::{Error, Result},
+    options::Options,
+    sql::{Fetch, Sql},
+};
+
+/// Which database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Sqlite,
+    Postgresql,
+    Cockroachdb,
+}
+
+impl Dialect {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgresql => "postgresql",
+            Self::Cockroachdb => "cockroachdb",
+        }
+    }
+
+    /// Column types: ids, text that sorts by bytes, bytes.
+    pub(crate) fn types(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Sqlite => ("BLOB", "TEXT", "BLOB"),
+            Self::Postgresql => ("UUID", "TEXT COLLATE \"C\"", "BYTEA"),
+            Self::Cockroachdb => ("UUID", "TEXT", "BYTEA"),
+        }
+    }
+
+    /// Whether statements that write may be common table expressions of one statement.
+    pub(crate) fn merges_writes(self) -> bool {
+        self != Self::Sqlite
+    }
+}
+
+/// Both pools.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections {
+    pub(crate) writer: DatabaseConnection,
+    pub(crate) reader: DatabaseConnection,
+    pub(crate) dialect: Dialect,
+}
+
+/// How long a statement may wait for a connection, a lock, or its own end.
+const STATEMENT: Duration = Duration::from_secs(5);
+
+impl Connections {
+    pub(crate) async fn open(options: &Options) -> Result<Self> {
+        let sqlite = options.url.starts_with("sqlite:");
+        if !sqlite
+            && !["postgres://", "postgresql://"]
+                .iter()
+                .any(|scheme| options.url.starts_with(scheme))
+        {
+            return Err(Error::Options(
+                "the URL must start with sqlite:// or postgresql://".to_owned(),
+            ));
+        }
+        let writers = if sqlite { 1 } else { options.connections.max(1) };
+        let readers = options.connections.div_ceil(2).max(1);
+        let writer = Database::connect(configure(&options.url, writers, true)).await?;
+        let reader = Database::connect(configure(&options.url, readers, false)).await?;
+        let dialect = if sqlite {
+            Dialect::Sqlite
+        } else {
+            which(&writer).await?
+        };
+        Ok(Self {
+            writer,
+            reader,
+            dialect,
+        })
+    }
+
+    pub(crate) async fn close(&self) {
+        for pool in [&self.reader, &self.writer] {
+            if let Err(error) = pool.close_by_ref().await {
+                tracing::debug!(%error, "failed to close connections");
+            }
+        }
+    }
+}
+
+fn configure(url: &str, connections: u32, writes: bool) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url.replacen("postgresql://", "postgres://", 1));
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(STATEMENT)
+        .idle_timeout(Duration::from_secs(300))
+        .max_lifetime(Duration::from_secs(1800))
+        .test_before_acquire(false)
+        .test_before_acquire_if_idle_for(Duration::from_secs(5))
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false);
+    options.map_sqlx_sqlite_opts(move |sqlite| {
+        sqlite
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(STATEMENT)
+            .statement_cache_capacity(256)
+            .pragma("query_only", if writes { "OFF" } else { "ON" })
+    });
+    options.map_sqlx_postgres_opts(move |postgres| {
+        let isolation = if writes { "serializable" } else { "read committed" };
+        let milliseconds = STATEMENT.as_millis().to_string();
+        let postgres = postgres
+            .application_name("threeport-api")
+            .statement_cache_capacity(512)
+            .options([
+                ("default_transaction_isolation", isolation),
+                ("statement_timeout", &milliseconds),
+                ("idle_in_transaction_session_timeout", "10000"),
+            ]);
+        // A serializable transaction that reads a small table whole collides with whoever writes anything in it.
+        if writes {
+            postgres.options([("enable_seqscan", "off")])
+        } else {
+            postgres
+        }
+    });
+    options
+}
+
+async fn which(connection: &DatabaseConnection) -> Result<Dialect> {
+    let row = connection.one(Sql::new("SELECT version() AS version")).await?;
+    let version: String = row.map_or_else(|| Ok(String::new()), |row| row.get("version"))?;
+    Ok(if version.contains("CockroachDB") {
+        Dialect::Cockroachdb
+    } else {
+        Dialect::Postgresql
+    })
+}

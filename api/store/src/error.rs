@@ -1,0 +1,227 @@
+//! What can go wrong, in words that a user may see: no SQL, no secret. The server makes a problem of it.
+
+use sea_orm::DbErr;
+use threeport_model::{Code, FieldError, ManagedBy};
+use uuid::Uuid;
+
+/// What every method of the store answers.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why the store refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No living object, operation or agent of that name.
+    #[error("{what} does not exist")]
+    NotFound {
+        /// `Kind/name` or `Kind id`.
+        what: String,
+    },
+    /// The name is taken.
+    #[error("{what} already exists")]
+    AlreadyExists {
+        /// `Kind/name`.
+        what: String,
+    },
+    /// Another living object holds the slot that this one wants.
+    #[error("{what} can't hold {slot}: another object holds it already")]
+    SlotTaken {
+        /// `Kind/name`.
+        what: String,
+        /// As in `runtime/default`.
+        slot: String,
+    },
+    /// The state of the object stands against it.
+    #[error("{0}")]
+    Conflict(String),
+    /// A fence (resource version, source generation, claim epoch, token) is out of date.
+    #[error("{0}")]
+    PreconditionFailed(String),
+    /// The effect reaches objects of another owner.
+    #[error("{} belongs to {}", .objects.join(", "), .owner.as_str())]
+    OwnedBy {
+        /// The owner of the first of them.
+        owner: ManagedBy,
+        /// `Kind/name` of each.
+        objects: Vec<String>,
+    },
+    /// Others refer to what was to be deleted.
+    #[error("{what} is referred to by {}", .referrers.join(", "))]
+    Referenced {
+        /// `Kind/name`.
+        what: String,
+        /// `Kind/name` of each, at most a hundred.
+        referrers: Vec<String>,
+    },
+    /// References name what does not exist.
+    #[error("{what} refers to what does not exist")]
+    ReferenceNotFound {
+        /// `Kind/name`.
+        what: String,
+        /// Each of them.
+        errors: Vec<FieldError>,
+    },
+    /// References name what is being deleted.
+    #[error("{what} refers to what is being deleted")]
+    ReferenceDeleting {
+        /// `Kind/name`.
+        what: String,
+        /// Each of them.
+        errors: Vec<FieldError>,
+    },
+    /// Fields are wrong: immutable ones changed, a Secret that can't be read.
+    #[error("{what} is not valid")]
+    Invalid {
+        /// `Kind/name`.
+        what: String,
+        /// Each of them.
+        errors: Vec<FieldError>,
+    },
+    /// More than the limit.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The key came with another body.
+    #[error("the idempotency key {0:?} was used with another body")]
+    IdempotencyMismatch(String),
+    /// An agent's epoch is not the newest.
+    #[error("epoch {epoch} of the agent of runtime {runtime_id} is not the newest")]
+    EpochStale {
+        /// The runtime.
+        runtime_id: Uuid,
+        /// The epoch that came.
+        epoch: i64,
+    },
+    /// The watch token is older than what is kept.
+    #[error("the watch token is older than the tombstones that are kept")]
+    Gone,
+    /// The schema is older than this program.
+    #[error("the database has schema version {found}, this program needs {known}")]
+    SchemaOlder {
+        /// What is there.
+        found: i64,
+        /// What this program needs.
+        known: i64,
+    },
+    /// The schema is newer than this program, and not marked compatible.
+    #[error("the database has schema version {found}, this program knows {known} and can't serve it")]
+    SchemaNewer {
+        /// What is there.
+        found: i64,
+        /// What this program knows.
+        known: i64,
+    },
+    /// An option is wrong.
+    #[error("failed to open the database: {0}")]
+    Options(String),
+    /// Secret values can't be stored or read with the keys that are here.
+    #[error("failed to handle secret values: {0}")]
+    Secret(String),
+    /// A row holds what this program can't read.
+    #[error("failed to read {what}: {why}")]
+    Decode {
+        /// Which column or object.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// A transaction did not end in time; it may or may not have committed.
+    #[error("the transaction {name} did not end within {seconds} s")]
+    TimedOut {
+        /// Its name.
+        name: &'static str,
+        /// The limit.
+        seconds: u64,
+    },
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[from] DbErr),
+}
+
+impl Error {
+    /// The stable code for programs.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NotFound { .. } => Code::NotFound,
+            Self::AlreadyExists { .. } | Self::SlotTaken { .. } => Code::AlreadyExists,
+            Self::Conflict(_) | Self::EpochStale { .. } => Code::Conflict,
+            Self::PreconditionFailed(_) => Code::PreconditionFailed,
+            Self::OwnedBy { .. } => Code::OwnedBy,
+            Self::Referenced { .. } => Code::Referenced,
+            Self::ReferenceNotFound { .. } => Code::ReferenceNotFound,
+            Self::ReferenceDeleting { .. } => Code::ReferenceDeleting,
+            Self::Invalid { .. } => Code::Invalid,
+            Self::TooLarge(_) => Code::TooLarge,
+            Self::IdempotencyMismatch(_) => Code::IdempotencyMismatch,
+            Self::Gone => Code::Gone,
+            Self::TimedOut { .. } => Code::Unavailable,
+            Self::Database(_) if self.is_transient() => Code::Unavailable,
+            Self::SchemaOlder { .. } | Self::SchemaNewer { .. } => Code::Unavailable,
+            Self::Database(_) | Self::Options(_) | Self::Secret(_) | Self::Decode { .. } => Code::Internal,
+        }
+    }
+
+    /// Whether the same request may succeed later, without anybody changing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::TimedOut { .. } => true,
+            Self::Database(error) => crate::transaction::is_transient(error),
+            _ => false,
+        }
+    }
+
+    /// The fields that are wrong.
+    pub fn field_errors(&self) -> Vec<FieldError> {
+        match self {
+            Self::ReferenceNotFound { errors, .. }
+            | Self::ReferenceDeleting { errors, .. }
+            | Self::Invalid { errors, .. } => errors.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// `Kind/name` of what refers to the object, or of what belongs to another owner.
+    pub fn referrers(&self) -> Vec<String> {
+        match self {
+            Self::Referenced { referrers, .. } => referrers.clone(),
+            Self::OwnedBy { objects, .. } => objects.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What to do next, where there is something.
+    pub fn next(&self) -> String {
+        let next = match self {
+            Self::PreconditionFailed(_) => "read it again, apply the change to what you read, and send that",
+            Self::OwnedBy {
+                owner: ManagedBy::Kubernetes,
+                ..
+            } => "change the custom resource with kubectl, or take the object over (POST .../takeover)",
+            Self::OwnedBy {
+                owner: ManagedBy::Api,
+                ..
+            } => "change it through the API or with tptctl",
+            Self::OwnedBy { .. } => "take the object over (POST .../takeover) if you mean to own it",
+            Self::Referenced { .. } => "delete what refers to it first, or delete with ?propagation=cascade",
+            Self::ReferenceNotFound { .. } => "create what is missing, or send all of it in one apply",
+            Self::ReferenceDeleting { .. } => "wait until it is gone and create it anew, or refer to another",
+            Self::AlreadyExists { .. } => {
+                "choose another name, or change the one that exists with PUT or apply"
+            }
+            Self::SlotTaken { .. } => "change the object that holds it first",
+            Self::Gone => "list again and watch from the list's token",
+            Self::EpochStale { .. } => "register anew",
+            Self::SchemaOlder { .. } => "run threeport-api migrate",
+            Self::SchemaNewer { .. } => "run a program of at least the version that migrated the database",
+            Self::TimedOut { .. } => "send the same request again; with an idempotency key it happens once",
+            Self::Database(_) if self.is_transient() => "try again",
+            _ => "",
+        };
+        next.to_owned()
+    }
+
+    /// A missing object.
+    pub(crate) fn not_found(kind: &str, name: &str) -> Self {
+        Self::NotFound {
+            what: format!("{kind}/{name}"),
+        }
+    }
+}

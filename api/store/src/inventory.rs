@@ -1,0 +1,303 @@
+//! Which live object belongs to which instance.
+//!
+//! Rows are written with intent, before the first apply, so that nothing that was ever made is forgotten. Of one live
+//! object there is one row among the living; a second instance that wants it is told who has it. Beside those there are
+//! *leftovers*: objects that carry an instance's identity without being in its inventory (a late create of a replica that
+//! was paused). They are recorded when they are observed, take nobody's place, and their instance removes them.
+
+use std::collections::BTreeMap;
+
+use sea_orm::Value;
+use threeport_model::{
+    kinds::workload_instance::Health,
+    protocol::inventory::{IntentRequest, IntentResponse, InventoryRow, Observed, OwnedBy},
+};
+use uuid::Uuid;
+
+use crate::{
+    Store, clock,
+    error::{Error, Result},
+    sql::{Fetch, Row, Sql, to_json},
+    status::{self, Subject},
+    transaction::Transaction,
+};
+
+pub(crate) const COLUMNS: &str = "i.id, i.runtime_id, i.instance_id, i.api_group, i.version, i.kind, i.plural, \
+    i.namespace, i.name, i.leftover, i.uid, i.plan_hash, i.ownership_digest, i.applied_resource_version, \
+    i.completed_hash, i.healed_at, i.observed_health, i.observed_message, i.observed_uid, \
+    i.observed_resource_version, i.observed_ownership_digest, i.observed_images, i.observed_epoch, \
+    i.observed_sequence, i.observed_managers, i.seen_at";
+
+/// Reads [`COLUMNS`].
+pub(crate) fn read(row: &Row) -> Result<InventoryRow> {
+    let health: String = row.get("observed_health")?;
+    Ok(InventoryRow {
+        id: row.get("id")?,
+        runtime_id: row.get("runtime_id")?,
+        instance_id: row.get("instance_id")?,
+        group: row.get("api_group")?,
+        version: row.get("version")?,
+        kind: row.get("kind")?,
+        plural: row.get("plural")?,
+        namespace: row.get("namespace")?,
+        name: row.get("name")?,
+        uid: row.get("uid")?,
+        plan_hash: row.get("plan_hash")?,
+        ownership_digest: row.get("ownership_digest")?,
+        applied_resource_version: row.get("applied_resource_version")?,
+        completed_hash: row.get("completed_hash")?,
+        healed_at: row.json("healed_at")?,
+        observed: Observed {
+            health: Health::from_word(&health),
+            message: row.get("observed_message")?,
+            uid: row.get("observed_uid")?,
+            resource_version: row.get("observed_resource_version")?,
+            ownership_digest: row.get("observed_ownership_digest")?,
+            images: row.json("observed_images")?,
+            epoch: row.get("observed_epoch")?,
+            sequence: row.get("observed_sequence")?,
+            other_managers: row.json("observed_managers")?,
+            seen_at: clock::optional(row.get("seen_at")?)?,
+        },
+    })
+}
+
+/// The statement of the rows of instances.
+pub(crate) fn of_all(ids: &[Uuid]) -> Sql {
+    let mut query = Sql::new(format!(
+        "SELECT {COLUMNS} FROM inventory i WHERE i.instance_id IN "
+    ));
+    query
+        .list(ids)
+        .push(" ORDER BY i.instance_id, i.runtime_id, i.api_group, i.kind, i.namespace, i.name");
+    query
+}
+
+/// The rows of instances, leftovers included.
+pub(crate) async fn of_instances(
+    connection: &Transaction,
+    ids: &[Uuid],
+) -> Result<BTreeMap<Uuid, Vec<InventoryRow>>> {
+    let mut found: BTreeMap<Uuid, Vec<InventoryRow>> = BTreeMap::new();
+    if ids.is_empty() {
+        return Ok(found);
+    }
+    for row in connection.all(of_all(ids)).await? {
+        let row = read(&row)?;
+        found.entry(row.instance_id).or_default().push(row);
+    }
+    Ok(found)
+}
+
+/// Group, kind, namespace, name: what identifies an object in a runtime.
+type Identity = (Uuid, String, String, String, String);
+
+fn identity(row: &InventoryRow) -> Identity {
+    (
+        row.runtime_id,
+        row.group.clone(),
+        row.kind.clone(),
+        row.namespace.clone(),
+        row.name.clone(),
+    )
+}
+
+/// Writes rows of an instance; what an agent saw stays as it is.
+pub(crate) async fn write(transaction: &Transaction, instance: Uuid, rows: &[InventoryRow]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let distinct: BTreeMap<Identity, &InventoryRow> = rows.iter().map(|row| (identity(row), row)).collect();
+    let mut sql = Sql::new(
+        "INSERT INTO inventory (id, runtime_id, instance_id, api_group, version, kind, plural, namespace, name, \
+         leftover, uid, plan_hash, ownership_digest, applied_resource_version, completed_hash, healed_at, \
+         observed_health, observed_message, observed_images, observed_epoch, observed_sequence, observed_managers) \
+         VALUES ",
+    );
+    let mut values = Vec::with_capacity(distinct.len());
+    for row in distinct.values() {
+        values.push(Vec::<Value>::from([
+            row.id.into(),
+            row.runtime_id.into(),
+            instance.into(),
+            row.group.clone().into(),
+            row.version.clone().into(),
+            row.kind.clone().into(),
+            row.plural.clone().into(),
+            row.namespace.clone().into(),
+            row.name.clone().into(),
+            0_i64.into(),
+            row.uid.clone().into(),
+            row.plan_hash.clone().into(),
+            row.ownership_digest.clone().into(),
+            row.applied_resource_version.clone().into(),
+            row.completed_hash.clone().into(),
+            to_json(&row.healed_at)?.into(),
+            Health::Unknown.as_str().into(),
+            "".into(),
+            "[]".into(),
+            0_i64.into(),
+            0_i64.into(),
+            "[]".into(),
+        ]));
+    }
+    sql.rows(values).push(
+        " ON CONFLICT (instance_id, runtime_id, api_group, kind, namespace, name) DO UPDATE SET id = excluded.id, \
+         version = excluded.version, plural = excluded.plural, leftover = 0, uid = excluded.uid, \
+         plan_hash = excluded.plan_hash, ownership_digest = excluded.ownership_digest, \
+         applied_resource_version = excluded.applied_resource_version, completed_hash = excluded.completed_hash, \
+         healed_at = excluded.healed_at",
+    );
+    transaction.run(sql).await.map_err(|error| match &error {
+        Error::Database(database)
+            if crate::transaction::violated(database).as_deref() == Some("inventory_identity") =>
+        {
+            Error::Conflict("another instance has one of the objects".to_owned())
+        }
+        _ => error,
+    })?;
+    watch_kinds(transaction, &distinct.into_values().collect::<Vec<_>>()).await
+}
+
+/// Has the agents watch the kinds of rows.
+async fn watch_kinds(transaction: &Transaction, rows: &[&InventoryRow]) -> Result<()> {
+    let kinds: BTreeMap<(Uuid, &str, &str), &str> = rows
+        .iter()
+        .map(|row| {
+            (
+                (row.runtime_id, row.group.as_str(), row.kind.as_str()),
+                row.version.as_str(),
+            )
+        })
+        .collect();
+    let mut query =
+        Sql::new("SELECT runtime_id, api_group, kind, version FROM watched_kind WHERE runtime_id IN ");
+    query.list(&kinds.keys().map(|(runtime, _, _)| *runtime).collect::<Vec<_>>());
+    let mut known: BTreeMap<(Uuid, String, String), String> = BTreeMap::new();
+    for row in transaction.all(query).await? {
+        known.insert(
+            (row.get("runtime_id")?, row.get("api_group")?, row.get("kind")?),
+            row.get("version")?,
+        );
+    }
+    let new: Vec<_> = kinds
+        .into_iter()
+        .filter(|((runtime, group, kind), version)| {
+            let known = known.get(&(*runtime, (*group).to_owned(), (*kind).to_owned()));
+            known.is_none_or(|known| known != version)
+        })
+        .collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let mut sql =
+        Sql::new("INSERT INTO watched_kind (runtime_id, api_group, kind, version, closed_epoch) VALUES ");
+    sql.rows(new.into_iter().map(|((runtime, group, kind), version)| {
+        Vec::<Value>::from([
+            runtime.into(),
+            group.into(),
+            kind.into(),
+            version.into(),
+            0_i64.into(),
+        ])
+    }));
+    sql.push(
+        " ON CONFLICT (runtime_id, api_group, kind) DO UPDATE SET version = excluded.version, closed_epoch = 0",
+    );
+    transaction.run(sql).await.map(drop)
+}
+
+/// Removes rows of an instance.
+pub(crate) async fn remove(transaction: &Transaction, instance: Uuid, ids: &[Uuid]) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let mut sql = Sql::new("DELETE FROM inventory WHERE instance_id = ");
+    sql.bind(instance).push(" AND id IN ").list(ids);
+    transaction.run(sql).await.map(drop)
+}
+
+async fn intend(transaction: &Transaction, request: &IntentRequest) -> Result<IntentResponse> {
+    let subject = Subject::by_id(transaction, request.instance_id).await?;
+    status::check_epoch(&subject, Some(request.epoch))?;
+    if subject.deleted {
+        return Err(Error::PreconditionFailed(format!(
+            "{} is gone",
+            subject.reference()
+        )));
+    }
+    if request.rows.is_empty() {
+        return Ok(IntentResponse::default());
+    }
+    let mut query = Sql::new(
+        "SELECT i.runtime_id, i.api_group, i.kind, i.namespace, i.name, i.instance_id, o.name AS instance_name \
+         FROM inventory i JOIN object o ON o.id = i.instance_id WHERE i.leftover = 0 AND i.instance_id <> ",
+    );
+    query.bind(request.instance_id);
+    query.push(" AND (i.runtime_id, i.api_group, i.kind, i.namespace, i.name) IN (VALUES ");
+    query.rows(
+        request
+            .rows
+            .iter()
+            .map(identity)
+            .map(|(runtime, group, kind, namespace, name)| {
+                Vec::<Value>::from([
+                    runtime.into(),
+                    group.into(),
+                    kind.into(),
+                    namespace.into(),
+                    name.into(),
+                ])
+            }),
+    );
+    query.push(")");
+    let wanted: BTreeMap<Identity, Uuid> = request.rows.iter().map(|row| (identity(row), row.id)).collect();
+    let mut conflicts = Vec::new();
+    for row in transaction.all(query).await? {
+        let identity: Identity = (
+            row.get("runtime_id")?,
+            row.get("api_group")?,
+            row.get("kind")?,
+            row.get("namespace")?,
+            row.get("name")?,
+        );
+        if let Some(id) = wanted.get(&identity) {
+            conflicts.push(OwnedBy {
+                id: *id,
+                instance_id: row.get("instance_id")?,
+                instance_name: row.get("instance_name")?,
+            });
+        }
+    }
+    if conflicts.is_empty() {
+        write(transaction, request.instance_id, &request.rows).await?;
+    }
+    Ok(IntentResponse { conflicts })
+}
+
+/// The statement of an object's resources.
+pub(crate) fn of(id: Uuid) -> Sql {
+    Sql::new(format!(
+        "SELECT {COLUMNS} FROM inventory i WHERE i.instance_id = $1 \
+         ORDER BY i.runtime_id, i.api_group, i.kind, i.namespace, i.name"
+    ))
+    .values([id.into()])
+}
+
+impl Store {
+    /// Writes rows with intent: all of them or, where other instances have some of the objects, none. Refused where the
+    /// claim's epoch is not the newest.
+    pub async fn inventory_intent(&self, request: &IntentRequest) -> Result<IntentResponse> {
+        self.transactions()
+            .run("inventory_intent", request, |transaction, request| {
+                Box::pin(intend(transaction, request))
+            })
+            .await
+    }
+
+    /// The live objects of an object, in every runtime.
+    pub async fn object_resources(&self, kind: &str, name: &str) -> Result<Vec<InventoryRow>> {
+        let id = self.object_row(kind, name).await?.id;
+        self.reader().all(of(id)).await?.iter().map(read).collect()
+    }
+}

@@ -1,0 +1,162 @@
+//! The schema, as a list of steps that only ever grows.
+//!
+//! One DDL statement per step, each idempotent: DDL within a transaction is not atomic in CockroachDB, and two
+//! processes may run the same step at once. What serialises them is a compare-and-swap on the one row of
+//! `schema_version`: who loses it reads the row again and goes on from there. The row also says which is the oldest
+//! program that can serve the schema, so that a server may serve a newer, compatible one and refuses an unknown one.
+//!
+//! What not to do: never change a step that was released, never reorder. `{uuid}`, `{text}` and `{bytes}` are the only
+//! words that differ between databases; text sorts by bytes everywhere, so that cursors mean the same.
+
+mod objects;
+mod records;
+mod runtimes;
+mod work;
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
+
+use crate::{
+    connection::Dialect,
+    error::{Error, Result},
+    random::Random,
+    sql::{Fetch, Sql},
+};
+
+/// One step.
+pub(crate) struct Step {
+    ddl: &'static str,
+    /// Whether programs that know only the steps before it can go on serving.
+    compatible: bool,
+}
+
+/// A step of the first release or one that older programs don't notice.
+const fn step(ddl: &'static str) -> Step {
+    Step {
+        ddl,
+        compatible: true,
+    }
+}
+
+fn steps() -> impl Iterator<Item = &'static Step> {
+    [objects::STEPS, work::STEPS, runtimes::STEPS, records::STEPS]
+        .into_iter()
+        .flatten()
+}
+
+/// The version that this program was written for.
+pub(crate) fn latest() -> i64 {
+    i64::try_from(steps().count()).unwrap_or(i64::MAX)
+}
+
+/// The version that a database has, and the oldest program that can serve it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    pub(crate) version: i64,
+    pub(crate) minimum: i64,
+}
+
+/// What the database says of itself, or nothing where it was never migrated.
+pub(crate) async fn version(connection: &DatabaseConnection) -> Result<Option<Version>> {
+    let query = Sql::new("SELECT version, minimum FROM schema_version WHERE id = 1");
+    match connection.one(query).await {
+        Ok(Some(row)) => Ok(Some(Version {
+            version: row.get("version")?,
+            minimum: row.get("minimum")?,
+        })),
+        Ok(None) => Ok(None),
+        Err(Error::Database(error)) if is_missing_table(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Fails where this program can't serve a schema of that version.
+pub(crate) fn check(version: Option<Version>) -> Result<i64> {
+    let known = latest();
+    match version {
+        None => Err(Error::SchemaOlder { found: 0, known }),
+        Some(found) if found.version < known => Err(Error::SchemaOlder {
+            found: found.version,
+            known,
+        }),
+        Some(found) if found.minimum > known => Err(Error::SchemaNewer {
+            found: found.version,
+            known,
+        }),
+        Some(found) => Ok(found.version),
+    }
+}
+
+/// Brings the schema to this program's version. Any number of processes may do so at once.
+pub(crate) async fn run(connection: &DatabaseConnection, dialect: Dialect, random: &Random) -> Result<i64> {
+    let all: Vec<&Step> = steps().collect();
+    let table = "CREATE TABLE IF NOT EXISTS schema_version \
+                 (id BIGINT PRIMARY KEY, version BIGINT NOT NULL, minimum BIGINT NOT NULL)";
+    ddl(connection, dialect, table, random).await?;
+    let first =
+        "INSERT INTO schema_version (id, version, minimum) VALUES (1, 0, 0) ON CONFLICT (id) DO NOTHING";
+    repeat(connection, first, random).await?;
+    loop {
+        let Some(found) = version(connection).await? else {
+            return Err(Error::SchemaOlder {
+                found: 0,
+                known: latest(),
+            });
+        };
+        let done = usize::try_from(found.version).unwrap_or(usize::MAX);
+        let Some(step) = all.get(done) else {
+            return check(Some(found));
+        };
+        ddl(connection, dialect, step.ddl, random).await?;
+        let next = found.version + 1;
+        let minimum = if step.compatible { found.minimum } else { next };
+        let swap =
+            Sql::new("UPDATE schema_version SET version = $1, minimum = $2 WHERE id = 1 AND version = $3")
+                .values([next.into(), minimum.into(), found.version.into()]);
+        match connection.run(swap).await {
+            Ok(_) => {}
+            Err(Error::Database(error)) if crate::transaction::is_retryable(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn ddl(
+    connection: &DatabaseConnection,
+    dialect: Dialect,
+    template: &str,
+    random: &Random,
+) -> Result<()> {
+    let (uuid, text, bytes) = dialect.types();
+    let statement = template
+        .replace("{uuid}", uuid)
+        .replace("{text}", text)
+        .replace("{bytes}", bytes);
+    repeat(connection, &statement, random).await
+}
+
+/// Runs an idempotent statement again where it collided with somebody who ran the same one.
+async fn repeat(connection: &DatabaseConnection, statement: &str, random: &Random) -> Result<()> {
+    let mut tries = 0;
+    loop {
+        match connection.execute_unprepared(statement).await {
+            Ok(_) => return Ok(()),
+            Err(error) if tries < 20 && (collided(&error) || crate::transaction::is_retryable(&error)) => {
+                tries += 1;
+                tokio::time::sleep(random.jitter(Duration::from_millis(50))).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// `CREATE ... IF NOT EXISTS` run twice at the same time fails in PostgreSQL with one of these.
+fn collided(error: &DbErr) -> bool {
+    let code = crate::transaction::code(error);
+    ["23505", "42P07", "42710", "XX000"].contains(&code.as_str())
+}
+
+fn is_missing_table(error: &DbErr) -> bool {
+    crate::transaction::code(error) == "42P01" || error.to_string().contains("no such table")
+}

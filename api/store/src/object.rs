@@ -1,0 +1,18 @@
+//! Objects: reading, listing, and the ways of writing. Every way ends in [`write`] or [`remove`]; [`change`] says what
+//! differs, and [`rows`] has the statements.
+
+mod apply;
+pub(crate) mod change;
+mod create;
+mod delete;
+pub(crate) mod list;
+pub(crate) mod owner;
+pub(crate) mod read;
+pub(crate) mod remove;
+mod rows;
+mod secrets;
+pub(crate) mod selector;
+mod source;
+mod take_over;
+mod update;
+pub(crate) mod write;

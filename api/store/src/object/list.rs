@@ -1,0 +1,100 @@
+//! Lists: keyset cursors over names, walked along an index.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use threeport_model::{Object, object::ObjectList};
+
+use super::selector::{FieldSelector, LabelSelector};
+use crate::{
+    Store,
+    error::{Error, Result},
+    row::{COLUMNS, FROM, ObjectRow},
+    sql::{Fetch, Sql},
+    watch::Cursor,
+};
+
+/// Which objects to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Of one kind.
+    pub kind: String,
+    /// The most of them.
+    pub limit: u32,
+    /// The token of the page before.
+    pub after: Option<String>,
+    /// With these labels.
+    pub labels: LabelSelector,
+    /// With these fields.
+    pub fields: FieldSelector,
+}
+
+impl Store {
+    /// A page of living objects in the order of their names. The page knows where a watch that follows it starts.
+    pub async fn object_list(&self, query: &ListQuery) -> Result<ObjectList> {
+        let start: Cursor = self.watch_start().await?;
+        let rows = self.reader().all(self.list_statement(query)?).await?;
+        let items: Vec<Object> = rows
+            .iter()
+            .map(|row| ObjectRow::read(row)?.served())
+            .collect::<Result<_>>()?;
+        let full = items.len() == usize::try_from(query.limit).unwrap_or(usize::MAX);
+        let next = items
+            .last()
+            .filter(|_| full)
+            .map(|last| URL_SAFE_NO_PAD.encode(&last.metadata.name));
+        Ok(ObjectList {
+            items,
+            continue_token: next,
+            watch_token: Some(start.to_string()),
+        })
+    }
+
+    pub(crate) fn list_statement(&self, query: &ListQuery) -> Result<Sql> {
+        let (driver, rest) = query.labels.driver();
+        let mut sql = Sql::new(format!("SELECT {COLUMNS} {FROM}"));
+        let order = match driver {
+            Some((key, value)) => {
+                sql.push(" JOIN label l ON l.object_id = o.id WHERE l.kind = ")
+                    .bind(query.kind.clone());
+                sql.push(" AND l.label_key = ")
+                    .bind(key)
+                    .push(" AND l.label_value = ")
+                    .bind(value);
+                sql.push(" AND o.origin = ").bind(self.control_plane_id());
+                "l.name"
+            }
+            None => {
+                sql.push(" WHERE o.origin = ").bind(self.control_plane_id());
+                sql.push(" AND o.kind = ").bind(query.kind.clone());
+                "o.name"
+            }
+        };
+        sql.push(" AND o.deleted_at IS NULL");
+        if let Some(after) = &query.after {
+            let name = URL_SAFE_NO_PAD
+                .decode(after)
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok());
+            let name: String = name.ok_or_else(|| Cursor::wrong(after))?;
+            sql.push(&format!(" AND {order} > ")).bind(name);
+        }
+        if let Some(name) = &query.fields.name {
+            sql.push(" AND o.name = ").bind(name.clone());
+        }
+        if let Some(managed_by) = query.fields.managed_by {
+            sql.push(" AND o.managed_by = ").bind(managed_by.as_str());
+        }
+        for requirement in rest {
+            requirement.push(&mut sql);
+        }
+        sql.push(&format!(" ORDER BY {order} LIMIT "))
+            .bind(i64::from(query.limit));
+        Ok(sql)
+    }
+}
+
+impl Error {
+    /// Whether it says that nothing of that name exists.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+}

@@ -1,0 +1,56 @@
+//! Who may change what: each object has one owner, and an operation that reaches another owner's object is refused as a
+//! whole, naming all of them.
+
+use threeport_model::ManagedBy;
+
+use super::change::Change;
+use crate::{
+    error::{Error, Result},
+    row::ObjectRow,
+};
+
+/// Fails where `writer` doesn't own all of the objects.
+pub(crate) fn check<'a>(writer: ManagedBy, objects: impl Iterator<Item = &'a ObjectRow>) -> Result<()> {
+    let foreign: Vec<&ObjectRow> = objects.filter(|object| object.managed_by != writer).collect();
+    match foreign.first() {
+        None => Ok(()),
+        Some(first) => Err(Error::OwnedBy {
+            owner: first.managed_by,
+            objects: foreign.iter().map(|object| object.reference()).collect(),
+        }),
+    }
+}
+
+/// Fails where a change is not what its kind or its owner allows. What changes nothing is allowed to everybody.
+pub(crate) fn check_changes(writer: ManagedBy, changes: &[Change<'_>]) -> Result<()> {
+    check(
+        writer,
+        changes
+            .iter()
+            .filter(|change| change.is_effective())
+            .filter_map(|change| change.old.as_ref()),
+    )?;
+    for change in changes.iter().filter(|change| change.is_effective()) {
+        let Some(old) = &change.old else { continue };
+        let errors = (change.draft.kind.validate_change)(&old.spec()?, &change.draft.spec);
+        if !errors.is_empty() {
+            return Err(Error::Invalid {
+                what: old.reference(),
+                errors,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Fails where the object is not the one that the caller read.
+pub(crate) fn check_match(object: &ObjectRow, if_match: Option<i64>) -> Result<()> {
+    match if_match {
+        Some(wanted) if wanted != object.resource_version => Err(Error::PreconditionFailed(format!(
+            "{} has resource version {}, not {wanted}",
+            object.reference(),
+            object.resource_version
+        ))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,72 @@
+//! Reading one object.
+
+use threeport_model::Object;
+use uuid::Uuid;
+
+use crate::{
+    Store,
+    error::{Error, Result},
+    row::{COLUMNS, FROM, ObjectRow},
+    sql::{Fetch, Sql},
+    transaction::Transaction,
+};
+
+/// The statement that reads a living object by its name.
+pub(crate) fn by_name(origin: Uuid, kind: &str, name: &str) -> Sql {
+    Sql::new(format!(
+        "SELECT {COLUMNS} {FROM} WHERE o.origin = $1 AND o.kind = $2 AND o.name = $3 AND o.deleted_at IS NULL"
+    ))
+    .values([origin.into(), kind.into(), name.into()])
+}
+
+/// The living object of that name, as the transaction sees it.
+pub(crate) async fn find(
+    transaction: &Transaction,
+    origin: Uuid,
+    kind: &str,
+    name: &str,
+) -> Result<Option<ObjectRow>> {
+    transaction
+        .one(by_name(origin, kind, name))
+        .await?
+        .map(|row| ObjectRow::read(&row))
+        .transpose()
+}
+
+impl Store {
+    /// The living object of that kind and name.
+    pub async fn object_get(&self, kind: &str, name: &str) -> Result<Object> {
+        self.object_row(kind, name).await?.served()
+    }
+
+    /// The living object of that id.
+    pub async fn object_get_by_id(&self, id: Uuid) -> Result<Object> {
+        self.object_by_id(id, false).await
+    }
+
+    pub(crate) async fn object_row(&self, kind: &str, name: &str) -> Result<ObjectRow> {
+        let row = self
+            .reader()
+            .one(by_name(self.control_plane_id(), kind, name))
+            .await?;
+        row.map_or_else(|| Err(Error::not_found(kind, name)), |row| ObjectRow::read(&row))
+    }
+
+    pub(crate) async fn object_by_id(&self, id: Uuid, tombstones: bool) -> Result<Object> {
+        let living = if tombstones {
+            ""
+        } else {
+            " AND o.deleted_at IS NULL"
+        };
+        let query = Sql::new(format!("SELECT {COLUMNS} {FROM} WHERE o.id = $1{living}")).values([id.into()]);
+        let row = self.reader().one(query).await?;
+        row.map_or_else(
+            || {
+                Err(Error::NotFound {
+                    what: format!("object {id}"),
+                })
+            },
+            |row| ObjectRow::read(&row)?.served(),
+        )
+    }
+}

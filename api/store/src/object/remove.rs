@@ -1,0 +1,254 @@
+//! The way out: deletion is asked for, what was made goes, a tombstone stays for a while.
+//!
+//! Objects without a footprint (definitions, runtimes) become tombstones as soon as nobody refers to them, in the very
+//! transaction that makes it so. Objects with one become tombstones when their controller says that what they made is
+//! gone. A tombstone lets go of its references, so what waited for it may go in turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use threeport_model::{
+    ManagedBy,
+    kinds::control_plane_instance::SELF_SLOT,
+    kinds::operation::ChangedObject,
+    protocol::{apply::Outcome, claim::Trigger},
+};
+use uuid::Uuid;
+
+use super::{
+    owner,
+    write::{Context, Done},
+};
+use crate::{
+    error::{Error, Result},
+    idempotency, operation, pending, reference,
+    request::Notice,
+    revision,
+    row::{COLUMNS, FROM, ObjectRow, has_footprint},
+    sql::{Sql, to_json},
+    transaction::Transaction,
+};
+
+/// Asks for the deletion of `target` and, with `cascade`, of all that refers to it.
+pub(crate) async fn request(
+    transaction: &Transaction,
+    context: &Context<'_>,
+    writer: ManagedBy,
+    target: ObjectRow,
+    cascade: bool,
+) -> Result<Done> {
+    let id = target.id;
+    let reached = reach(transaction, target, cascade).await?;
+    let fresh: Vec<&ObjectRow> = reached
+        .values()
+        .filter(|row| row.deletion_requested_at.is_none())
+        .collect();
+    owner::check(writer, fresh.iter().copied())?;
+    if let Some(own) = fresh.iter().find(|row| row.slot.as_deref() == Some(SELF_SLOT)) {
+        let message = format!(
+            "{} is this control plane itself; uninstall it to remove it",
+            own.reference()
+        );
+        return Err(Error::Conflict(message));
+    }
+    if fresh.is_empty() {
+        transaction.run(context.record.forget()).await?;
+        let results = reached
+            .into_values()
+            .filter(|row| row.id == id)
+            .map(|row| (Outcome::Unchanged, row));
+        return Ok(Done {
+            results: results.collect(),
+            notices: Vec::new(),
+        });
+    }
+    let rows: Vec<ObjectRow> = fresh
+        .into_iter()
+        .map(|row| deleting(row, transaction.now))
+        .collect();
+    let notices = mark(transaction, context, &rows).await?;
+    let (gone, mut woken) = settle(transaction, rows.iter().map(|row| row.id).collect()).await?;
+    let notices: Vec<Notice> = notices
+        .into_iter()
+        .filter(|notice| !gone.contains(&notice.id))
+        .collect();
+    woken.extend(notices);
+    let results = rows
+        .into_iter()
+        .filter(|row| row.id == id)
+        .map(|row| (Outcome::Configured, row));
+    Ok(Done {
+        results: results.collect(),
+        notices: woken,
+    })
+}
+
+/// The target and all that refers to it, over any number of steps. Fails where there are living referrers that may not
+/// be taken along.
+async fn reach(
+    transaction: &Transaction,
+    target: ObjectRow,
+    cascade: bool,
+) -> Result<BTreeMap<Uuid, ObjectRow>> {
+    let what = target.reference();
+    let mut reached = BTreeMap::new();
+    let mut next = vec![target.id];
+    reached.insert(target.id, target);
+    while !next.is_empty() {
+        let referrers = referrers(transaction, &next).await?;
+        let living = || referrers.iter().filter(|row| row.deletion_requested_at.is_none());
+        if !cascade && living().next().is_some() {
+            let named = living()
+                .map(ObjectRow::reference)
+                .take(usize::try_from(reference::NAMED).unwrap_or(100));
+            return Err(Error::Referenced {
+                what,
+                referrers: named.collect(),
+            });
+        }
+        next = Vec::new();
+        for row in referrers {
+            if let std::collections::btree_map::Entry::Vacant(vacant) = reached.entry(row.id) {
+                next.push(row.id);
+                vacant.insert(row);
+            }
+        }
+    }
+    Ok(reached)
+}
+
+/// What refers to any of `ids`, by reference or by what it has in a runtime.
+async fn referrers(transaction: &Transaction, ids: &[Uuid]) -> Result<Vec<ObjectRow>> {
+    let mut query = Sql::new(format!(
+        "SELECT {COLUMNS} {FROM} WHERE o.deleted_at IS NULL AND (o.id IN (SELECT from_id FROM reference WHERE to_id IN "
+    ));
+    query
+        .list(ids)
+        .push(") OR o.id IN (SELECT instance_id FROM inventory WHERE runtime_id IN ")
+        .list(ids);
+    query.push(")) ORDER BY o.kind, o.name");
+    let rows = transaction.all(query).await?;
+    let rows: Vec<ObjectRow> = rows.iter().map(ObjectRow::read).collect::<Result<_>>()?;
+    Ok(rows.into_iter().filter(|row| !ids.contains(&row.id)).collect())
+}
+
+fn deleting(row: &ObjectRow, now: i64) -> ObjectRow {
+    let mut row = row.clone();
+    row.generation += 1;
+    row.resource_version += 1;
+    row.updated_at = now;
+    row.deletion_requested_at = Some(now);
+    row
+}
+
+async fn mark(transaction: &Transaction, context: &Context<'_>, rows: &[ObjectRow]) -> Result<Vec<Notice>> {
+    let now = transaction.now;
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let mut update =
+        Sql::new("UPDATE object SET generation = generation + 1, resource_version = resource_version + 1, ");
+    update
+        .push("updated_at = ")
+        .bind(now)
+        .push(", deletion_requested_at = ")
+        .bind(now)
+        .push(" WHERE id IN ");
+    update.list(&ids);
+    let due: Vec<(Uuid, &str)> = rows.iter().map(|row| (row.id, row.kind.as_str())).collect();
+    let changes: Vec<ChangedObject> = rows
+        .iter()
+        .filter_map(|row| operation::changed(Outcome::Configured, row))
+        .map(|changed| ChangedObject {
+            change: "deleted".to_owned(),
+            ..changed
+        })
+        .collect();
+    let answer = match &context.record.idempotency {
+        Some(_) => {
+            let kept = rows
+                .iter()
+                .map(|row| idempotency::keep(Outcome::Configured, row))
+                .collect::<Result<Vec<_>>>()?;
+            Some(to_json(&kept)?)
+        }
+        None => None,
+    };
+    let revised: Vec<&ObjectRow> = rows.iter().collect();
+    let statements = [
+        Some(update),
+        revision::insert(&revised, context.record),
+        pending::insert(transaction, &due, Trigger::Change),
+        Some(context.record.finish(&changes, answer)?),
+    ];
+    transaction
+        .write(statements.into_iter().flatten().collect())
+        .await?;
+    let mut notices = pending::notices(transaction, &due);
+    notices.extend(pending::wake_definitions(transaction, &ids).await?);
+    Ok(notices)
+}
+
+/// Turns those of `candidates` into tombstones that are being deleted, have no footprint and are not referred to, then
+/// what they referred to, and so on. Answers what is gone, and what was woken.
+pub(crate) async fn settle(
+    transaction: &Transaction,
+    candidates: BTreeSet<Uuid>,
+) -> Result<(BTreeSet<Uuid>, Vec<Notice>)> {
+    let mut gone = BTreeSet::new();
+    let mut notices = Vec::new();
+    let mut candidates: Vec<Uuid> = candidates.into_iter().collect();
+    while !candidates.is_empty() {
+        let mut query = Sql::new("SELECT o.id, o.kind FROM object o WHERE o.id IN ");
+        query.list(&candidates).push(
+            " AND o.deletion_requested_at IS NOT NULL AND o.deleted_at IS NULL \
+             AND NOT EXISTS (SELECT 1 FROM reference r WHERE r.to_id = o.id AND r.from_id <> o.id) \
+             AND NOT EXISTS (SELECT 1 FROM inventory i WHERE i.runtime_id = o.id)",
+        );
+        let mut ready = Vec::new();
+        for row in transaction.all(query).await? {
+            let kind: String = row.get("kind")?;
+            if !has_footprint(&kind) {
+                ready.push(row.get::<Uuid>("id")?);
+            }
+        }
+        let (freed, woken) = bury(transaction, &ready).await?;
+        gone.extend(ready);
+        notices.extend(woken);
+        candidates = freed;
+    }
+    Ok((gone, notices))
+}
+
+/// Turns objects into tombstones. Answers what they referred to and what was woken.
+pub(crate) async fn bury(transaction: &Transaction, ids: &[Uuid]) -> Result<(Vec<Uuid>, Vec<Notice>)> {
+    if ids.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let notices = pending::wake_definitions(transaction, ids).await?;
+    let targets: BTreeSet<Uuid> = reference::targets(transaction, ids)
+        .await?
+        .into_values()
+        .flatten()
+        .collect();
+    let of = |text: &str, column: &str| {
+        let mut sql = Sql::new(format!("{text} WHERE {column} IN "));
+        sql.list(ids);
+        sql
+    };
+    let mut tombstone = Sql::new("UPDATE object SET resource_version = resource_version + 1, deleted_at = ");
+    tombstone
+        .bind(transaction.now)
+        .push(", updated_at = ")
+        .bind(transaction.now)
+        .push(" WHERE id IN ")
+        .list(ids);
+    transaction
+        .write(vec![
+            of("DELETE FROM reference", "from_id"),
+            of("DELETE FROM label", "object_id"),
+            of("DELETE FROM secret_value", "object_id"),
+            of("DELETE FROM pending", "object_id"),
+            of("UPDATE object_status SET verify_at = NULL", "object_id"),
+            tombstone,
+        ])
+        .await?;
+    Ok((targets.into_iter().collect(), notices))
+}

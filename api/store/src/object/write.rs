@@ -1,0 +1,283 @@
+//! Writing objects: what every way of changing desired state ends in. One statement per table, for one object and for
+//! three hundred alike; history, references, pending rows and the operation in the same transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use threeport_model::protocol::{
+    apply::{Applied, Outcome},
+    claim::Trigger,
+};
+use uuid::Uuid;
+
+use super::{change::Change, remove, rows, secrets};
+use crate::{
+    Store, document,
+    draft::Draft,
+    error::{Error, Result},
+    idempotency,
+    operation::{self, Record},
+    pending,
+    random::Random,
+    reference::{self, Resolved},
+    request::{Notice, Written},
+    revision,
+    row::ObjectRow,
+    secret::{EncryptionKey, table},
+    sql::{Sql, to_json},
+    transaction::Transaction,
+};
+
+/// What everything that writes objects needs to know.
+pub(crate) struct Context<'a> {
+    pub(crate) origin: Uuid,
+    pub(crate) record: &'a Record,
+    pub(crate) key: Option<&'a EncryptionKey>,
+    pub(crate) random: &'a Random,
+}
+
+/// What an operation did.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) results: Vec<(Outcome, ObjectRow)>,
+    pub(crate) notices: Vec<Notice>,
+}
+/// Writes changes and what follows from them: history, references, pending rows, the operation.
+pub(crate) async fn write(
+    transaction: &Transaction,
+    context: &Context<'_>,
+    mut changes: Vec<Change<'_>>,
+) -> Result<Done> {
+    let now = transaction.now;
+    let places: Vec<Uuid> = changes.iter().map(Change::id).collect();
+    changes.sort_by_key(Change::id);
+    let effective: Vec<&Change<'_>> = changes
+        .iter()
+        .filter(|found| found.outcome() != Outcome::Unchanged)
+        .collect();
+    let respecified: Vec<&Change<'_>> = effective
+        .iter()
+        .filter(|found| found.respecified())
+        .copied()
+        .collect();
+
+    let old: Vec<Uuid> = respecified
+        .iter()
+        .filter_map(|found| found.old.as_ref().map(|old| old.id))
+        .collect();
+    let targets = reference::targets(transaction, &old).await?;
+    let drafts: Vec<&Draft> = respecified.iter().map(|found| &*found.draft).collect();
+    let own = changes.iter().map(|found| {
+        (
+            (found.draft.kind.kind.to_owned(), found.draft.name.clone()),
+            found.id(),
+        )
+    });
+    let resolved = Resolved::load(transaction, context.origin, &drafts, own.collect()).await?;
+    let mut references = Vec::new();
+    for change in &respecified {
+        let before = targets.get(&change.id()).cloned().unwrap_or_default();
+        for (reference, to) in resolved.of(&change.draft, &before)? {
+            references.push((change.id(), reference, to));
+        }
+    }
+    let sealed = secrets::seal(transaction, context, &respecified).await?;
+
+    let mut rows: Vec<(Outcome, ObjectRow)> = Vec::with_capacity(changes.len());
+    for change in &changes {
+        let row = match (&change.old, change.outcome()) {
+            (Some(old), Outcome::Unchanged) => old.clone(),
+            _ => change.row(now),
+        };
+        rows.push((change.outcome(), row));
+    }
+    let done = |rows: Vec<(Outcome, ObjectRow)>, notices| {
+        let mut by_id: BTreeMap<Uuid, (Outcome, ObjectRow)> =
+            rows.into_iter().map(|row| (row.1.id, row)).collect();
+        Done {
+            results: places.iter().filter_map(|id| by_id.remove(id)).collect(),
+            notices,
+        }
+    };
+    if effective.is_empty() && context.record.idempotency.is_none() {
+        transaction.run(context.record.forget()).await?;
+        return Ok(done(rows, Vec::new()));
+    }
+
+    clear(transaction, &effective, &old).await?;
+    let written: Vec<&ObjectRow> = rows
+        .iter()
+        .filter(|(outcome, _)| *outcome != Outcome::Unchanged)
+        .map(|(_, row)| row)
+        .collect();
+    let created: Vec<&ObjectRow> = rows
+        .iter()
+        .filter(|(outcome, _)| *outcome == Outcome::Created)
+        .map(|(_, row)| row)
+        .collect();
+    let due: Vec<(Uuid, &str)> = respecified
+        .iter()
+        .map(|found| (found.id(), found.draft.kind.kind))
+        .collect();
+    let documents: BTreeMap<&str, &document::Document> = respecified
+        .iter()
+        .filter_map(|found| found.draft.document.as_ref())
+        .map(|document| (document.digest.as_str(), document))
+        .collect();
+    let labelled: Vec<&ObjectRow> = written
+        .iter()
+        .zip(&effective)
+        .filter(|(_, change)| change.relabelled())
+        .map(|(row, _)| *row)
+        .collect();
+    let revised: Vec<&ObjectRow> = written
+        .iter()
+        .zip(&effective)
+        .filter(|(_, change)| change.respecified())
+        .map(|(row, _)| *row)
+        .collect();
+    let suspended: BTreeSet<Uuid> = effective
+        .iter()
+        .filter(|change| change.draft.suspended)
+        .map(|change| change.id())
+        .collect();
+    let updated: Vec<&ObjectRow> = rows
+        .iter()
+        .filter(|(outcome, _)| *outcome == Outcome::Configured)
+        .map(|(_, row)| row)
+        .collect();
+    let reference_rows: Vec<_> = references
+        .iter()
+        .map(|(from, reference, to)| (*from, reference, *to))
+        .collect();
+    let sealed_rows: Vec<_> = sealed
+        .iter()
+        .map(|(id, generation, sealed)| (*id, *generation, sealed))
+        .collect();
+    let documents: Vec<&document::Document> = documents.into_values().collect();
+    let changed: Vec<_> = rows
+        .iter()
+        .filter_map(|(outcome, row)| operation::changed(*outcome, row))
+        .collect();
+    let answer = match &context.record.idempotency {
+        Some(_) => {
+            let ordered = places
+                .iter()
+                .filter_map(|id| rows.iter().find(|(_, row)| row.id == *id));
+            Some(to_json(
+                &ordered
+                    .map(|(outcome, row)| idempotency::keep(*outcome, row))
+                    .collect::<Result<Vec<_>>>()?,
+            )?)
+        }
+        None => None,
+    };
+    if !updated.is_empty() {
+        if let Some(insert) = document::insert(&documents, now) {
+            transaction.run(insert).await?;
+        }
+        transaction
+            .run(rows::update_objects(&updated, &suspended))
+            .await?;
+    }
+    let statements = [
+        if updated.is_empty() {
+            document::insert(&documents, now)
+        } else {
+            None
+        },
+        rows::insert_objects(context.origin, &created, &suspended)?,
+        rows::insert_statuses(&created, now),
+        rows::insert_labels(&labelled),
+        reference::insert(&reference_rows),
+        revision::insert(&revised, context.record),
+        table::insert(&sealed_rows),
+        pending::insert(transaction, &due, Trigger::Change),
+        Some(context.record.finish(&changed, answer)?),
+    ];
+    transaction
+        .write(statements.into_iter().flatten().collect())
+        .await
+        .map_err(|error| refine(error, &written))?;
+
+    let mut notices = pending::notices(transaction, &due);
+    notices.extend(pending::wake_referrers(transaction, &old).await?);
+    for change in respecified.iter().filter(|found| found.old.is_some()) {
+        if change.draft.kind.kind == "KubernetesRuntimeInstance" {
+            notices
+                .extend(pending::wake_runtime(transaction, change.id(), change.draft.slot.is_some()).await?);
+        }
+    }
+    let instances: Vec<Uuid> = respecified
+        .iter()
+        .filter(|found| found.draft.kind.footprint)
+        .map(|found| found.id())
+        .collect();
+    notices.extend(pending::wake_definitions(transaction, &instances).await?);
+    // What is being deleted may have waited for just this reference.
+    let kept: BTreeSet<Uuid> = references.iter().map(|(_, _, to)| *to).collect();
+    let freed: BTreeSet<Uuid> = targets.into_values().flatten().collect();
+    let freed: BTreeSet<Uuid> = freed.difference(&kept).copied().collect();
+    let (gone, woken) = remove::settle(transaction, freed.clone()).await?;
+    notices.extend(woken);
+    let waiting: Vec<Uuid> = freed.difference(&gone).copied().collect();
+    notices.extend(pending::wake_deleting(transaction, &waiting).await?);
+    Ok(done(rows, notices))
+}
+
+/// Removes what is written anew, and wakes the definitions that lose an instance.
+async fn clear(transaction: &Transaction, effective: &[&Change<'_>], respecified: &[Uuid]) -> Result<()> {
+    let relabelled: Vec<Uuid> = effective
+        .iter()
+        .filter(|change| change.old.is_some() && change.relabelled())
+        .map(|change| change.id())
+        .collect();
+    let mut statements = Vec::new();
+    if !relabelled.is_empty() {
+        let mut delete = Sql::new("DELETE FROM label WHERE object_id IN ");
+        delete.list(&relabelled);
+        statements.push(delete);
+    }
+    if !respecified.is_empty() {
+        pending::wake_definitions(transaction, respecified).await?;
+        let mut delete = Sql::new("DELETE FROM reference WHERE from_id IN ");
+        delete.list(respecified);
+        statements.push(delete);
+    }
+    transaction.write(statements).await
+}
+/// Says which object a violated constraint speaks of.
+fn refine(error: Error, rows: &[&ObjectRow]) -> Error {
+    let Error::Database(database) = &error else {
+        return error;
+    };
+    let what = || rows.first().map_or_else(String::new, |row| row.reference());
+    match crate::transaction::violated(database).as_deref() {
+        Some("object_name") => Error::AlreadyExists { what: what() },
+        Some("object_slot") => {
+            let holder = rows.iter().find(|row| row.slot.is_some());
+            Error::SlotTaken {
+                what: holder.map_or_else(what, |row| row.reference()),
+                slot: holder.and_then(|row| row.slot.clone()).unwrap_or_default(),
+            }
+        }
+        _ => error,
+    }
+}
+
+impl Store {
+    /// The answer to a write that was done now.
+    pub(crate) fn written(&self, record: &Record, done: Done) -> Result<Written> {
+        let results = done.results.iter().map(|(outcome, row)| {
+            Ok(Applied {
+                outcome: *outcome,
+                object: row.served()?,
+            })
+        });
+        Ok(Written {
+            operation_id: record.id,
+            results: results.collect::<Result<_>>()?,
+            notices: done.notices,
+            replayed: false,
+        })
+    }
+}

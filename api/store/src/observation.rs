@@ -1,0 +1,207 @@
+//! What agents see.
+//!
+//! An observation is written where it is newer than what is stored (epoch, then sequence). It makes its instance pending
+//! where something differs that a status or a plan depends on: health, message, uid, ownership, images, the epoch (health
+//! of a former epoch does not count), or the resource version where the last apply was not yet covered. A resource version
+//! alone is stored silently: the next apply may be answered with that very one. But if the instance is being worked on
+//! right now, that run's apply may be the one, so it runs again.
+
+mod effect;
+mod kinds;
+mod stray;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sea_orm::Value;
+use threeport_model::protocol::{
+    agent::{MAX_OBSERVATIONS, Observation, ObservationsRequest, ObservationsResponse},
+    inventory::InventoryRow,
+};
+use uuid::Uuid;
+
+use self::effect::{Effect, effect};
+use crate::{
+    Store,
+    error::{Error, Result},
+    inventory, pending,
+    random::Random,
+    request::Notice,
+    sql::{Sql, to_json},
+    transaction::Transaction,
+};
+
+type Key = (String, String, String, String);
+
+fn key(observation: &Observation) -> Key {
+    (
+        observation.group.clone(),
+        observation.kind.clone(),
+        observation.namespace.clone(),
+        observation.name.clone(),
+    )
+}
+
+struct Batch<'a> {
+    runtime: Uuid,
+    request: &'a ObservationsRequest,
+    random: &'a Random,
+    /// Instances that have work now.
+    relevant: BTreeSet<Uuid>,
+    /// Instances that run again if they run right now.
+    silent: BTreeSet<Uuid>,
+    changed: i64,
+}
+
+impl Store {
+    /// Writes what the agent of a runtime saw. [`Error::EpochStale`] where there is a newer agent.
+    pub async fn agent_observe(
+        &self,
+        runtime_id: Uuid,
+        request: &ObservationsRequest,
+    ) -> Result<(ObservationsResponse, Vec<Notice>)> {
+        if request.observations.len() > MAX_OBSERVATIONS {
+            let message = format!(
+                "{} observations are more than {MAX_OBSERVATIONS}",
+                request.observations.len()
+            );
+            return Err(Error::TooLarge(message));
+        }
+        let input = (runtime_id, request, self.random());
+        self.transactions()
+            .run(
+                "agent_observe",
+                &input,
+                |transaction, (runtime, request, random)| {
+                    Box::pin(async move {
+                        let batch = Batch {
+                            runtime: *runtime,
+                            request,
+                            random,
+                            relevant: BTreeSet::new(),
+                            silent: BTreeSet::new(),
+                            changed: 0,
+                        };
+                        batch.write(transaction).await
+                    })
+                },
+            )
+            .await
+    }
+}
+
+impl Batch<'_> {
+    async fn write(mut self, transaction: &Transaction) -> Result<(ObservationsResponse, Vec<Notice>)> {
+        crate::agent::check_epoch(transaction, self.runtime, self.request.epoch).await?;
+        let unknown = self.observations(transaction).await?;
+        for kind in &self.request.closed {
+            self.close(transaction, kind).await?;
+        }
+        for unlistable in &self.request.unlistable {
+            self.unlistable(transaction, &unlistable.kind, &unlistable.message)
+                .await?;
+        }
+        let notices = pending::wake_observed(transaction, &self.relevant).await?;
+        pending::refresh_claimed(transaction, &self.silent).await?;
+        Ok((
+            ObservationsResponse {
+                changed: self.changed,
+                unknown,
+            },
+            notices,
+        ))
+    }
+
+    /// Answers the instances that the database doesn't know.
+    async fn observations(&mut self, transaction: &Transaction) -> Result<Vec<Uuid>> {
+        // Of several in one request the last one holds.
+        let latest: BTreeMap<(Key, Uuid), &Observation> = self
+            .request
+            .observations
+            .iter()
+            .map(|observation| ((key(observation), observation.instance_id), observation))
+            .collect();
+        if latest.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut query = Sql::new(format!(
+            "SELECT {} FROM inventory i WHERE i.runtime_id = ",
+            inventory::COLUMNS
+        ));
+        query
+            .bind(self.runtime)
+            .push(" AND (i.api_group, i.kind, i.namespace, i.name) IN (VALUES ");
+        query.rows(latest.keys().map(|((group, kind, namespace, name), _)| {
+            [group, kind, namespace, name]
+                .into_iter()
+                .map(|text| Value::from(text.clone()))
+                .collect::<Vec<_>>()
+        }));
+        query.push(")");
+        let mut rows: BTreeMap<(Key, Uuid), InventoryRow> = BTreeMap::new();
+        for row in transaction.all(query).await? {
+            let row = inventory::read(&row)?;
+            let key = (
+                row.group.clone(),
+                row.kind.clone(),
+                row.namespace.clone(),
+                row.name.clone(),
+            );
+            rows.insert((key, row.instance_id), row);
+        }
+        let mut updates = Vec::new();
+        let mut strays = Vec::new();
+        for (key, observation) in latest {
+            match rows.get(&key) {
+                None => strays.push(observation),
+                Some(row) => match effect(row, observation, self.request.epoch, self.request.sequence) {
+                    Effect::Stale => {}
+                    Effect::Silent => {
+                        self.silent.insert(row.instance_id);
+                        updates.push((row.id, observation));
+                    }
+                    Effect::Relevant => {
+                        self.changed += 1;
+                        self.relevant.insert(row.instance_id);
+                        updates.push((row.id, observation));
+                    }
+                },
+            }
+        }
+        self.update(transaction, &updates).await?;
+        self.strays(transaction, &strays).await
+    }
+
+    async fn update(&self, transaction: &Transaction, updates: &[(Uuid, &Observation)]) -> Result<()> {
+        if updates.is_empty() {
+            return Ok(());
+        }
+        let mut sql = Sql::new(
+            "WITH v (id, health, message, uid, resource_version, ownership_digest, images, managers) AS (VALUES ",
+        );
+        let mut values = Vec::with_capacity(updates.len());
+        for (id, observation) in updates {
+            values.push(Vec::<Value>::from([
+                (*id).into(),
+                observation.health.as_str().into(),
+                observation.message.replace('\0', "").into(),
+                observation.uid.clone().into(),
+                observation.resource_version.clone().into(),
+                observation.ownership_digest.clone().into(),
+                to_json(&observation.images)?.into(),
+                to_json(&observation.other_managers)?.into(),
+            ]));
+        }
+        sql.rows(values).push(
+            ") UPDATE inventory SET observed_health = v.health, observed_message = v.message, observed_uid = v.uid, \
+             observed_resource_version = v.resource_version, observed_ownership_digest = v.ownership_digest, \
+             observed_images = v.images, observed_managers = v.managers, observed_epoch = ",
+        );
+        sql.bind(self.request.epoch)
+            .push(", observed_sequence = ")
+            .bind(self.request.sequence);
+        sql.push(", seen_at = ")
+            .bind(transaction.now)
+            .push(" FROM v WHERE inventory.id = v.id");
+        transaction.run(sql).await.map(drop)
+    }
+}

@@ -1,0 +1,65 @@
+//! How a store is opened.
+
+use std::time::Duration;
+
+use crate::{random::Random, secret::EncryptionKey};
+
+/// What a store needs to know from outside.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `sqlite:///path/file.db` or `postgresql://...` (CockroachDB, too). May hold a password: never log it.
+    pub url: String,
+    /// What secret values are encrypted with. Without it, Secrets are refused.
+    pub encryption_key: Option<EncryptionKey>,
+    /// The most connections that write; half as many read. SQLite always has one writer.
+    pub connections: u32,
+    /// Ids, tokens, jitter.
+    pub random: Random,
+    /// How long things are kept.
+    pub retention: Retention,
+}
+
+impl Options {
+    /// The defaults for a database.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            encryption_key: None,
+            connections: 16,
+            random: Random::from_system(),
+            retention: Retention::default(),
+        }
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long things are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Objects that are gone; also how old a watch token may be.
+    pub tombstones: Duration,
+    /// Former desired states, and the operations that made them.
+    pub revisions: Duration,
+    /// This many revisions of each object are kept however old they are.
+    pub newest_revisions: i64,
+    /// Events, since they were last seen.
+    pub events: Duration,
+    /// Answers for idempotency keys.
+    pub answers: Duration,
+    /// The most rows that one call of purge removes per table.
+    pub batch: i64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            tombstones: 7 * DAY,
+            revisions: 90 * DAY,
+            newest_revisions: 10,
+            events: DAY,
+            answers: DAY,
+            batch: 500,
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The durable work list.
+//!
+//! Every transaction that may give an object work inserts or refreshes its pending row in that same transaction. A
+//! refresh gives the row a new token, so that a run which loaded the world before does not remove it: the object runs
+//! again. Whoever waits for others has its row with `not_before` in the future; whatever it waits for makes it due.
+//!
+//! What not to do: don't read a row and write it back; each change is one statement that says what it means.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use sea_orm::Value;
+use threeport_model::protocol::claim::Trigger;
+use uuid::Uuid;
+
+use crate::{
+    Store, clock,
+    clock::SECOND,
+    error::Result,
+    reference::DEFINITION,
+    request::Notice,
+    sql::{Fetch, Row, Sql},
+    transaction::Transaction,
+};
+
+const INSERT: &str = "INSERT INTO pending (object_id, kind, token, since, not_before, attempts, priority, \
+    claim_holder, claim_until) ";
+
+/// What becomes of a row that is there: new token; due as early as either says; of the more urgent class. A row that was
+/// waiting, or that somebody works on, begins anew; only a change forgets failed attempts.
+const REFRESH: &str = " ON CONFLICT (object_id) DO UPDATE SET token = excluded.token, \
+    since = CASE WHEN pending.not_before > excluded.since OR pending.claim_until > excluded.since \
+        THEN excluded.since ELSE pending.since END, \
+    not_before = CASE WHEN pending.not_before < excluded.not_before AND pending.claim_until <= excluded.since \
+        THEN pending.not_before ELSE excluded.not_before END, \
+    priority = CASE WHEN excluded.priority < pending.priority OR pending.not_before > excluded.since \
+        OR pending.claim_until > excluded.since THEN excluded.priority ELSE pending.priority END, \
+    attempts = CASE WHEN excluded.priority = 0 THEN 0 ELSE pending.attempts END";
+
+const RETURNING: &str = " RETURNING object_id, kind, token, not_before";
+
+/// The class of a trigger: a lower one is worked on first.
+pub(crate) fn priority(trigger: Trigger) -> i64 {
+    match trigger {
+        Trigger::Change => 0,
+        Trigger::Observation => 1,
+        Trigger::Retry => 2,
+        Trigger::Verification => 3,
+    }
+}
+
+/// The trigger of a class.
+pub(crate) fn trigger(priority: i64) -> Trigger {
+    match priority {
+        0 => Trigger::Change,
+        1 => Trigger::Observation,
+        2 => Trigger::Retry,
+        _ => Trigger::Verification,
+    }
+}
+
+/// The statement that makes objects due now.
+pub(crate) fn insert(transaction: &Transaction, objects: &[(Uuid, &str)], trigger: Trigger) -> Option<Sql> {
+    if objects.is_empty() {
+        return None;
+    }
+    let mut sql = values(transaction, objects, trigger);
+    sql.push(REFRESH);
+    Some(sql)
+}
+
+/// The statement that makes objects due now, those apart that have a row already.
+pub(crate) fn insert_missing(transaction: &Transaction, objects: &[(Uuid, &str)], trigger: Trigger) -> Sql {
+    let mut sql = values(transaction, objects, trigger);
+    sql.push(" ON CONFLICT (object_id) DO NOTHING");
+    sql
+}
+
+fn values(transaction: &Transaction, objects: &[(Uuid, &str)], trigger: Trigger) -> Sql {
+    let mut sql = Sql::new(format!("{INSERT} VALUES "));
+    let now = transaction.now;
+    let mut objects = objects.to_vec();
+    objects.sort_unstable();
+    sql.rows(objects.iter().map(|(id, kind)| {
+        Vec::<Value>::from([
+            (*id).into(),
+            (*kind).into(),
+            transaction.token.clone().into(),
+            now.into(),
+            now.into(),
+            0_i64.into(),
+            priority(trigger).into(),
+            "".into(),
+            0_i64.into(),
+        ])
+    }));
+    sql
+}
+
+/// The notices of objects that [`insert`] makes due.
+pub(crate) fn notices(transaction: &Transaction, objects: &[(Uuid, &str)]) -> Vec<Notice> {
+    let notice = |(id, kind): &(Uuid, &str)| Notice {
+        id: *id,
+        kind: (*kind).to_owned(),
+        token: transaction.token.clone(),
+        delay: Duration::ZERO,
+    };
+    objects.iter().map(notice).collect()
+}
+
+/// `INSERT ... SELECT` of what `source` selects from `object o`: everything from FROM on.
+async fn insert_select(
+    transaction: &Transaction,
+    trigger: Trigger,
+    source: impl Fn(&mut Sql),
+) -> Result<Vec<Notice>> {
+    let now = transaction.now;
+    let mut sql = Sql::new(format!("{INSERT} SELECT DISTINCT o.id, o.kind, "));
+    sql.bind(transaction.token.clone())
+        .push(", ")
+        .bind(now)
+        .push(", ")
+        .bind(now)
+        .push(", ")
+        .bind(0_i64);
+    sql.push(", ")
+        .bind(priority(trigger))
+        .push(", ")
+        .bind("")
+        .push(", ")
+        .bind(0_i64)
+        .push(" ");
+    source(&mut sql);
+    sql.push(REFRESH).push(RETURNING);
+    read(transaction, sql).await
+}
+
+/// Makes those due that refer to `ids`.
+pub(crate) async fn wake_referrers(transaction: &Transaction, ids: &[Uuid]) -> Result<Vec<Notice>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    insert_select(transaction, Trigger::Change, |sql| {
+        sql.push("FROM reference r JOIN object o ON o.id = r.from_id WHERE r.to_id IN ")
+            .list(ids);
+        sql.push(" AND o.deleted_at IS NULL");
+    })
+    .await
+}
+
+/// Makes the instances of a runtime due: those that refer to it, those with objects in it and, where it is the default
+/// one, those that name none.
+pub(crate) async fn wake_runtime(
+    transaction: &Transaction,
+    id: Uuid,
+    is_default: bool,
+) -> Result<Vec<Notice>> {
+    insert_select(transaction, Trigger::Observation, |sql| {
+        sql.push("FROM object o WHERE o.deleted_at IS NULL AND (o.id IN (SELECT from_id FROM reference WHERE to_id = ");
+        sql.bind(id).push(") OR o.id IN (SELECT instance_id FROM inventory WHERE runtime_id = ").bind(id).push(")");
+        if is_default {
+            sql.push(" OR (o.kind = 'WorkloadInstance' AND NOT EXISTS (SELECT 1 FROM reference r \
+                      WHERE r.from_id = o.id AND r.to_kind = 'KubernetesRuntimeInstance'))");
+        }
+        sql.push(")");
+    })
+    .await
+}
+
+/// Makes objects due that were observed to differ, tombstones included.
+pub(crate) async fn wake_observed(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<Vec<Notice>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<Uuid> = ids.iter().copied().collect();
+    insert_select(transaction, Trigger::Observation, |sql| {
+        sql.push("FROM object o WHERE o.id IN ").list(&ids);
+    })
+    .await
+}
+
+/// Makes those of `ids` due that are being deleted: what they waited for may be gone.
+pub(crate) async fn wake_deleting(transaction: &Transaction, ids: &[Uuid]) -> Result<Vec<Notice>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    insert_select(transaction, Trigger::Change, |sql| {
+        sql.push("FROM object o WHERE o.id IN ").list(ids);
+        sql.push(" AND o.deletion_requested_at IS NOT NULL AND o.deleted_at IS NULL");
+    })
+    .await
+}
+
+/// Gives those a new token that are worked on right now, so that they run again: what they loaded is out of date.
+pub(crate) async fn refresh_claimed(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let mut sql = Sql::new("UPDATE pending SET token = ");
+    sql.bind(transaction.token.clone())
+        .push(", since = ")
+        .bind(transaction.now)
+        .push(", not_before = ");
+    sql.bind(transaction.now)
+        .push(", priority = ")
+        .bind(priority(Trigger::Observation));
+    sql.push(" WHERE claim_until > ")
+        .bind(transaction.now)
+        .push(" AND object_id IN ");
+    sql.list(&ids.iter().copied().collect::<Vec<_>>());
+    transaction.run(sql).await?;
+    Ok(())
+}
+
+/// Makes the definitions of instances due, each at most once a second: their counts follow from their instances. A
+/// definition that is due already is left alone.
+pub(crate) async fn wake_definitions(transaction: &Transaction, instances: &[Uuid]) -> Result<Vec<Notice>> {
+    if instances.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = transaction.now;
+    let mut sql = Sql::new(format!("{INSERT} SELECT DISTINCT o.id, o.kind, "));
+    sql.bind(transaction.token.clone())
+        .push(", ")
+        .bind(now)
+        .push(", CASE WHEN s.reconciled_at <= ");
+    sql.bind(now - SECOND)
+        .push(" AND p.object_id IS NULL THEN ")
+        .bind(now)
+        .push(" ELSE ")
+        .bind(now + SECOND);
+    sql.push(" END, ")
+        .bind(0_i64)
+        .push(", ")
+        .bind(priority(Trigger::Observation))
+        .push(", ")
+        .bind("");
+    sql.push(", ").bind(0_i64);
+    sql.push(
+        " FROM reference r JOIN object o ON o.id = r.to_id JOIN object_status s ON s.object_id = o.id \
+              LEFT JOIN pending p ON p.object_id = o.id WHERE r.field = ",
+    );
+    sql.bind(DEFINITION).push(" AND r.from_id IN ").list(instances);
+    sql.push(" AND o.deleted_at IS NULL AND (p.object_id IS NULL OR p.claim_until > ")
+        .bind(now);
+    sql.push(" OR p.not_before > ")
+        .bind(now + SECOND)
+        .push(")")
+        .push(REFRESH)
+        .push(RETURNING);
+    read(transaction, sql).await
+}
+
+async fn read(transaction: &Transaction, sql: Sql) -> Result<Vec<Notice>> {
+    transaction
+        .all(sql)
+        .await?
+        .iter()
+        .map(|row| notice(row, transaction.now))
+        .collect()
+}
+
+fn notice(row: &Row, now: i64) -> Result<Notice> {
+    let not_before: i64 = row.get("not_before")?;
+    let delay = u64::try_from(not_before.saturating_sub(now)).unwrap_or_default();
+    Ok(Notice {
+        id: row.get("object_id")?,
+        kind: row.get("kind")?,
+        token: row.get("token")?,
+        delay: Duration::from_micros(delay),
+    })
+}
+
+/// The oldest due row of a kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldestPending {
+    /// The kind.
+    pub kind: String,
+    /// For how long its oldest row has been due.
+    pub age: Duration,
+    /// How many rows are due.
+    pub count: i64,
+}
+
+impl Store {
+    /// What is due and has been unclaimed for at least `older_than`, the longest due first: what the relay publishes.
+    pub async fn pending_due(&self, limit: u32, older_than: Duration) -> Result<Vec<Notice>> {
+        let now = clock::read(self.reader(), self.dialect()).await?;
+        let before = now - i64::try_from(older_than.as_micros()).unwrap_or(i64::MAX / 2);
+        self.reader()
+            .all(due(before, i64::from(limit)))
+            .await?
+            .iter()
+            .map(|row| notice(row, now))
+            .collect()
+    }
+
+    /// Per kind, for how long the oldest work has been due, and how much is.
+    pub async fn pending_oldest(&self) -> Result<Vec<OldestPending>> {
+        let now = clock::read(self.reader(), self.dialect()).await?;
+        let query = Sql::new(
+            "SELECT kind, MIN(not_before) AS oldest, COUNT(*) AS count FROM pending WHERE not_before <= $1 \
+             GROUP BY kind ORDER BY kind",
+        )
+        .values([now.into()]);
+        let read = |row: &Row| {
+            let oldest: i64 = row.get("oldest")?;
+            let age = Duration::from_micros(u64::try_from(now - oldest).unwrap_or_default());
+            Ok(OldestPending {
+                kind: row.get("kind")?,
+                age,
+                count: row.get("count")?,
+            })
+        };
+        self.reader().all(query).await?.iter().map(read).collect()
+    }
+}
+
+/// The statement of the relay.
+pub(crate) fn due(before: i64, limit: i64) -> Sql {
+    Sql::new(
+        "SELECT object_id, kind, token, not_before FROM pending WHERE not_before <= $1 AND claim_until <= $1 \
+         ORDER BY not_before, object_id LIMIT $2",
+    )
+    .values([before.into(), limit.into()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_and_triggers_are_one_to_one() {
+        for found in [
+            Trigger::Change,
+            Trigger::Observation,
+            Trigger::Retry,
+            Trigger::Verification,
+        ] {
+            assert_eq!(trigger(priority(found)), found);
+        }
+    }
+}

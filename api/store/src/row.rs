@@ -1,0 +1,210 @@
+//! An object as its rows hold it, and the [`Object`] that is made of it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use threeport_model::{API_VERSION, ManagedBy, Metadata, Object, find_kind, object::Source};
+use uuid::Uuid;
+
+use crate::{
+    clock,
+    document::Document,
+    error::{Error, Result},
+    served::{self, Applied},
+    sql::{Row, from_json},
+};
+
+/// What [`read`] needs. `o` is the object, `s` its status, `d` its document, `w` the definition that it refers to.
+pub(crate) const COLUMNS: &str = "o.id, o.kind, o.name, o.generation, o.resource_version, o.spec, o.document, \
+    d.content, o.labels, o.annotations, o.managed_by, o.source_uid, o.source_generation, o.source_former, o.slot, \
+    o.created_at, o.updated_at, o.deletion_requested_at, o.deleted_at, s.version AS status_version, s.status, \
+    s.seen_definition, s.epoch, w.generation AS definition_generation, \
+    w.updated_at AS definition_updated_at";
+
+/// Where the columns come from.
+pub(crate) const FROM: &str = "FROM object o JOIN object_status s ON s.object_id = o.id \
+    LEFT JOIN document d ON d.digest = o.document \
+    LEFT JOIN reference r ON r.from_id = o.id AND r.field = 'spec.definition' \
+    LEFT JOIN object w ON w.id = r.to_id";
+
+/// An object with everything that is stored of it.
+#[derive(Clone, Debug)]
+pub(crate) struct ObjectRow {
+    pub(crate) id: Uuid,
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) generation: i64,
+    pub(crate) resource_version: i64,
+    /// As stored, without its document.
+    pub(crate) spec_text: String,
+    /// Digest of the document.
+    pub(crate) document: Option<String>,
+    content: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) managed_by: ManagedBy,
+    pub(crate) source: Option<Source>,
+    /// Uids of custom resources that it was taken from before.
+    pub(crate) source_former: Vec<String>,
+    pub(crate) slot: Option<String>,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+    pub(crate) deletion_requested_at: Option<i64>,
+    pub(crate) deleted_at: Option<i64>,
+    pub(crate) status_version: i64,
+    pub(crate) status: Value,
+    seen_definition: Option<i64>,
+    definition: Option<(i64, i64)>,
+}
+
+impl ObjectRow {
+    /// Reads [`COLUMNS`].
+    pub(crate) fn read(row: &Row) -> Result<Self> {
+        let managed_by: String = row.get("managed_by")?;
+        let source_uid: Option<String> = row.get("source_uid")?;
+        let source_generation: Option<i64> = row.get("source_generation")?;
+        let former: Option<String> = row.get("source_former")?;
+        let status: Option<String> = row.get("status")?;
+        let generation: Option<i64> = row.get("definition_generation")?;
+        let updated: Option<i64> = row.get("definition_updated_at")?;
+        Ok(Self {
+            id: row.get("id")?,
+            kind: row.get("kind")?,
+            name: row.get("name")?,
+            generation: row.get("generation")?,
+            resource_version: row.get("resource_version")?,
+            spec_text: row.get("spec")?,
+            document: row.get("document")?,
+            content: row.get("content")?,
+            labels: row.json("labels")?,
+            annotations: row.json("annotations")?,
+            managed_by: ManagedBy::from_word(&managed_by).ok_or_else(|| Error::Decode {
+                what: "managed_by".to_owned(),
+                why: managed_by,
+            })?,
+            source: source_uid
+                .zip(source_generation)
+                .map(|(uid, generation)| Source { uid, generation }),
+            source_former: former.map_or_else(|| Ok(Vec::new()), |text| from_json("source_former", &text))?,
+            slot: row.get("slot")?,
+            created_at: row.get("created_at")?,
+            updated_at: row.get("updated_at")?,
+            deletion_requested_at: row.get("deletion_requested_at")?,
+            deleted_at: row.get("deleted_at")?,
+            status_version: row.get("status_version")?,
+            status: status.map_or(Ok(Value::Null), |text| from_json("status", &text))?,
+            seen_definition: row.get("seen_definition")?,
+            definition: generation.zip(updated),
+        })
+    }
+
+    /// An object that is about to be written for the first time.
+    pub(crate) fn new(id: Uuid, kind: &str, name: &str, now: i64) -> Self {
+        Self {
+            id,
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            generation: 1,
+            resource_version: 1,
+            spec_text: String::new(),
+            document: None,
+            content: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            managed_by: ManagedBy::Api,
+            source: None,
+            source_former: Vec::new(),
+            slot: None,
+            created_at: now,
+            updated_at: now,
+            deletion_requested_at: None,
+            deleted_at: None,
+            status_version: 1,
+            status: Value::Null,
+            seen_definition: None,
+            definition: None,
+        }
+    }
+
+    pub(crate) fn set_document(&mut self, document: Option<&Document>) {
+        self.document = document.map(|document| document.digest.clone());
+        self.content = document.map(|document| document.content.clone());
+    }
+
+    /// `Kind/name`.
+    pub(crate) fn reference(&self) -> String {
+        format!("{}/{}", self.kind, self.name)
+    }
+
+    /// The specification, its document in its place.
+    pub(crate) fn spec(&self) -> Result<Value> {
+        hydrate(&self.spec_text, self.content.as_deref())
+    }
+
+    /// All text in which placeholders of secret values may stand.
+    pub(crate) fn secret_text(&self) -> String {
+        format!(
+            "{}{}",
+            self.spec_text,
+            self.content.as_deref().unwrap_or_default()
+        )
+    }
+
+    /// The object with its status as it is stored: what controllers work on.
+    pub(crate) fn stored(&self) -> Result<Object> {
+        Ok(Object {
+            api_version: API_VERSION.to_owned(),
+            kind: self.kind.clone(),
+            metadata: Metadata {
+                id: Some(self.id),
+                name: self.name.clone(),
+                labels: self.labels.clone(),
+                annotations: self.annotations.clone(),
+                generation: Some(self.generation),
+                resource_version: Some(self.resource_version),
+                managed_by: Some(self.managed_by),
+                source: self.source.clone(),
+                created_at: Some(clock::timestamp(self.created_at)?),
+                updated_at: Some(clock::timestamp(self.updated_at)?),
+                deletion_requested_at: clock::optional(self.deletion_requested_at)?,
+            },
+            spec: self.spec()?,
+            status: self.status.clone(),
+        })
+    }
+
+    /// The object with the status that is served: one that can't fool who waits for it.
+    pub(crate) fn served(&self) -> Result<Object> {
+        let mut object = self.stored()?;
+        let applied = Applied {
+            generation: self.generation,
+            definition: self
+                .definition
+                .filter(|_| has_footprint(&self.kind))
+                .map(|(generation, _)| generation),
+            seen_definition: self.seen_definition,
+        };
+        let changed = self
+            .definition
+            .map_or(self.updated_at, |(_, updated)| updated.max(self.updated_at));
+        served::status(&mut object.status, applied, clock::timestamp(changed)?);
+        Ok(object)
+    }
+}
+
+/// Whether objects of that kind make something in a runtime, so that they have revisions and live on until it is gone.
+pub(crate) fn has_footprint(kind: &str) -> bool {
+    find_kind(kind).is_some_and(|kind| kind.footprint)
+}
+
+/// A stored specification with its document in its place.
+pub(crate) fn hydrate(spec: &str, content: Option<&str>) -> Result<Value> {
+    let mut spec: Value = from_json("spec", spec)?;
+    if let (Some(content), Some(fields)) = (content, spec.as_object_mut()) {
+        fields.insert(
+            crate::document::FIELD.to_owned(),
+            Value::String(content.to_owned()),
+        );
+    }
+    Ok(spec)
+}

@@ -1,0 +1,97 @@
+//! The table of secret values.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sea_orm::Value;
+use uuid::Uuid;
+
+use super::{
+    redact,
+    seal::{EncryptionKey, Sealed},
+};
+use crate::{
+    error::{Error, Result},
+    sql::Sql,
+    transaction::Transaction,
+};
+
+/// The statement that stores values; those that are there already are marked as used by the generation.
+pub(crate) fn insert(rows: &[(Uuid, i64, &Sealed)]) -> Option<Sql> {
+    if rows.is_empty() {
+        return None;
+    }
+    let mut sql = Sql::new(
+        "INSERT INTO secret_value (object_id, digest, key_id, nonce, ciphertext, generation) VALUES ",
+    );
+    sql.rows(rows.iter().map(|(object, generation, sealed)| {
+        Vec::<Value>::from([
+            (*object).into(),
+            sealed.digest.clone().into(),
+            sealed.key_id.clone().into(),
+            sealed.nonce.clone().into(),
+            sealed.ciphertext.clone().into(),
+            (*generation).into(),
+        ])
+    }));
+    sql.push(" ON CONFLICT (object_id, digest) DO UPDATE SET generation = excluded.generation");
+    Some(sql)
+}
+
+/// Which of an object's values are there.
+pub(crate) async fn known(transaction: &Transaction, object: Uuid) -> Result<BTreeSet<String>> {
+    let query = Sql::new("SELECT digest FROM secret_value WHERE object_id = $1").values([object.into()]);
+    transaction
+        .all(query)
+        .await?
+        .iter()
+        .map(|row| row.get("digest"))
+        .collect()
+}
+
+/// The statement of all values of objects.
+pub(crate) fn of_objects(ids: &[Uuid]) -> Sql {
+    let mut query =
+        Sql::new("SELECT object_id, digest, key_id, nonce, ciphertext FROM secret_value WHERE object_id IN ");
+    query.list(ids);
+    query
+}
+
+/// The values behind the placeholders in specifications, base64, by placeholder.
+pub(crate) async fn values(
+    transaction: &Transaction,
+    key: Option<&EncryptionKey>,
+    objects: &[(Uuid, &str)],
+) -> Result<BTreeMap<Uuid, BTreeMap<String, String>>> {
+    let wanted: BTreeMap<Uuid, BTreeSet<&str>> = objects
+        .iter()
+        .map(|(id, spec)| (*id, redact::placeholders(spec).collect::<BTreeSet<_>>()))
+        .filter(|(_, digests)| !digests.is_empty())
+        .collect();
+    let mut found: BTreeMap<Uuid, BTreeMap<String, String>> = BTreeMap::new();
+    if wanted.is_empty() {
+        return Ok(found);
+    }
+    let key = key.ok_or_else(|| Error::Secret("there is no encryption key".to_owned()))?;
+    let ids: Vec<Uuid> = wanted.keys().copied().collect();
+    for row in transaction.all(of_objects(&ids)).await? {
+        let object: Uuid = row.get("object_id")?;
+        let sealed = Sealed {
+            digest: row.get("digest")?,
+            key_id: row.get("key_id")?,
+            nonce: row.get("nonce")?,
+            ciphertext: row.get("ciphertext")?,
+        };
+        if wanted
+            .get(&object)
+            .is_some_and(|digests| digests.contains(sealed.digest.as_str()))
+        {
+            let value = STANDARD.encode(key.open(object, &sealed)?.as_slice());
+            found
+                .entry(object)
+                .or_default()
+                .insert(redact::placeholder(&sealed.digest), value);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,23 @@
+//! Every test of the store runs on every database; see [`harness`].
+
+pub(crate) mod faults;
+mod harness;
+
+mod agents;
+mod applying;
+mod claims;
+mod deletion;
+mod documents;
+mod indexes;
+mod inventories;
+mod lost_answers;
+mod migrations;
+mod model;
+mod objects;
+mod operations;
+mod retention;
+mod sources;
+mod state_machine;
+mod systems;
+mod transactions;
+mod watches;

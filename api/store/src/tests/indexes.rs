@@ -1,0 +1,240 @@
+//! Every statement of a list, a sweep, the relay, the watch and the loading of claims walks an index. Asserted on seeded, analysed tables, by
+//! what the database itself says it would do.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+use threeport_model::protocol::claim::MAX_CLAIMS;
+use uuid::Uuid;
+
+use super::harness::{Bed, all_kinds, database_test};
+use crate::{
+    ListQuery, claim, pending,
+    sql::{Fetch, Sql},
+    watch,
+};
+
+/// Fills the tables: forty thousand objects, as they would be after a while.
+async fn seed(bed: &Bed) {
+    let origin = bed.store.control_plane_id();
+    let (hex, number) = if bed.is_sqlite() {
+        ("CAST(printf('%016d', n) AS BLOB)", "n")
+    } else {
+        ("CAST(LPAD(CAST(n AS TEXT), 32, '0') AS UUID)", "n")
+    };
+    let bytes = if bed.is_sqlite() {
+        "x'00'"
+    } else {
+        "CAST('x' AS BYTEA)"
+    };
+    let numbers =
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 40000)";
+    let text = |value: &str| format!("{value} || CAST({number} AS TEXT)");
+    let object = Sql::new(format!(
+        "{numbers} INSERT INTO object (id, origin, kind, name, generation, resource_version, spec, labels, \
+         annotations, managed_by, suspended, created_at, updated_at, deleted_at) SELECT {hex}, $1, \
+         CASE WHEN n % 2 = 0 THEN 'WorkloadDefinition' ELSE 'WorkloadInstance' END, {}, 1, 1, '{{}}', '{{}}', '{{}}', \
+         'api', 0, n, n, CASE WHEN n % 50 = 0 THEN n END FROM numbers",
+        text("'w'")
+    ));
+    let document = Sql::new(format!(
+        "{numbers} INSERT INTO document (digest, content, created_at) SELECT {}, 'x', n FROM numbers",
+        text("'w'")
+    ));
+    let statements = [
+        document,
+        object.values([origin.into()]),
+        Sql::new("UPDATE object SET document = name WHERE created_at % 10 = 0"),
+        Sql::new(
+            "INSERT INTO revision (object_id, generation, operation_id, actor, created_at, spec, document) \
+             SELECT id, 1, id, 'a', created_at, '{}', document FROM object",
+        ),
+        Sql::new(
+            "INSERT INTO object_status (object_id, version, observed_generation, ready, accepted, connected, reason, \
+             message, epoch, reconciled_at, verify_at, updated_at) SELECT id, 1, 1, 'True', 'True', 0, '', '', 1, \
+             updated_at, updated_at, updated_at FROM object",
+        ),
+        Sql::new(
+            "INSERT INTO label (object_id, label_key, label_value, kind, name) SELECT id, 'app', name, kind, name FROM object",
+        ),
+        Sql::new(
+            "INSERT INTO reference (from_id, field, to_id, to_kind, resolved_by) SELECT i.id, 'spec.definition', d.id, \
+             d.kind, 'name' FROM object i JOIN object d ON d.created_at = i.created_at + 1 \
+             WHERE i.kind = 'WorkloadInstance'",
+        ),
+        Sql::new(
+            "INSERT INTO pending (object_id, kind, token, since, not_before, attempts, priority, claim_holder, \
+             claim_until) SELECT id, kind, name, updated_at, updated_at, 0, generation % 4, '', 0 FROM object",
+        ),
+        Sql::new(
+            "INSERT INTO operation (id, actor, route, created_at, changes) SELECT id, 'a', 'r', created_at, '[]' FROM object",
+        ),
+        Sql::new(
+            "INSERT INTO event (id, object_id, object_kind, object_name, kind, reason, message, message_digest, count, \
+             first_seen, last_seen) SELECT id, id, kind, name, 'Normal', 'r', 'm', name, 1, 1, created_at FROM object",
+        ),
+        Sql::new(
+            "INSERT INTO inventory (id, runtime_id, instance_id, api_group, version, kind, plural, namespace, name, \
+             leftover, healed_at, observed_health, observed_message, observed_images, observed_epoch, \
+             observed_sequence, observed_managers) SELECT id, id, id, '', 'v1', 'ConfigMap', '', 'n', name, 0, '[]', '', \
+             '', '[]', 1, 1, '[]' FROM object",
+        ),
+        Sql::new(
+            "INSERT INTO agent (runtime_id, epoch, version, registered_at, last_seen) SELECT id, 1, '1', 1, 1 FROM object",
+        ),
+        Sql::new(
+            "INSERT INTO watched_kind (runtime_id, api_group, kind, version, closed_epoch) \
+             SELECT id, '', 'ConfigMap', 'v1', 1 FROM object",
+        ),
+        Sql::new(format!(
+            "INSERT INTO secret_value (object_id, digest, key_id, nonce, ciphertext, generation) \
+             SELECT id, name, 'k', {bytes}, {bytes}, 1 FROM object"
+        )),
+    ];
+    for statement in statements {
+        bed.store.0.connections.writer.run(statement).await.unwrap();
+    }
+    bed.store
+        .0
+        .connections
+        .writer
+        .run(Sql::new("ANALYZE"))
+        .await
+        .unwrap();
+}
+
+/// What the database would do, a line per step.
+async fn plan(bed: &Bed, connection: &DatabaseConnection, sql: Sql) -> Vec<String> {
+    let words = if bed.is_sqlite() {
+        "EXPLAIN QUERY PLAN"
+    } else {
+        "EXPLAIN"
+    };
+    let column = if bed.is_sqlite() { "detail" } else { "QUERY PLAN" };
+    let (text, values) = sql.into_parts();
+    let statement = Statement::from_sql_and_values(
+        connection.get_database_backend(),
+        format!("{words} {text}"),
+        values,
+    );
+    let rows = connection.query_all_raw(statement).await.unwrap();
+    let column = if bed.store.database() == "cockroachdb" {
+        "info"
+    } else {
+        column
+    };
+    rows.iter().map(|row| row.try_get("", column).unwrap()).collect()
+}
+
+/// Fails where a table is read from one end to the other.
+async fn assert_indexed(bed: &Bed, name: &str, sql: Sql) {
+    let pools = &bed.store.0.connections;
+    // As it is run: what makes work pending is a write.
+    let connection = if name == "verification" {
+        &pools.writer
+    } else {
+        &pools.reader
+    };
+    let plan = plan(bed, connection, sql).await;
+    let whole = |line: &&String| {
+        let line = line.trim_start();
+        if bed.is_sqlite() {
+            // Derived tables are no tables; ours are called by a letter, or a letter and a number.
+            let Some(table) = line.strip_prefix("SCAN ") else {
+                return false;
+            };
+            let derived =
+                ["x", "y", "z", "v", "ranked", "CONSTANT ROW"].contains(&table) || table.starts_with('(');
+            let numbered = table
+                .strip_prefix('c')
+                .is_some_and(|rest| rest.chars().all(|digit| digit.is_ascii_digit()));
+            !line.contains("INDEX") && !derived && !numbered
+        } else {
+            line.contains("Seq Scan") || line.contains("FULL SCAN")
+        }
+    };
+    let found: Vec<&String> = plan.iter().filter(whole).collect();
+    assert!(
+        found.is_empty(),
+        "{name} reads whole tables: {found:?}\n{}",
+        plan.join("\n")
+    );
+}
+
+database_test!(lists_sweeps_relay_and_watch_walk_indexes, bed, {
+    seed(bed).await;
+    let control = plan(
+        bed,
+        bed.store.reader(),
+        Sql::new("SELECT id FROM object WHERE annotations = 'x'"),
+    )
+    .await
+    .join("\n");
+    assert!(
+        control.contains("SCAN") || control.contains("Seq Scan"),
+        "the control: {control}"
+    );
+
+    for (name, labels) in [
+        ("list", ""),
+        ("list by label", "app=w7"),
+        ("list by two labels", "app=w7,tier!=db"),
+    ] {
+        let query = ListQuery {
+            kind: "WorkloadDefinition".to_owned(),
+            limit: 50,
+            after: Some("dzEwMA".to_owned()),
+            labels: labels.parse().unwrap(),
+            ..ListQuery::default()
+        };
+        assert_indexed(bed, name, bed.store.list_statement(&query).unwrap()).await;
+    }
+    let get = crate::object::read::by_name(bed.store.control_plane_id(), "WorkloadDefinition", "w10");
+    assert_indexed(bed, "get", get).await;
+    assert_indexed(bed, "sweep", claim::sweep(&all_kinds()[..2], 100, 64)).await;
+    assert_indexed(bed, "relay", pending::due(100, 64)).await;
+    assert_indexed(bed, "verification", crate::verification::due(100, 64)).await;
+    assert_indexed(
+        bed,
+        "watch",
+        watch::statement(
+            crate::Cursor {
+                at: 39_000,
+                ..crate::Cursor::default()
+            },
+            100,
+        ),
+    )
+    .await;
+    assert_indexed(
+        bed,
+        "operations",
+        crate::operation::page(Some(crate::Cursor::default()), 50),
+    )
+    .await;
+    let id = bed.store.control_plane_id();
+    assert_indexed(bed, "history", crate::revision::of(id)).await;
+    assert_indexed(bed, "events", crate::event::of(id)).await;
+    assert_indexed(bed, "resources", crate::inventory::of(id)).await;
+    bed.store.pending_due(10, Duration::ZERO).await.unwrap();
+    claims_are_loaded_by_indexes(bed).await;
+});
+
+/// On the same tables: to fill them takes its time.
+async fn claims_are_loaded_by_indexes(bed: &Bed) {
+    let origin = bed.store.control_plane_id();
+    let ids: Vec<Uuid> = (0..MAX_CLAIMS).map(|_| bed.store.random().uuid()).collect();
+    for (name, sql) in [
+        ("objects", claim::world::of_ids(&ids)),
+        ("references", claim::world::references_of(&ids)),
+        ("default runtime", claim::world::default_of(origin)),
+        ("inventory", crate::inventory::of_all(&ids)),
+        ("agents", crate::agent::of_runtimes(&ids)),
+        ("closed kinds", crate::agent::closed_of(&ids)),
+        ("instance counts", claim::counts::of_definitions(&ids)),
+        ("worst instances", claim::counts::worst_of(&ids)),
+        ("secret values", crate::secret::table::of_objects(&ids)),
+    ] {
+        assert_indexed(bed, name, sql).await;
+    }
+}

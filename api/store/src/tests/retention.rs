@@ -1,0 +1,180 @@
+//! What is kept for a while only.
+
+use threeport_model::{
+    Code,
+    kinds::event::{EventType, NewEvent},
+};
+
+use super::harness::{Bed, database_test, definition_spec, object};
+use crate::{
+    Cursor, Idempotency, Request,
+    sql::{Fetch, Sql},
+};
+
+/// Moves everything that happened into the past.
+async fn age(bed: &Bed, days: i64) {
+    let back = days * 24 * 3600 * 1_000_000;
+    for (table, column) in [
+        ("object", "deleted_at"),
+        ("revision", "created_at"),
+        ("operation", "created_at"),
+        ("event", "last_seen"),
+        ("document", "created_at"),
+    ] {
+        let update = Sql::new(format!("UPDATE {table} SET {column} = {column} - $1")).values([back.into()]);
+        bed.store.0.connections.writer.run(update).await.unwrap();
+    }
+}
+
+async fn count(bed: &Bed, table: &str) -> i64 {
+    let query = Sql::new(format!("SELECT COUNT(*) AS count FROM {table}"));
+    bed.store
+        .reader()
+        .one(query)
+        .await
+        .unwrap()
+        .unwrap()
+        .get("count")
+        .unwrap()
+}
+
+database_test!(what_is_past_its_time_goes_and_nothing_else, bed, {
+    let large = |word: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: {{v: {}}}\n",
+            word.repeat(5000)
+        );
+        serde_json::json!({"yamlDocument": text})
+    };
+    bed.create("WorkloadDefinition", "gone", large("x")).await;
+    let living = bed.create("WorkloadDefinition", "living", large("y")).await;
+    for index in 0..14 {
+        bed.update(
+            "WorkloadDefinition",
+            "living",
+            definition_spec(&index.to_string()),
+        )
+        .await
+        .unwrap();
+    }
+    let keyed = Request {
+        idempotency: Some(Idempotency {
+            key: "key".to_owned(),
+            body_digest: "body".to_owned(),
+        }),
+        ..bed.request()
+    };
+    bed.store
+        .object_create(
+            &keyed,
+            object("WorkloadDefinition", "keyed", definition_spec("one")),
+        )
+        .await
+        .unwrap();
+    let event = NewEvent {
+        object_id: living.id(),
+        kind: EventType::Normal,
+        reason: "R".to_owned(),
+        message: "m".to_owned(),
+    };
+    bed.store
+        .event_record(&[event.clone(), event.clone()])
+        .await
+        .unwrap();
+    bed.store.event_record(&[event]).await.unwrap();
+    let events = bed
+        .store
+        .object_events("WorkloadDefinition", "living")
+        .await
+        .unwrap();
+    assert_eq!(
+        (events.len(), events[0].count),
+        (1, 3),
+        "equal events are counted"
+    );
+    bed.delete("WorkloadDefinition", "gone").await.unwrap();
+
+    let nothing = bed.store.purge().await.unwrap();
+    assert_eq!(
+        (
+            nothing.tombstones,
+            nothing.revisions,
+            nothing.operations,
+            nothing.events,
+            nothing.documents
+        ),
+        (0, 0, 0, 0, 0)
+    );
+    age(bed, 2).await;
+    let events = bed.store.purge().await.unwrap();
+    assert_eq!((events.events, events.answers, events.tombstones), (1, 1, 0));
+    let again = bed
+        .store
+        .object_create(
+            &keyed,
+            object("WorkloadDefinition", "keyed", definition_spec("one")),
+        )
+        .await;
+    assert!(
+        again.is_err() || again.unwrap().replayed,
+        "the operation itself is kept"
+    );
+    age(bed, 6).await;
+    let tombstones = bed.store.purge().await.unwrap();
+    assert_eq!(
+        (tombstones.tombstones, tombstones.revisions, tombstones.documents),
+        (1, 0, 1)
+    );
+    age(bed, 90).await;
+    let revisions = bed.store.purge().await.unwrap();
+    assert_eq!(
+        revisions.revisions, 5,
+        "the newest ten are kept however old they are"
+    );
+    assert!(revisions.operations > 0 && !revisions.more());
+    assert_eq!(bed.store.purge().await.unwrap().documents, 0);
+    assert_eq!(
+        count(bed, "document").await,
+        0,
+        "a document goes with the last revision that has it"
+    );
+    assert_eq!(
+        bed.store
+            .object_history("WorkloadDefinition", "living")
+            .await
+            .unwrap()
+            .len(),
+        10
+    );
+});
+
+database_test!(a_watch_token_older_than_the_tombstones_is_gone, bed, {
+    let start = bed.store.watch_start().await.unwrap();
+    let days = |days: i64| Cursor {
+        at: start.at - days * 24 * 3600 * 1_000_000,
+        ..start
+    };
+    assert!(
+        bed.store
+            .changes_since(days(6), 10, std::time::Duration::ZERO)
+            .await
+            .is_ok()
+    );
+    let error = bed
+        .store
+        .changes_since(days(8), 10, std::time::Duration::ZERO)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), Code::Gone);
+});
+
+database_test!(a_watch_token_of_another_database_is_gone, bed, {
+    let start = bed.store.watch_start().await.unwrap();
+    let other = Cursor {
+        incarnation: start.incarnation ^ 1,
+        ..start
+    };
+    let changes = |from| bed.store.changes_since(from, 10, std::time::Duration::ZERO);
+    assert!(changes(start).await.is_ok());
+    assert_eq!(changes(other).await.unwrap_err().code(), Code::Gone);
+});

@@ -1,0 +1,151 @@
+//! Transactions under faults and contention.
+
+use serde_json::json;
+use threeport_model::{
+    ConditionStatus,
+    protocol::{apply::Outcome, claim::CompleteRequest},
+};
+
+use super::{
+    faults::Fault,
+    harness::{database_test, definition_spec, done, object, status},
+};
+
+database_test!(an_ambiguous_commit_is_found_to_have_happened, bed, {
+    for (name, fault) in [("before", Fault::BeforeCommit), ("after", Fault::AfterCommit)] {
+        bed.store.transactions().faults.plan("object_create", fault);
+        let request = bed.request();
+        let wanted = object("WorkloadDefinition", name, definition_spec("one"));
+        let written = bed.store.object_create(&request, wanted).await.unwrap();
+        assert_eq!(written.replayed, fault == Fault::AfterCommit, "{fault:?}");
+        assert_eq!(written.operation_id, request.operation_id);
+        assert_eq!(written.results[0].outcome, Outcome::Created);
+        assert_eq!(
+            written.object().unwrap(),
+            &bed.get("WorkloadDefinition", name).await
+        );
+        assert_eq!(
+            bed.store
+                .object_history("WorkloadDefinition", name)
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
+    }
+    assert_eq!(bed.store.operation_list(10, None).await.unwrap().0.len(), 2);
+});
+
+database_test!(an_ambiguous_update_and_delete_happen_once, bed, {
+    bed.definition("web").await;
+    bed.store
+        .transactions()
+        .faults
+        .plan("object_update", Fault::AfterCommit);
+    let updated = bed
+        .update("WorkloadDefinition", "web", definition_spec("two"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (updated.replayed, updated.object().unwrap().generation()),
+        (true, 2)
+    );
+    bed.store
+        .transactions()
+        .faults
+        .plan("object_delete", Fault::AfterCommit);
+    let deleted = bed.delete("WorkloadDefinition", "web").await.unwrap();
+    assert!(deleted.replayed && deleted.object().unwrap().is_deleting());
+});
+
+database_test!(an_ambiguous_completion_ends_as_one_that_was_answered, bed, {
+    bed.definition("web").await;
+    let instance = bed.instance("web", "web").await;
+    let claim = bed.claim_one(instance.id()).await;
+    bed.store
+        .transactions()
+        .faults
+        .plan("claim_complete", Fault::AfterCommit);
+    let end = CompleteRequest {
+        status: Some(status(ConditionStatus::True, 1, Some((1, 1)))),
+        ..done(&claim)
+    };
+    let (response, _) = bed.store.claim_complete(&end).await.unwrap();
+    assert!(!response.pending);
+    assert!(bed.claim(&[instance.id()]).await.is_empty());
+    bed.delete("WorkloadInstance", "web").await.unwrap();
+    let claim = bed.claim_one(instance.id()).await;
+    bed.store
+        .transactions()
+        .faults
+        .plan("claim_complete", Fault::AfterCommit);
+    bed.store
+        .claim_complete(&CompleteRequest {
+            finalize: true,
+            ..done(&claim)
+        })
+        .await
+        .unwrap();
+    assert!(
+        bed.store
+            .object_get("WorkloadInstance", "web")
+            .await
+            .unwrap_err()
+            .is_not_found()
+    );
+});
+
+database_test!(collisions_are_run_again_and_counted, bed, {
+    bed.definition("web").await;
+    let mut tasks = Vec::new();
+    for index in 0..16 {
+        let (store, request) = (bed.store.clone(), bed.request());
+        tasks.push(tokio::spawn(async move {
+            let changed = object("WorkloadDefinition", "web", definition_spec(&index.to_string()));
+            store.object_update(&request, changed, None).await.unwrap()
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(
+        bed.get("WorkloadDefinition", "web").await.generation(),
+        17,
+        "no update was lost"
+    );
+    let counts = bed.store.transaction_counts();
+    let updates = counts.iter().find(|count| count.name == "object_update").unwrap();
+    assert_eq!((updates.committed, updates.failed), (16, 0));
+    let generations: Vec<i64> = bed
+        .store
+        .object_history("WorkloadDefinition", "web")
+        .await
+        .unwrap()
+        .iter()
+        .map(|revision| revision.generation)
+        .collect();
+    assert_eq!(generations, (1..=17).rev().collect::<Vec<_>>());
+});
+
+database_test!(a_reference_and_a_deletion_that_race_do_not_both_win, bed, {
+    for index in 0..15 {
+        let name = format!("w{index}");
+        bed.definition(&name).await;
+        let (store, request) = (bed.store.clone(), bed.request());
+        let wanted = object("WorkloadInstance", &name, json!({"definition": name}));
+        let create = tokio::spawn(async move { store.object_create(&request, wanted).await.is_ok() });
+        let (store, request, deleted) = (bed.store.clone(), bed.request(), name.clone());
+        let delete = tokio::spawn(async move {
+            store
+                .object_delete(&request, "WorkloadDefinition", &deleted, None, false)
+                .await
+                .is_ok()
+        });
+        let (created, deleted) = (create.await.unwrap(), delete.await.unwrap());
+        assert!(created != deleted, "{name}: created {created}, deleted {deleted}");
+        assert_eq!(
+            bed.store.object_get("WorkloadDefinition", &name).await.is_ok(),
+            created
+        );
+    }
+});

@@ -1,0 +1,337 @@
+//! The one way to write: named transactions that are run again where the database says so.
+//!
+//! [`Transactions::run`] runs a closure at SERIALIZABLE (SQLite: BEGIN IMMEDIATE, its one writer) and runs it again,
+//! jittered and capped, where two transactions collided: 40001, 40P01, SQLite's BUSY and LOCKED, from BEGIN to COMMIT.
+//! After five seconds it is dead. So the closure must read everything that it decides on inside, and do nothing that
+//! a rollback does not undo. Rows are written in the order of their ids, which keeps deadlocks rare.
+//!
+//! **Ambiguous commits.** A connection that is lost during COMMIT (or 40003) leaves open whether it happened.
+//! [`Transactions::operate`] therefore makes the operation's id before the first try and inserts it as the first
+//! statement: run again, a duplicate key says that it had committed, and the stored answer is given. Closures of `run`
+//! are guarded by what they write instead (an epoch, a token, an equal row), so that a second run changes nothing.
+//!
+//! What not to do: no `begin` anywhere else (clippy forbids it), no network and no waiting inside a closure.
+
+mod failure;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use sea_orm::{
+    AccessMode, DatabaseTransaction, IsolationLevel, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
+
+pub(crate) use failure::{code, is_connection_lost, is_retryable, is_transient, violated};
+
+use crate::{
+    connection::{Connections, Dialect},
+    error::{Error, Result},
+    operation::Record,
+    random::Random,
+    sql::{Fetch, Row, Sql},
+};
+
+/// After so long a transaction is dead, tries included.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// The most tries.
+const TRIES: u32 = 30;
+/// The longest pause between two tries.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How often transactions of one name ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransactionCount {
+    /// The name.
+    pub name: &'static str,
+    /// Transactions that committed.
+    pub committed: u64,
+    /// Tries that were run again.
+    pub retried: u64,
+    /// Transactions that failed or were refused.
+    pub failed: u64,
+}
+
+/// Runs transactions.
+#[derive(Clone)]
+pub(crate) struct Transactions {
+    connections: Connections,
+    random: Random,
+    counts: Arc<Mutex<BTreeMap<&'static str, TransactionCount>>>,
+    #[cfg(test)]
+    pub(crate) faults: Arc<crate::tests::faults::Faults>,
+}
+
+/// An open transaction, as closures see it.
+pub(crate) struct Transaction {
+    inner: DatabaseTransaction,
+    pub(crate) dialect: Dialect,
+    /// New for every try: what pending rows get that are made or refreshed here.
+    pub(crate) token: String,
+    /// The database's clock as the transaction began.
+    pub(crate) now: i64,
+}
+
+/// How an operation ended.
+pub(crate) enum Ended<T> {
+    /// By committing now.
+    Committed(T),
+    /// By having committed before: its answer is in the database.
+    Before,
+    /// Its idempotency key was used before.
+    KeyUsed,
+}
+
+impl Transactions {
+    pub(crate) fn new(connections: Connections, random: Random) -> Self {
+        Self {
+            connections,
+            random,
+            counts: Arc::default(),
+            #[cfg(test)]
+            faults: Arc::default(),
+        }
+    }
+
+    /// How often transactions ended how, by name.
+    pub(crate) fn counts(&self) -> Vec<TransactionCount> {
+        self.counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .copied()
+            .collect()
+    }
+
+    /// Runs `work` on `input` in a transaction. See the module for what it may do.
+    pub(crate) async fn run<I, T, W>(&self, name: &'static str, input: &I, work: W) -> Result<T>
+    where
+        I: Sync,
+        T: Send,
+        W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
+    {
+        match self.limited(name, None, input, &work).await? {
+            Ended::Committed(answer) => Ok(answer),
+            Ended::Before | Ended::KeyUsed => Err(Error::Conflict(format!("{name} has no operation"))),
+        }
+    }
+
+    /// Runs `work` as the operation `record`.
+    pub(crate) async fn operate<I, T, W>(
+        &self,
+        name: &'static str,
+        record: &Record,
+        input: &I,
+        work: W,
+    ) -> Result<Ended<T>>
+    where
+        I: Sync,
+        T: Send,
+        W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
+    {
+        self.limited(name, Some(record), input, &work).await
+    }
+
+    /// Runs reading statements that see one moment. Run again by nobody: they collide with nothing.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
+    pub(crate) async fn snapshot<I, T, W>(&self, input: &I, work: W) -> Result<T>
+    where
+        I: Sync,
+        T: Send,
+        W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
+    {
+        let dialect = self.connections.dialect;
+        let isolation = (dialect == Dialect::Postgresql).then_some(IsolationLevel::RepeatableRead);
+        let options = TransactionOptions {
+            isolation_level: isolation,
+            access_mode: (dialect != Dialect::Sqlite).then_some(AccessMode::ReadOnly),
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
+        };
+        let inner = self.connections.reader.begin_with_options(options).await?;
+        let now = crate::clock::read(&inner, dialect).await?;
+        let transaction = Transaction {
+            inner,
+            dialect,
+            token: String::new(),
+            now,
+        };
+        let answer = work(&transaction, input).await;
+        transaction.inner.commit().await?;
+        answer
+    }
+
+    async fn limited<I, T, W>(
+        &self,
+        name: &'static str,
+        record: Option<&Record>,
+        input: &I,
+        work: &W,
+    ) -> Result<Ended<T>>
+    where
+        I: Sync,
+        T: Send,
+        W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
+    {
+        let answer = tokio::time::timeout(DEADLINE, self.tries(name, record, input, work)).await;
+        let answer = answer.unwrap_or_else(|_| {
+            Err(Error::TimedOut {
+                name,
+                seconds: DEADLINE.as_secs(),
+            })
+        });
+        self.count(name, |count| match &answer {
+            Ok(_) => count.committed += 1,
+            Err(_) => count.failed += 1,
+        });
+        answer
+    }
+
+    async fn tries<I, T, W>(
+        &self,
+        name: &'static str,
+        record: Option<&Record>,
+        input: &I,
+        work: &W,
+    ) -> Result<Ended<T>>
+    where
+        I: Sync,
+        T: Send,
+        W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
+    {
+        let mut tried = 0;
+        loop {
+            let error = match self.once(name, record, input, work).await {
+                Err(Error::Database(error)) => error,
+                ended => return ended,
+            };
+            tried += 1;
+            if tried >= TRIES || !(is_retryable(&error) || is_connection_lost(&error)) {
+                return Err(error.into());
+            }
+            self.count(name, |count| count.retried += 1);
+            let pause = Duration::from_millis(2)
+                .saturating_mul(1 << tried.min(8))
+                .min(PAUSE);
+            tokio::time::sleep(self.random.jitter(pause)).await;
+        }
+    }
+
+    async fn once<I, T, W>(
+        &self,
+        name: &'static str,
+        record: Option<&Record>,
+        input: &I,
+        work: &W,
+    ) -> Result<Ended<T>>
+    where
+        I: Sync,
+        T: Send,
+        W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
+    {
+        let transaction = match self.begin(record).await {
+            Ok(transaction) => transaction,
+            Err(Error::Database(error)) => {
+                return match (record, violated(&error).as_deref()) {
+                    (Some(_), Some("operation_key")) => Ok(Ended::KeyUsed),
+                    (Some(_), Some("operation")) => Ok(Ended::Before),
+                    _ => Err(error.into()),
+                };
+            }
+            Err(error) => return Err(error),
+        };
+        match work(&transaction, input).await {
+            Ok(answer) if record.is_some_and(|record| record.dry_run) => {
+                transaction.inner.rollback().await?;
+                Ok(Ended::Committed(answer))
+            }
+            Ok(answer) => {
+                self.commit(name, transaction).await?;
+                Ok(Ended::Committed(answer))
+            }
+            Err(error) => {
+                if let Err(failed) = transaction.inner.rollback().await {
+                    tracing::debug!(name, error = %failed, "failed to roll back; the connection does it when it is dropped");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
+    async fn begin(&self, record: Option<&Record>) -> Result<Transaction> {
+        let dialect = self.connections.dialect;
+        let options = TransactionOptions {
+            isolation_level: None,
+            access_mode: None,
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        };
+        let inner = self.connections.writer.begin_with_options(options).await?;
+        let now = match record {
+            Some(record) => record.insert(&inner, dialect).await?,
+            None => crate::clock::read(&inner, dialect).await?,
+        };
+        Ok(Transaction {
+            inner,
+            dialect,
+            token: self.random.uuid().to_string(),
+            now,
+        })
+    }
+
+    #[cfg(not(test))]
+    async fn commit(&self, _name: &'static str, transaction: Transaction) -> Result<()> {
+        Ok(transaction.inner.commit().await?)
+    }
+
+    #[cfg(test)]
+    async fn commit(&self, name: &'static str, transaction: Transaction) -> Result<()> {
+        self.faults.before_commit(name)?;
+        transaction.inner.commit().await?;
+        self.faults.after_commit(name)
+    }
+
+    fn count(&self, name: &'static str, change: impl FnOnce(&mut TransactionCount)) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        change(counts.entry(name).or_insert_with(|| TransactionCount {
+            name,
+            ..TransactionCount::default()
+        }));
+    }
+}
+
+impl Transaction {
+    /// At most one row.
+    pub(crate) async fn one(&self, sql: Sql) -> Result<Option<Row>> {
+        self.inner.one(sql).await
+    }
+
+    /// All rows.
+    pub(crate) async fn all(&self, sql: Sql) -> Result<Vec<Row>> {
+        self.inner.all(sql).await
+    }
+
+    /// How many rows were changed.
+    pub(crate) async fn run(&self, sql: Sql) -> Result<u64> {
+        self.inner.run(sql).await
+    }
+
+    /// Runs statements that write, in one round trip where the database can. Each must write another table, and none
+    /// may read what another writes.
+    pub(crate) async fn write(&self, statements: Vec<Sql>) -> Result<()> {
+        if statements.is_empty() {
+            return Ok(());
+        }
+        if self.dialect.merges_writes() {
+            self.run(Sql::merge(statements)).await?;
+        } else {
+            for statement in statements {
+                self.run(statement).await?;
+            }
+        }
+        Ok(())
+    }
+}

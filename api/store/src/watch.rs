@@ -1,0 +1,188 @@
+//! What changed since when: what the one tailer of each replica asks for.
+//!
+//! A cursor is (time, id) by the database's clock. Transactions commit in another order than they read the clock, so the
+//! tailer asks again for what is a little older than its cursor (the overlap) and drops what it has seen, by version.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use threeport_model::Object;
+use uuid::Uuid;
+
+use crate::{
+    Store, clock,
+    error::{Error, Result},
+    row::{COLUMNS, FROM, ObjectRow},
+    sql::{Fetch, Row, Sql},
+};
+
+/// A place in the order of changes of one database. Its text is the opaque token of watches and lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    /// Of which database: the beginning of its incarnation's id. A watch that meets another one (a restored or an empty
+    /// database) must list again.
+    pub incarnation: u32,
+    /// Microseconds since 1970 by the database's clock.
+    pub at: i64,
+    /// Breaks ties.
+    pub id: Uuid,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{:08x}-{:x}-{}",
+            self.incarnation,
+            self.at,
+            self.id.as_simple()
+        )
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (incarnation, rest) = text.split_once('-').ok_or(())?;
+        let (at, id) = rest.split_once('-').ok_or(())?;
+        Ok(Self {
+            incarnation: u32::from_str_radix(incarnation, 16).map_err(|_| ())?,
+            at: i64::from_str_radix(at, 16).map_err(|_| ())?,
+            id: id.parse().map_err(|_| ())?,
+        })
+    }
+}
+
+impl Cursor {
+    /// The error for a token that is none.
+    pub(crate) fn wrong(token: &str) -> Error {
+        let message = format!("{token:?} is not a token of this API");
+        Error::Invalid {
+            what: "the token".to_owned(),
+            errors: vec![threeport_model::FieldError::new("continue", message)],
+        }
+    }
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Where it stands.
+    pub cursor: Cursor,
+    /// As it is now.
+    pub object: Object,
+    /// Whether it is a tombstone.
+    pub deleted: bool,
+    /// Versions of the object and of its status: an equal pair was seen already.
+    pub version: (i64, i64),
+}
+
+/// A page of changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changes {
+    /// In order.
+    pub items: Vec<Change>,
+    /// Where to go on: the last item, or as far as nothing happened.
+    pub next: Cursor,
+    /// Whether there is more right now.
+    pub more: bool,
+    /// The database's clock when it was asked, in microseconds.
+    pub now: i64,
+}
+
+impl Store {
+    /// Where a watch starts that wants to see what happens from now on.
+    pub async fn watch_start(&self) -> Result<Cursor> {
+        Ok(Cursor {
+            incarnation: self.cursor_incarnation(),
+            at: clock::read(self.reader(), self.dialect()).await?,
+            id: Uuid::nil(),
+        })
+    }
+
+    fn cursor_incarnation(&self) -> u32 {
+        self.incarnation().as_fields().0
+    }
+
+    /// At most `limit` changes after the cursor less `overlap`. While there is more, ask again from `next` without an
+    /// overlap. [`Error::Gone`] where tombstones of that time may be
+    /// purged already, and where the cursor is another database's.
+    pub async fn changes_since(&self, since: Cursor, limit: u32, overlap: Duration) -> Result<Changes> {
+        let now = clock::read(self.reader(), self.dialect()).await?;
+        let kept = i64::try_from(self.retention().tombstones.as_micros()).unwrap_or(i64::MAX);
+        if since.incarnation != self.cursor_incarnation() || since.at < now.saturating_sub(kept) {
+            return Err(Error::Gone);
+        }
+        let back = i64::try_from(overlap.as_micros()).unwrap_or(i64::MAX / 2);
+        let from = if back > 0 {
+            Cursor {
+                at: since.at - back,
+                id: Uuid::nil(),
+                ..since
+            }
+        } else {
+            since
+        };
+        let rows = self.reader().all(statement(from, i64::from(limit))).await?;
+        let items: Vec<Change> = rows
+            .iter()
+            .map(|row| read(row, since.incarnation))
+            .collect::<Result<_>>()?;
+        let more = items.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+        let last = items.last().map_or(from, |change| change.cursor);
+        Ok(Changes {
+            items,
+            next: if more { last } else { last.max(since) },
+            more,
+            now,
+        })
+    }
+}
+
+/// The statement of the tailer.
+pub(crate) fn statement(from: Cursor, limit: i64) -> Sql {
+    // Both halves are walks of an index; an object whose status changed later stands where that happened.
+    Sql::new(format!(
+        "SELECT c.changed_at, {COLUMNS} FROM (SELECT id, MAX(changed_at) AS changed_at FROM ( \
+         SELECT id, changed_at FROM (SELECT id, updated_at AS changed_at FROM object \
+         WHERE (updated_at, id) > ($1, $2) ORDER BY updated_at, id LIMIT $3) AS x \
+         UNION ALL \
+         SELECT id, changed_at FROM (SELECT object_id AS id, updated_at AS changed_at FROM object_status \
+         WHERE (updated_at, object_id) > ($1, $2) ORDER BY updated_at, object_id LIMIT $3) AS y) AS z \
+         GROUP BY id ORDER BY 2, 1 LIMIT $3) AS c {} ORDER BY c.changed_at, o.id",
+        FROM.replacen("FROM object o", "JOIN object o ON o.id = c.id", 1)
+    ))
+    .values([from.at.into(), from.id.into(), limit.into()])
+}
+
+fn read(row: &Row, incarnation: u32) -> Result<Change> {
+    let object = ObjectRow::read(row)?;
+    Ok(Change {
+        cursor: Cursor {
+            incarnation,
+            at: row.get("changed_at")?,
+            id: object.id,
+        },
+        deleted: object.deleted_at.is_some(),
+        version: (object.resource_version, object.status_version),
+        object: object.served()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_read_as_they_are_written() {
+        let cursor = Cursor {
+            incarnation: 7,
+            at: 1_760_000_000_000_000,
+            id: Uuid::from_u128(42),
+        };
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        for wrong in ["", "-", "x-y", "12", "12-12", "12-12-12"] {
+            assert_eq!(wrong.parse::<Cursor>(), Err(()), "{wrong}");
+        }
+    }
+}

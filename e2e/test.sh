@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# `make test`: everything that ends in at most 45 minutes, cold, on two cores. STORY=n runs the stories of that number.
+#
+# Each step counts as one test where it is not a test run of its own. Ends with `N passed, N failed, N skipped`; a
+# failed step doesn't keep the later ones from running, unless nothing can be built.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/threeport
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
+export PATH=$cache/tools/bin:$PATH
+# What failed and on what is in the messages; forty lines of frames above them only hide it.
+export RUST_BACKTRACE=0
+state=${THREEPORT_TEST_STATE:-$cache/test}
+# nextest keeps its reports beside the workspace, wherever the target directory is.
+results=target/nextest/default/junit.xml
+mkdir -p "$state"
+passed=0 failed=0 skipped=0 failures=()
+
+say() { printf '\n[%s] %s\n' "$(date +%H:%M:%S)" "$*"; }
+
+# One step that either passes or fails.
+step() {
+    local name=$1
+    shift
+    say "$name"
+    if "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        failures+=("$name")
+        return 1
+    fi
+}
+
+# A test run; its numbers come from the report that nextest writes, which has every test that ran.
+suite() {
+    local name=$1 run bad
+    shift
+    say "$name"
+    rm -f "$results"
+    "$@"
+    local code=$?
+    run=$(grep -c '<testcase ' "$results" 2>/dev/null)
+    bad=$(grep -c -E '^ *<(failure|error)[ >]' "$results" 2>/dev/null)
+    if [ "${run:-0}" -eq 0 ] || { [ "$code" -ne 0 ] && [ "${bad:-0}" -eq 0 ]; }; then
+        bad=$((${bad:-0} + 1)) run=$((${run:-0} + 1))
+    fi
+    passed=$((passed + run - bad))
+    failed=$((failed + bad))
+    [ "$bad" -eq 0 ] || failures+=("$name")
+}
+
+finish() {
+    for name in "${failures[@]}"; do echo "failed: $name"; done
+    printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+    [ "$failed" -eq 0 ]
+    exit
+}
+
+no_ignored_tests() {
+    ! grep -rn --include='*.rs' -E '#\[ignore' api crds operator e2e
+}
+
+stories() {
+    # From nothing, whatever a killed or hand-made run left.
+    testbed down --name test --state "$state"
+    step "testbed for the stories" threeport-up up --name test --state "$state" --no-sample --profile dev || return
+    local filter='binary(stories)'
+    [ -z "${STORY:-}" ] || filter="binary(stories) & test(/^story_${STORY}_/)"
+    suite "stories${STORY:+ of number $STORY}" \
+        testbed exec --name test --state "$state" -- cargo nextest run --offline -p threeport-e2e -E "$filter"
+    step "the testbed is taken down" testbed down --name test --state "$state"
+}
+
+# A function, so that bash has read all of it before it starts: the file may change while it runs.
+main() {
+    step "what the machine needs" e2e/testbed/prepare.sh || finish
+    step "cargo-nextest and cargo-deny" e2e/tools.sh || finish
+    step "testbed program" cargo build --locked -q -p threeport-testbed || finish
+    export PATH=$CARGO_TARGET_DIR/debug:$PATH
+    step "testbed components" testbed install || finish
+
+    if [ -z "${STORY:-}" ]; then
+        step "format" cargo fmt --all --check
+        step "lints" cargo clippy --locked -q --workspace --all-targets -- -D warnings
+        step "dependencies: bans, licences, sources" cargo deny --locked check bans licenses sources
+        step "no test is ignored" no_ignored_tests
+        step "tests build" cargo nextest run --locked --workspace --no-run || finish
+        suite "unit, store, API, operator and testbed" \
+            testbed postgres run -- cargo nextest run --locked --workspace -E 'not binary(stories)'
+    else
+        step "tests build" cargo nextest run --locked -p threeport-e2e --no-run || finish
+    fi
+    stories
+    finish
+}
+
+main

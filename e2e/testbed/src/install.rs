@@ -1,0 +1,110 @@
+//! Debian's packages that a testbed runs on: what is missing is installed, nothing is upgraded.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::paths::{cache, create_folder, write_file};
+use crate::process::log_tail;
+use crate::progress;
+
+/// A package and files of which any says that it, or another vendor's package of the like, is installed.
+const PACKAGES: &[(&str, &[&str])] = &[
+    ("ca-certificates", &["/etc/ssl/certs/ca-certificates.crt"]),
+    ("iproute2", &["/usr/bin/ip", "/usr/sbin/ip"]),
+    ("nftables", &["/usr/sbin/nft"]),
+    ("conntrack", &["/usr/sbin/conntrack"]),
+    ("containerd", &["/usr/bin/containerd"]),
+    ("runc", &["/usr/sbin/runc", "/usr/bin/runc"]),
+    ("containernetworking-plugins", &["/usr/lib/cni/ptp"]),
+    ("busybox-static", &["/usr/bin/busybox"]),
+    ("postgresql", &["/usr/lib/postgresql"]),
+    ("postgresql-client", &["/usr/bin/psql"]),
+    ("openssl", &["/usr/bin/openssl"]),
+    ("skopeo", &["/usr/bin/skopeo"]),
+];
+
+/// Debian's package makes and starts a server on port 5432 unless told not to.
+const NO_SERVER: (&str, &str) = (
+    "/etc/postgresql-common/createcluster.d/threeport-testbed.conf",
+    "create_main_cluster = false\n",
+);
+
+/// The packages that are missing.
+#[must_use]
+pub fn missing() -> Vec<&'static str> {
+    let is_missing = |files: &[&str]| !files.iter().any(|file| Path::new(file).exists());
+    PACKAGES
+        .iter()
+        .filter(|(_, files)| is_missing(files))
+        .map(|(package, _)| *package)
+        .collect()
+}
+
+/// Installs what is missing, by apt.
+pub fn install() -> Result<()> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (path, text) = NO_SERVER;
+    if missing.contains(&"postgresql") && !Path::new(path).exists() {
+        write_file(Path::new(path), text)?;
+    }
+    let log = cache()?.join("install.log");
+    create_folder(&cache()?)?;
+    progress::step("Fetch Debian's package lists", Duration::from_secs(10), || {
+        apt(&log, &["update"])
+    })?;
+    let what = format!("Install Debian packages: {}", missing.join(" "));
+    progress::step(&what, Duration::from_secs(60), || {
+        apt(
+            &log,
+            &[
+                &[
+                    "install",
+                    "--yes",
+                    "--no-install-recommends",
+                    "--no-upgrade",
+                    "--no-remove",
+                ],
+                missing.as_slice(),
+            ]
+            .concat(),
+        )
+    })?;
+    let left = self::missing();
+    ensure!(
+        left.is_empty(),
+        "apt installed {missing:?}, yet these are still missing: {left:?}"
+    );
+    Ok(())
+}
+
+fn apt(log: &Path, arguments: &[&str]) -> Result<()> {
+    let output = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .with_context(|| format!("failed to open {}", log.display()))?;
+    let status = Command::new("apt-get")
+        .args(["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"])
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().context("failed to duplicate a log's handle")?)
+        .stderr(output)
+        .status()
+        .context("failed to run apt-get: the testbed installs on Debian 12")?;
+    ensure!(
+        status.success(),
+        "apt-get {} ended with {status}; the end of {}:\n{}",
+        arguments.first().unwrap_or(&""),
+        log.display(),
+        log_tail(log)
+    );
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! The images of a control plane: packed from the built programs, brought to where the cluster finds them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+use threeport_testbed::paths::{create_folder, project, write_file};
+use threeport_testbed::process::output;
+use threeport_testbed::{binaries, images, progress};
+
+use crate::programs::Programs;
+use crate::target::{Sort, Target};
+
+/// Images by name, with the program that each holds.
+const IMAGES: [(&str, &str); 6] = [
+    ("threeport-api", "threeport-api"),
+    ("threeport-operator", "threeport-operator"),
+    ("threeport-agent", "threeport-agent"),
+    ("threeport-cli", "tptctl"),
+    ("threeport-nats", "nats-server"),
+    ("threeport-sample", "threeport-sample"),
+];
+
+/// The sample's manifests name these tags: two versions of one program, for trying what a changed image does.
+const SAMPLE: (&str, [&str; 2]) = ("threeport-sample", ["1", "2"]);
+
+/// Makes sure that the cluster has images of these programs; gives their tag, which is a digest of what they hold, so
+/// that an unchanged program restarts no pod.
+pub(crate) fn provide(target: &Target, programs: &Programs, registry: Option<&str>) -> Result<String> {
+    load(target, &sources(programs, |_| true)?, registry)
+}
+
+/// Makes sure that the cluster has the sample's image: what `make dev` needs beside the programs themselves.
+pub(crate) fn provide_sample(target: &Target, programs: &Programs) -> Result<()> {
+    load(target, &sources(programs, |name| name == SAMPLE.0)?, None).map(|_| ())
+}
+
+fn load(target: &Target, sources: &[Source], registry: Option<&str>) -> Result<String> {
+    let tag = tag(sources)?;
+    let folder = target.path("images");
+    let done = folder.join(format!("{}-images", sources.len()));
+    let wanted = format!("{} {tag}", registry.unwrap_or("node"));
+    if fs::read_to_string(&done).is_ok_and(|content| content == wanted) {
+        return Ok(tag);
+    }
+    create_folder(&folder)?;
+    progress::step("Pack and load the images", Duration::from_secs(20), || {
+        for source in sources {
+            let archive = folder.join(format!("{}.tar", source.name));
+            let is_sample = source.name == SAMPLE.0;
+            for tag in if is_sample {
+                SAMPLE.1.to_vec()
+            } else {
+                vec![tag.as_str()]
+            } {
+                let reference = format!("{}/{}:{tag}", target.registry(registry), source.name);
+                pack(source, &folder, tag)?.write(&archive, &reference)?;
+                bring(target, &archive, &reference, registry)?;
+            }
+            fs::remove_file(&archive).with_context(|| format!("failed to remove {}", archive.display()))?;
+        }
+        Ok(())
+    })?;
+    write_file(&done, wanted)?;
+    Ok(tag)
+}
+
+/// Builds the image of a stripped copy of the program: symbols are of no use where nothing can read them.
+fn pack(source: &Source, folder: &Path, version: &str) -> Result<images::Image> {
+    let context = tempfile::tempdir_in(folder).context("failed to create a temporary folder")?;
+    let name = source.program.file_name().context("a program without a name")?;
+    let mut strip = Command::new("strip");
+    strip
+        .arg("-o")
+        .arg(context.path().join(name))
+        .arg(&source.program);
+    output(&mut strip)?;
+    let arguments =
+        [("BASE", "cc"), ("VERSION", version)].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    images::build(&source.dockerfile, context.path(), &arguments)
+}
+
+struct Source {
+    name: &'static str,
+    dockerfile: PathBuf,
+    program: PathBuf,
+}
+
+fn sources(programs: &Programs, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<Source>> {
+    IMAGES
+        .into_iter()
+        .filter(|(name, _)| is_wanted(name))
+        .map(|(name, program)| {
+            let dockerfile = match name {
+                _ if name == SAMPLE.0 => project().join("e2e/sample/Dockerfile"),
+                _ => project().join("helm/images").join(format!("{name}.Dockerfile")),
+            };
+            let program = match program {
+                "nats-server" => binaries::path(program)?,
+                _ => programs.path(program)?.to_owned(),
+            };
+            Ok(Source {
+                name,
+                dockerfile,
+                program,
+            })
+        })
+        .collect()
+}
+
+fn tag(sources: &[Source]) -> Result<String> {
+    // The tool is far quicker than an unoptimised build of a library.
+    let mut sums = Command::new("sha256sum");
+    sums.arg("--").args(
+        sources
+            .iter()
+            .flat_map(|source| [&source.dockerfile, &source.program]),
+    );
+    let sums = output(&mut sums)?;
+    let digests = sums
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect::<Vec<_>>();
+    let mut tag = hex::encode(Sha256::digest(digests.concat()));
+    tag.truncate(12);
+    Ok(tag)
+}
+
+/// Brings one archive to where the cluster finds it.
+fn bring(target: &Target, archive: &Path, reference: &str, registry: Option<&str>) -> Result<()> {
+    if let Some(registry) = registry {
+        return push(archive, reference, is_plain(registry));
+    }
+    match target.sort()? {
+        Sort::Testbed(cluster) => cluster.load_image(archive),
+        Sort::Kind(name) => output(
+            Command::new("kind")
+                .args(["load", "image-archive", "--name", &name])
+                .arg(archive),
+        )
+        .map(|_| ()),
+        Sort::K3s => output(Command::new("k3s").args(["ctr", "images", "import"]).arg(archive)).map(|_| ()),
+        Sort::Other(context) => bail!(
+            "the cluster of context {context:?} needs to get the images from somewhere. The ways are: \
+             REGISTRY=host/path (one that you may push to and the cluster pulls from); a kind cluster, with `kind` in \
+             PATH; k3s on this machine"
+        ),
+    }
+}
+
+/// Pushes by skopeo, which knows the ways to log in to registries (`skopeo login`, Docker's configuration).
+fn push(archive: &Path, reference: &str, plain: bool) -> Result<()> {
+    let mut command = Command::new("skopeo");
+    command.args(["copy", "--quiet"]);
+    if plain {
+        command.arg("--dest-tls-verify=false");
+    }
+    command
+        .arg(format!("oci-archive:{}", archive.display()))
+        .arg(format!("docker://{reference}"));
+    output(&mut command)
+        .map(|_| ())
+        .with_context(|| format!("failed to push {reference}: is skopeo installed, and are you logged in?"))
+}
+
+/// Registries of this machine speak plain HTTP, as container engines assume too.
+fn is_plain(registry: &str) -> bool {
+    let host = registry.split(['/', ':']).next().unwrap_or_default();
+    host == "localhost" || host.starts_with("127.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_registries_of_this_machine_are_plain() {
+        assert!(is_plain("localhost:5000") && is_plain("127.0.0.1:5000/x"));
+        assert!(!is_plain("registry.example.com") && !is_plain("localhost.example.com/x"));
+    }
+
+    #[test]
+    fn every_image_has_its_dockerfile() {
+        for (name, _) in IMAGES.into_iter().filter(|(name, _)| *name != SAMPLE.0) {
+            let path = project().join("helm/images").join(format!("{name}.Dockerfile"));
+            assert!(path.exists(), "{}", path.display());
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! `threeport-up`: a control plane of this source tree, and what is behind `make up`, `make down` and `make dev`.
+//!
+//! `up` is a line of steps, each of which finds out what is there already: [`programs`] builds, [`images`] packs and
+//! loads, [`release`] installs the chart, [`environment`] writes what a shell needs, [`sample`] delivers a workload.
+//! It can be interrupted anywhere and run again. [`dev`] runs the same programs as processes of this machine.
+
+mod database;
+mod dev;
+mod environment;
+mod images;
+mod programs;
+mod release;
+mod sample;
+mod screen;
+mod target;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::target::Target;
+
+/// Bring up a control plane of this source tree.
+#[derive(Parser)]
+#[command(name = "threeport-up", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Install the control plane into a cluster, and deliver the sample.
+    Up(UpOptions),
+    /// Remove what `up` started.
+    Down(Selection),
+    /// Run the control plane as processes of this machine, until Ctrl-C.
+    Dev(Selection),
+}
+
+#[derive(Args, Clone)]
+struct Selection {
+    /// Which cluster.
+    #[arg(long, value_enum, default_value_t = Where::Testbed)]
+    cluster: Where,
+    /// The testbed's name. `main` lives in the machine's network, others in one of their own.
+    #[arg(long, default_value = "main")]
+    name: String,
+    /// The folder of its data [default: .testbed in the project for main, else in the cache]
+    #[arg(long)]
+    state: Option<PathBuf>,
+    /// A folder of built programs to use instead of building them.
+    #[arg(long)]
+    programs: Option<PathBuf>,
+}
+
+#[derive(Args, Clone)]
+struct UpOptions {
+    #[command(flatten)]
+    selection: Selection,
+    /// The control plane's database; PostgreSQL is the testbed's, with two API replicas.
+    #[arg(long, value_enum, default_value_t = Database::Sqlite)]
+    database: Database,
+    /// How the programs are built.
+    #[arg(long, value_enum, default_value_t = programs::Profile::Image)]
+    profile: programs::Profile,
+    /// With `--cluster current`: where the cluster pulls images from, e.g. registry.example.com/threeport.
+    #[arg(long)]
+    registry: Option<String>,
+    /// Leave the sample out.
+    #[arg(long)]
+    no_sample: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Where {
+    /// One of its own on this machine.
+    Testbed,
+    /// The one of the current kubeconfig context.
+    Current,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Database {
+    /// Embedded, one API replica.
+    Sqlite,
+    /// Two API replicas.
+    Postgresql,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Action::Up(options) => up(&options),
+        Action::Down(selection) => target::down(&selection),
+        Action::Dev(selection) => dev::run(&selection),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("threeport-up: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn up(options: &UpOptions) -> Result<()> {
+    let started = Instant::now();
+    let target = Target::open(options)?;
+    let programs = programs::provide(options.profile, options.selection.programs.as_deref())?;
+    let tag = images::provide(&target, &programs, options.registry.as_deref())?;
+    release::install(&target, options, &tag)?;
+    release::wait_for_own_records(&target)?;
+    environment::write(&target, &programs)?;
+    let url = if options.no_sample {
+        None
+    } else {
+        sample::deliver(&target, options.registry.as_deref())?
+    };
+    screen::show(&target, url.as_deref(), started.elapsed())
+}

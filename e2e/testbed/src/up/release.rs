@@ -1,0 +1,265 @@
+//! The chart's release: installed or upgraded by the real helm, also after an interrupted one.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use threeport_testbed::paths::{create_folder, project, write_file};
+use threeport_testbed::process::output;
+use threeport_testbed::{progress, wait};
+
+use crate::target::Target;
+use crate::{Database, UpOptions, sample};
+
+/// The namespace of the control plane.
+pub(crate) const NAMESPACE: &str = "threeport-system";
+/// The name of the release.
+pub(crate) const RELEASE: &str = "threeport";
+/// The port of the node on which the testbed's API is reached.
+pub(crate) const API_NODE_PORT: u16 = 30443;
+/// Marks a namespace that was made here, so that it may be removed here.
+const OWNER: &str = "threeport.io/made-by";
+
+/// Installs or upgrades, and waits until all of it is ready.
+pub(crate) fn install(target: &Target, options: &UpOptions, tag: &str) -> Result<()> {
+    keep_database(installed_values(target).as_ref(), options.database)?;
+    create_namespace(target)?;
+    forget_interrupted(target)?;
+    let values = target.path("threeport/values.json");
+    create_folder(&target.path("threeport"))?;
+    write_file(
+        &values,
+        serde_json::to_vec_pretty(&chart_values(target, options, tag)?)?,
+    )?;
+    progress::step("Install the control plane", Duration::from_secs(40), || {
+        let mut helm = target.helm();
+        helm.args([
+            "upgrade",
+            "--install",
+            RELEASE,
+            "--namespace",
+            NAMESPACE,
+            "--wait",
+            "--timeout",
+            "5m",
+        ]);
+        helm.arg("--values")
+            .arg(&values)
+            .arg(project().join("helm/threeport"));
+        output(&mut helm)
+            .map(|_| ())
+            .map_err(|error| error.context(explain(target)))
+    })
+}
+
+/// Waits until the control plane knows itself and the cluster that it runs in.
+pub(crate) fn wait_for_own_records(target: &Target) -> Result<()> {
+    let instance = format!("controlplaneinstance/{RELEASE}");
+    let objects = ["kubernetesruntimeinstance/local", &instance];
+    progress::step(
+        "Wait for the control plane's own records",
+        Duration::from_secs(10),
+        || {
+            // The mirrors may not be there yet, and kubectl wait fails at once for what is not.
+            wait::until(
+                "the control plane's own records",
+                Duration::from_secs(120),
+                || {
+                    let wait = [
+                        "wait",
+                        "--for=condition=Ready",
+                        "--timeout=60s",
+                        "--namespace",
+                        NAMESPACE,
+                    ];
+                    target.run_kubectl(&[wait.as_slice(), objects.as_slice()].concat())
+                },
+            )
+        },
+    )
+    .map(|_| ())
+}
+
+/// Removes the sample, the release and, if it was made here, the namespace.
+pub(crate) fn remove(target: &Target) -> Result<()> {
+    progress::step("Remove the control plane", Duration::from_secs(60), || {
+        sample::remove(target)?;
+        output(target.helm().args([
+            "uninstall",
+            RELEASE,
+            "--namespace",
+            NAMESPACE,
+            "--ignore-not-found",
+            "--wait",
+        ]))?;
+        let selector = format!("{OWNER}=threeport-up");
+        let arguments = [
+            "delete",
+            "namespace",
+            "--ignore-not-found",
+            "--selector",
+            &selector,
+        ];
+        target.run_kubectl(
+            &[
+                arguments.as_slice(),
+                &["--field-selector", "metadata.name=threeport-system"],
+            ]
+            .concat(),
+        )
+    })
+    .map(|_| ())
+}
+
+/// The values of the release that is there.
+fn installed_values(target: &Target) -> Option<Value> {
+    let mut helm = target.helm();
+    helm.args([
+        "get",
+        "values",
+        RELEASE,
+        "--namespace",
+        NAMESPACE,
+        "--output",
+        "json",
+    ]);
+    output(&mut helm)
+        .ok()
+        .and_then(|text| serde_json::from_str(&text).ok())
+}
+
+/// Another database would be an empty one: a control plane that knows nothing of the workloads that run, and whose
+/// objects are another's to it.
+fn keep_database(installed: Option<&Value>, wanted: Database) -> Result<()> {
+    let Some(installed) = installed else { return Ok(()) };
+    let has_external = installed.pointer("/database/mode").and_then(Value::as_str) == Some("external");
+    ensure!(
+        has_external == (wanted == Database::Postgresql),
+        "the control plane that runs here keeps its data in {}; with another database it would know none of its \
+         workloads. Run `make down` first, or the same `make up` as before",
+        if has_external {
+            "PostgreSQL (DATABASE=postgresql)"
+        } else {
+            "SQLite (without DATABASE)"
+        }
+    );
+    Ok(())
+}
+
+fn create_namespace(target: &Target) -> Result<()> {
+    if target
+        .run_kubectl(&["get", "namespace", NAMESPACE, "--output=name"])
+        .is_ok()
+    {
+        return Ok(());
+    }
+    let namespace = json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": NAMESPACE, "labels": {
+            OWNER: "threeport-up",
+            "pod-security.kubernetes.io/enforce": "restricted",
+        }},
+    });
+    target.apply(&namespace.to_string())
+}
+
+/// helm refuses to work on a release whose last operation was killed or whose removal failed: the record of that operation goes, what it
+/// made stays and is taken over.
+fn forget_interrupted(target: &Target) -> Result<()> {
+    let selector = format!(
+        "owner=helm,name={RELEASE},status in (pending-install,pending-upgrade,pending-rollback,uninstalling)"
+    );
+    target
+        .run_kubectl(&[
+            "delete",
+            "secret",
+            "--namespace",
+            NAMESPACE,
+            "--selector",
+            &selector,
+        ])
+        .map(|_| ())
+}
+
+fn chart_values(target: &Target, options: &UpOptions, tag: &str) -> Result<Value> {
+    let registry = target.registry(options.registry.as_deref());
+    let mut values = json!({
+        "image": {"registry": registry, "tag": tag},
+        "nats": {"image": {"reference": format!("{registry}/threeport-nats:{tag}")}},
+    });
+    if let Some(cluster) = target.cluster() {
+        values["api"] = json!({
+            "service": {"type": "NodePort", "nodePort": API_NODE_PORT},
+            "tls": {"additionalNames": [cluster.node_address(), "localhost"]},
+        });
+    }
+    if options.database == Database::Postgresql {
+        crate::database::provide(target)?;
+        values["database"] = json!({"mode": "external", "external": {"secretName": crate::database::SECRET}});
+        values["api"]["replicas"] = json!(2);
+    }
+    Ok(values)
+}
+
+/// What a person needs to see when an installation failed: the pods that are not ready, and the last events.
+fn explain(target: &Target) -> String {
+    let look = |arguments: &[&str]| {
+        target
+            .run_kubectl(arguments)
+            .unwrap_or_else(|error| format!("({error:#})"))
+    };
+    let namespace = ["--namespace", NAMESPACE];
+    let pods = look(&[&["get", "pods", "--output=wide"], namespace.as_slice()].concat());
+    let logs = look(
+        &[
+            &[
+                "logs",
+                "--selector=app.kubernetes.io/name=threeport",
+                "--all-containers",
+                "--prefix",
+                "--tail=5",
+                "--ignore-errors",
+            ],
+            namespace.as_slice(),
+        ]
+        .concat(),
+    );
+    let events = look(
+        &[
+            &["get", "events", "--sort-by=.lastTimestamp"],
+            namespace.as_slice(),
+        ]
+        .concat(),
+    );
+    let events = events
+        .lines()
+        .rev()
+        .take(12)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .collect::<Vec<_>>()
+        .join("\n");
+    format!("failed to install the chart\npods:\n{pods}\nlogs:\n{logs}\nlast events:\n{events}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_plane_keeps_its_database() {
+        let external = json!({"database": {"mode": "external"}});
+        let embedded = json!({});
+        for wanted in [Database::Sqlite, Database::Postgresql] {
+            assert!(keep_database(None, wanted).is_ok());
+        }
+        assert!(keep_database(Some(&embedded), Database::Sqlite).is_ok());
+        assert!(keep_database(Some(&external), Database::Postgresql).is_ok());
+        for (installed, wanted) in [(embedded, Database::Postgresql), (external, Database::Sqlite)] {
+            let refusal = keep_database(Some(&installed), wanted).unwrap_err().to_string();
+            assert!(refusal.contains("make down"), "{refusal}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Everything that is in a cluster, as a set of identities: what must be the same before a create and after the
+//! delete. Events and Leases aside, which come and go by themselves.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::{
+    Api, Client,
+    api::ListParams,
+    core::{DynamicObject, PartialObjectMeta},
+    discovery::{Discovery, Scope, verbs},
+};
+
+/// kind.group, namespace, name, uid.
+pub type Identity = (String, String, String, String);
+
+/// What is in the cluster now.
+pub async fn everything(client: &Client) -> Result<BTreeSet<Identity>> {
+    let discovery = Discovery::new(client.clone())
+        .run()
+        .await
+        .context("failed to discover")?;
+    let kinds: Vec<_> = discovery
+        .groups()
+        .flat_map(kube::discovery::ApiGroup::recommended_resources)
+        .filter(|(resource, capabilities)| {
+            capabilities.supports_operation(verbs::LIST)
+                && !matches!(resource.kind.as_str(), "Event" | "Lease")
+                && resource.group != "metrics.k8s.io"
+        })
+        .collect();
+    let lists = stream::iter(kinds).map(|(resource, capabilities)| {
+        let client = client.clone();
+        async move {
+            let _scope: Scope = capabilities.scope;
+            let api: Api<DynamicObject> = Api::all_with(client, &resource);
+            let list = api
+                .list_metadata(&ListParams::default())
+                .await
+                .with_context(|| format!("failed to list {}", resource.kind))?;
+            let kind = format!("{}.{}", resource.kind, resource.group);
+            anyhow::Ok(
+                list.items
+                    .into_iter()
+                    .map(|object| identity(&kind, object))
+                    .collect::<Vec<_>>(),
+            )
+        }
+    });
+    let found: Vec<Vec<Identity>> = lists.buffer_unordered(8).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+fn identity(kind: &str, object: PartialObjectMeta<DynamicObject>) -> Identity {
+    let metadata = object.metadata;
+    (
+        kind.to_owned(),
+        metadata.namespace.unwrap_or_default(),
+        metadata.name.unwrap_or_default(),
+        metadata.uid.unwrap_or_default(),
+    )
+}

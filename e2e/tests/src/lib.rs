@@ -1,0 +1,17 @@
+//! What stories are told with: the world that the testbed made, its audit log, waits on conditions.
+//!
+//! Stories run inside the testbed's network namespace, against the control plane that the chart installed there;
+//! `e2e/test.sh` starts both and tells where they are by environment variables (see [`world`]). A story that finds no
+//! world fails: it is never skipped silently.
+
+pub mod audit;
+pub mod kubectl;
+pub mod leftovers;
+pub mod metrics;
+pub mod wait;
+pub mod workload;
+pub mod world;
+
+pub use kubectl::{Output, kubectl};
+pub use wait::wait_until;
+pub use world::World;

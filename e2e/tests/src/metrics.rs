@@ -1,0 +1,52 @@
+//! The metrics of a part, as a scraper sees them.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+
+use crate::kubectl;
+
+/// The samples of every pod of a Deployment of the control plane, summed: `name{labels}` -> value.
+pub async fn of_deployment(namespace: &str, component: &str) -> Result<BTreeMap<String, f64>> {
+    let selector = format!("app.kubernetes.io/component={component}");
+    let pods = kubectl(&format!("-n {namespace} get pods -l {selector} -o json"), None)
+        .await?
+        .success()?
+        .json()?;
+    let pods = pods["items"].as_array().cloned().unwrap_or_default();
+    let mut sums = BTreeMap::new();
+    // One that is ending answers no more, and counts for nobody.
+    for pod in pods
+        .iter()
+        .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+    {
+        let pod = pod["metadata"]["name"].as_str().unwrap_or_default();
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:8080/proxy/metrics");
+        for line in kubectl(&format!("get --raw {path}"), None)
+            .await?
+            .success()?
+            .stdout
+            .lines()
+        {
+            if line.starts_with('#') {
+                continue;
+            }
+            let (name, value) = line
+                .rsplit_once(' ')
+                .with_context(|| format!("{line:?} is no sample"))?;
+            *sums.entry(name.to_owned()).or_default() += value.parse::<f64>().unwrap_or_default();
+        }
+    }
+    Ok(sums)
+}
+
+/// The sum of the samples of `metric` whose labels contain all of `labels` (`key="value"`).
+pub fn sum(samples: &BTreeMap<String, f64>, metric: &str, labels: &[&str]) -> f64 {
+    let matching = samples.iter().filter(|(name, _)| {
+        let own = name
+            .strip_prefix(metric)
+            .is_some_and(|rest| rest.starts_with('{') || rest.is_empty());
+        own && labels.iter().all(|label| name.contains(label))
+    });
+    matching.map(|(_, value)| value).sum()
+}

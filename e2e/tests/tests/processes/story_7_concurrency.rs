@@ -1,0 +1,151 @@
+//! Two API processes on one PostgreSQL: one name is created once, one ETag is used once, and 300 objects are all or
+//! none, also when the process is killed in the middle.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use futures::future::join_all;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+use threeport_client::{ApplyBody, Client, Error};
+use threeport_model::{Code, KindDescriptor, Object, find_kind};
+
+use crate::api::Installation;
+
+fn definitions() -> Result<&'static KindDescriptor> {
+    find_kind("WorkloadDefinition").context("no such kind")
+}
+
+fn definition(name: &str, value: &str) -> Object {
+    let map =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"a": value}});
+    Object::new("WorkloadDefinition", name, json!({"manifests": [map]}))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn story_7_fifty_concurrent_creates_of_one_name_make_one() -> Result<()> {
+    let installation = Installation::new().await?;
+    let processes = [installation.start().await?, installation.start().await?];
+    let kind = definitions()?;
+    let creates = (0..50).map(|index| {
+        let client = &processes[index % 2].client;
+        async move {
+            client
+                .object_create(kind, &definition("one", &index.to_string()))
+                .await
+        }
+    });
+    let answers = join_all(creates).await;
+    let created = answers.iter().filter(|answer| answer.is_ok()).count();
+    let taken = answers
+        .iter()
+        .filter_map(|answer| answer.as_ref().err())
+        .filter(|error| error.code() == Some(Code::AlreadyExists));
+    ensure!((created, taken.count()) == (1, 49), "{answers:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn story_7_two_writers_with_one_etag_make_one_change() -> Result<()> {
+    let installation = Installation::new().await?;
+    let processes = [installation.start().await?, installation.start().await?];
+    let kind = definitions()?;
+    for round in 0..20 {
+        let name = format!("etag-{round}");
+        let version = processes[0]
+            .client
+            .object_create(kind, &definition(&name, "0"))
+            .await?
+            .metadata
+            .resource_version;
+        let (left, right) = (definition(&name, "left"), definition(&name, "right"));
+        let (left, right) = tokio::join!(
+            processes[0].client.object_replace(kind, &left, version),
+            processes[1].client.object_replace(kind, &right, version),
+        );
+        let refused = [&left, &right]
+            .into_iter()
+            .filter_map(|answer| answer.as_ref().err().and_then(Error::code));
+        let refused: Vec<_> = refused.collect();
+        ensure!(
+            refused == [Code::PreconditionFailed],
+            "round {round}: {left:?} {right:?}"
+        );
+    }
+    Ok(())
+}
+
+const OBJECTS: usize = 300;
+const TRIES: usize = 100;
+
+fn batch(prefix: &str) -> Vec<Value> {
+    let objects = (0..OBJECTS).map(|index| {
+        let mut object = definition(&format!("{prefix}-{index}"), "x");
+        object
+            .metadata
+            .labels
+            .insert("batch".to_owned(), prefix.to_owned());
+        json!(object)
+    });
+    objects.collect()
+}
+
+/// How many objects of a batch there are, by the label that they have in common.
+async fn count(client: &Client, prefix: &str) -> Result<usize> {
+    Ok(client
+        .object_list_all(definitions()?, Some(&format!("batch={prefix}")))
+        .await?
+        .0
+        .len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn story_7_three_hundred_objects_are_all_or_none_when_the_api_is_killed() -> Result<()> {
+    let seed: u64 = std::env::var("THREEPORT_TEST_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(rand::random);
+    println!("seed {seed} (THREEPORT_TEST_SEED)");
+    let mut random = StdRng::seed_from_u64(seed);
+    let installation = Installation::new().await?;
+    let witness = installation.start().await?;
+
+    let begin = Instant::now();
+    witness
+        .client
+        .apply(ApplyBody::Objects(batch("warm")), false)
+        .await?;
+    let usual = begin.elapsed();
+    ensure!(
+        count(&witness.client, "warm").await? == OBJECTS,
+        "positive control: an apply that is let be stores all"
+    );
+
+    let (mut none, mut all) = (0, 0);
+    for attempt in 0..TRIES {
+        let victim = installation.start().await?;
+        let prefix = format!("try{attempt}");
+        let client = victim.client.clone();
+        let objects = batch(&prefix);
+        let apply = tokio::spawn(async move { client.apply(ApplyBody::Objects(objects), false).await });
+        tokio::time::sleep(Duration::from_secs_f64(
+            usual.as_secs_f64() * random.random_range(0.0..2.0),
+        ))
+        .await;
+        victim.kill().await?;
+        let acknowledged = apply.await?.is_ok();
+        match count(&witness.client, &prefix).await? {
+            0 if !acknowledged => none += 1,
+            OBJECTS => all += 1,
+            found => anyhow::bail!(
+                "try {attempt}, seed {seed}: {found} of {OBJECTS}, acknowledged: {acknowledged}"
+            ),
+        }
+    }
+    println!("{TRIES} tries: {none} times none, {all} times all; an apply takes {usual:?}");
+    ensure!(
+        none >= 10 && all >= 10,
+        "the kill was not spread: {none} times none, {all} times all"
+    );
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! The shell blocks of README and docs work word for word: each file's `sh` blocks run in order, as one person would
+//! type them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use threeport_e2e::{World, kubectl, kubectl::run, world::variable};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The `sh` blocks of a Markdown text, in order. Blocks without a language are not run: `make up` is what makes the
+/// world that the others need.
+fn blocks(markdown: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut current: Option<String> = None;
+    for line in markdown.lines() {
+        match &mut current {
+            None if line == "```sh" => current = Some(String::new()),
+            Some(_) if line == "```" => blocks.extend(current.take()),
+            Some(block) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            None => {}
+        }
+    }
+    blocks
+}
+
+fn markdown_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(markdown_files(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documentation_works_word_for_word() -> Result<()> {
+    let world = World::connect().await?;
+    let sample = variable("THREEPORT_SAMPLE")?;
+    kubectl(&format!("-n {} apply -f {sample}", world.namespace), None)
+        .await?
+        .success()?;
+    kubectl(
+        &format!(
+            "-n {} wait -f {sample} --for=condition=Ready --timeout=90s",
+            world.namespace
+        ),
+        None,
+    )
+    .await?
+    .success()?;
+    let mut files = vec![root().join("README.md")];
+    files.extend(markdown_files(&root().join("docs"))?);
+    let mut ran = 0;
+    for file in files {
+        let text =
+            std::fs::read_to_string(&file).with_context(|| format!("failed to read {}", file.display()))?;
+        for block in blocks(&text) {
+            let script = format!("set -euo pipefail\ncd {}\n{block}", root().display());
+            let output = run("bash", &["-c", &script], None).await?;
+            ensure!(
+                output.code == 0,
+                "{}: this block failed:\n{block}\n{}{}",
+                file.display(),
+                output.stdout,
+                output.stderr
+            );
+            ran += 1;
+        }
+    }
+    println!("{ran} blocks ran");
+    ensure!(ran >= 6, "only {ran} blocks were found");
+    kubectl(
+        &format!("-n {} delete --timeout=120s -f {sample}", world.namespace),
+        None,
+    )
+    .await?
+    .success()?;
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! The stories of the spine (issue "One workload, end to end"), each as a person would live it: `kubectl`, `tptctl`,
+//! `curl`'s requests, a real cluster. A file per story, the number in its name.
+
+#![allow(missing_docs)]
+
+mod chart;
+mod documentation;
+mod invariants;
+mod steps;
+mod story_1_apply;
+mod story_2_four_ways;
+mod story_3_edit;
+mod story_4_healing;
+mod story_5_deletion;
+mod story_6_signals;
+mod story_8_bad_input;
+mod story_9_two_control_planes;

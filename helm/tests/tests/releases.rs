@@ -1,0 +1,109 @@
+//! Releases side by side, and over time: names that don't meet, pods that don't restart for nothing.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use threeport_chart::{is_cluster_scoped, name, objects, pods, template};
+
+fn rendered(release: &str, namespace: &str, arguments: &[&str]) -> Vec<Value> {
+    objects(&template(release, namespace, arguments).unwrap()).unwrap()
+}
+
+#[test]
+fn names_of_the_cluster_carry_the_namespace() {
+    let objects = rendered("threeport", "team-a", &[]);
+    let shared = objects
+        .iter()
+        .filter(|object| is_cluster_scoped(object))
+        .collect::<Vec<_>>();
+    assert!(!shared.is_empty());
+    for object in shared {
+        assert!(
+            object["metadata"]["name"]
+                .as_str()
+                .unwrap()
+                .starts_with("team-a-threeport-"),
+            "{}",
+            name(object)
+        );
+    }
+    for object in objects.iter().filter(|object| !is_cluster_scoped(object)) {
+        assert_eq!(object["metadata"]["namespace"], "team-a", "{}", name(object));
+    }
+}
+
+#[test]
+fn two_releases_share_no_object() {
+    let identities = |release: &str, namespace: &str| {
+        let objects = rendered(release, namespace, &[]);
+        let identity = |object: &Value| format!("{}/{}", object["metadata"]["namespace"], name(object));
+        objects.iter().map(identity).collect::<BTreeSet<_>>()
+    };
+    let first = identities("threeport", "team-a");
+    for (release, namespace) in [("threeport", "team-b"), ("other", "team-a")] {
+        let common = first
+            .intersection(&identities(release, namespace))
+            .cloned()
+            .collect::<Vec<_>>();
+        assert!(common.is_empty(), "{release} in {namespace}: {common:?}");
+    }
+}
+
+#[test]
+fn an_upgrade_of_the_chart_alone_restarts_no_pod() {
+    let folder = std::env::temp_dir().join(format!("threeport-chart-{}", std::process::id()));
+    let copy = std::process::Command::new("cp")
+        .arg("-r")
+        .arg(threeport_chart::chart())
+        .arg(&folder)
+        .status();
+    assert!(copy.unwrap().success());
+    let file = folder.join("Chart.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("\nversion: 0.1.0", "\nversion: 0.1.1")).unwrap();
+    let newer = threeport_chart::helm(&[
+        "template",
+        "threeport",
+        folder.to_str().unwrap(),
+        "--namespace",
+        "x",
+    ]);
+    std::fs::remove_dir_all(&folder).unwrap();
+    let newer = objects(&newer.unwrap()).unwrap();
+    let older = rendered("threeport", "x", &[]);
+    assert_ne!(older, newer, "the copy is no other version");
+    assert_eq!(pods(&older), pods(&newer));
+}
+
+#[test]
+fn a_changed_configuration_of_nats_restarts_nats_alone() {
+    let changed = rendered("threeport", "x", &["--set", "nats.memoryStore=128Mi"]);
+    let before = rendered("threeport", "x", &[]);
+    let (before, changed) = (pods(&before), pods(&changed));
+    let different = before
+        .iter()
+        .zip(&changed)
+        .filter(|(old, new)| old != new)
+        .map(|(old, _)| old.0.clone());
+    assert_eq!(different.collect::<Vec<_>>(), ["StatefulSet/threeport-nats"]);
+}
+
+#[test]
+fn the_database_outlives_the_release() {
+    let objects = rendered("threeport", "x", &[]);
+    let claims = objects
+        .iter()
+        .filter(|object| object["kind"] == "PersistentVolumeClaim")
+        .collect::<Vec<_>>();
+    assert_eq!(claims.len(), 1);
+    assert_eq!(
+        claims[0]["metadata"]["annotations"]["helm.sh/resource-policy"],
+        "keep"
+    );
+}

@@ -1,0 +1,243 @@
+//! What the chart's pods may do to the machine (the restricted Pod Security standard and more), and what their accounts
+//! may do in the cluster.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use threeport_chart::{CASES, containers, name, pods, render};
+
+#[test]
+fn every_pod_keeps_to_the_restricted_standard() {
+    for case in CASES {
+        let objects = render(case).unwrap();
+        let pods = pods(&objects);
+        assert!(pods.len() >= 9, "{case} has only {} pods", pods.len());
+        for (owner, pod) in pods {
+            let spec = &pod["spec"];
+            assert_eq!(spec["securityContext"]["runAsNonRoot"], true, "{owner}");
+            assert_eq!(spec["securityContext"]["runAsUser"], 65532, "{owner}");
+            assert_eq!(
+                spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault",
+                "{owner}"
+            );
+            for field in ["hostNetwork", "hostPID", "hostIPC"] {
+                assert!(spec[field].is_null(), "{owner}: {field}");
+            }
+            for volume in spec["volumes"].as_array().into_iter().flatten() {
+                assert!(volume["hostPath"].is_null(), "{owner}: {volume}");
+            }
+            // Variables of Services would meet the programs' own: both begin with the release's name.
+            assert_eq!(spec["enableServiceLinks"], false, "{owner}");
+            assert!(
+                spec["automountServiceAccountToken"].is_boolean(),
+                "{owner} does not say whether it needs a token"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_container_is_read_only_and_limited() {
+    for case in CASES {
+        let objects = render(case).unwrap();
+        for (owner, pod) in pods(&objects) {
+            for container in containers(pod) {
+                let owner = format!("{owner}: {}", container["name"]);
+                let security = &container["securityContext"];
+                assert_eq!(security["allowPrivilegeEscalation"], false, "{owner}");
+                assert_eq!(security["readOnlyRootFilesystem"], true, "{owner}");
+                assert_eq!(security["capabilities"], json!({"drop": ["ALL"]}), "{owner}");
+                for quantity in [
+                    "/requests/cpu",
+                    "/requests/memory",
+                    "/limits/cpu",
+                    "/limits/memory",
+                ] {
+                    assert!(
+                        container["resources"].pointer(quantity).is_some(),
+                        "{owner} has no {quantity}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_serves_has_all_three_probes() {
+    let objects = render("default").unwrap();
+    let serving = objects
+        .iter()
+        .filter(|object| ["Deployment", "StatefulSet"].contains(&object["kind"].as_str().unwrap()));
+    let mut seen = 0;
+    for object in serving {
+        for container in object["spec"]["template"]["spec"]["containers"]
+            .as_array()
+            .unwrap()
+        {
+            for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+                assert!(container[probe].is_object(), "{} has no {probe}", name(object));
+            }
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 5);
+}
+
+#[test]
+fn no_credential_is_in_an_argument_or_a_variable() {
+    for case in CASES {
+        let objects = render(case).unwrap();
+        assert!(
+            objects.iter().all(|object| object["kind"] != "Secret"),
+            "{case}: templates make no Secrets"
+        );
+        for (owner, pod) in pods(&objects) {
+            for container in containers(pod) {
+                let text = format!("{}{}", container["args"], container["env"]);
+                assert!(
+                    !text.contains("secretKeyRef") && !text.contains("://user:"),
+                    "{owner}: {text}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_controllers_have_no_right_on_custom_resources() {
+    let objects = render("default").unwrap();
+    let rules = rules_of(&objects, "threeport-controllers");
+    assert!(!rules.is_empty());
+    for rule in &rules {
+        let groups = strings(&rule["apiGroups"]);
+        assert!(
+            !groups.contains("threeport.io") && !groups.contains("*"),
+            "{rule}"
+        );
+    }
+    let impersonated = rules
+        .iter()
+        .filter(|rule| strings(&rule["verbs"]).contains("impersonate"))
+        .collect::<Vec<_>>();
+    assert_eq!(impersonated.len(), 1);
+    assert_eq!(impersonated[0]["resources"], json!(["serviceaccounts"]));
+    assert_eq!(impersonated[0]["resourceNames"], json!(["threeport-workloads"]));
+    // The positive control: the same look at the facade finds its rights.
+    let facade = rules_of(&objects, "threeport-facade");
+    assert!(
+        facade
+            .iter()
+            .any(|rule| strings(&rule["apiGroups"]).contains("threeport.io"))
+    );
+}
+
+#[test]
+fn the_agent_only_reads() {
+    let objects = render("default").unwrap();
+    let rules = rules_of(&objects, "threeport-agent");
+    assert!(!rules.is_empty());
+    for rule in rules {
+        let verbs = strings(&rule["verbs"]);
+        assert!(
+            verbs
+                .iter()
+                .all(|verb| ["get", "list", "watch"].contains(&verb.as_str())),
+            "{rule}"
+        );
+    }
+}
+
+#[test]
+fn only_the_agent_reads_any_secret_and_only_a_trial_may_do_anything() {
+    let read = |case: &str| {
+        let objects = render(case).unwrap();
+        let bindings = objects
+            .iter()
+            .filter(|object| object["roleRef"]["name"] == "cluster-admin")
+            .map(name);
+        let bindings = bindings.collect::<Vec<_>>();
+        for account in ["api", "facade", "controllers", "bootstrap", "renewal", "nats"] {
+            for rule in rules_of(&objects, &format!("threeport-{account}")) {
+                let reads = strings(&rule["verbs"]).iter().any(|verb| verb != "create");
+                let is_any =
+                    strings(&rule["resources"]).contains("secrets") && rule["resourceNames"].is_null();
+                assert!(!(reads && is_any), "{account}: {rule}");
+            }
+        }
+        bindings
+    };
+    assert_eq!(
+        read("default"),
+        ["ClusterRoleBinding/threeport-system-threeport-workloads"]
+    );
+    assert!(read("external-two-replicas").is_empty());
+}
+
+#[test]
+fn the_facade_may_write_exactly_the_definitions_of_the_models_kinds() {
+    let objects = render("default").unwrap();
+    let rules = rules_of(&objects, "threeport-facade");
+    let named = rules
+        .iter()
+        .filter(|rule| strings(&rule["resources"]).contains("customresourcedefinitions"))
+        .flat_map(|rule| strings(&rule["resourceNames"]))
+        .collect::<BTreeSet<_>>();
+    let kinds = threeport_model::kinds::ALL
+        .iter()
+        .map(|kind| format!("{}.threeport.io", kind.plural));
+    assert_eq!(named, kinds.collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn budgets_are_only_where_there_are_two_replicas() {
+    let budgets = |case: &str| {
+        let objects = render(case).unwrap();
+        objects
+            .iter()
+            .filter(|object| object["kind"] == "PodDisruptionBudget")
+            .map(name)
+            .collect::<Vec<_>>()
+    };
+    assert!(budgets("default").is_empty());
+    assert_eq!(
+        budgets("external-two-replicas"),
+        [
+            "PodDisruptionBudget/threeport-api",
+            "PodDisruptionBudget/threeport-controllers"
+        ]
+    );
+}
+
+/// The rules of all roles that are bound to the ServiceAccount.
+fn rules_of(objects: &[Value], account: &str) -> Vec<Value> {
+    let bound = objects.iter().filter(|object| {
+        let subjects = object["subjects"].as_array();
+        subjects.is_some_and(|subjects| subjects.iter().any(|subject| subject["name"] == account))
+    });
+    let roles = bound.map(|binding| &binding["roleRef"]).collect::<Vec<_>>();
+    objects
+        .iter()
+        .filter(|object| {
+            roles
+                .iter()
+                .any(|role| role["kind"] == object["kind"] && role["name"] == object["metadata"]["name"])
+        })
+        .flat_map(|role| role["rules"].as_array().cloned().unwrap_or_default())
+        .collect()
+}
+
+fn strings(list: &Value) -> BTreeSet<String> {
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
+}

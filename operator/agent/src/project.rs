@@ -1,0 +1,164 @@
+//! What of a live object is reported: identity, ownership, health. Pure.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Map, Value, json};
+use threeport_model::{
+    identity,
+    kinds::workload_instance::Health,
+    ownership,
+    protocol::agent::{Observation, WatchedKind},
+};
+use uuid::Uuid;
+
+use crate::health;
+
+/// An object as it was seen, before its pods are asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// Its kind.
+    pub kind: Arc<WatchedKind>,
+    /// What will be reported, but for what its pods say.
+    pub observation: Observation,
+    /// See [`health::Assessment::observed`].
+    pub observed: bool,
+}
+
+/// Projects an object that exists. Nothing where its instance label is not an id: it is not ours then, whatever its
+/// other labels say. `data` is the object without its metadata (empty where only the metadata is watched).
+pub fn existing(
+    kind: &Arc<WatchedKind>,
+    metadata: &ObjectMeta,
+    mut data: Value,
+    manager: &str,
+) -> Option<Seen> {
+    if !data.is_object() {
+        data = Value::Object(Map::new());
+    }
+    data["metadata"] = json!({
+        "generation": metadata.generation,
+        "deletionTimestamp": metadata.deletion_timestamp,
+    });
+    let assessment = health::assess(&kind.group, &kind.kind, &data);
+    let observation = observation(kind, metadata, manager, assessment.health, assessment.message)?;
+    Some(Seen {
+        kind: Arc::clone(kind),
+        observation,
+        observed: assessment.observed,
+    })
+}
+
+/// Projects an object that was seen to be deleted.
+pub fn deleted(kind: &Arc<WatchedKind>, metadata: &ObjectMeta, manager: &str) -> Option<Seen> {
+    let observation = observation(kind, metadata, manager, Health::Missing, "was deleted".to_owned())?;
+    Some(Seen {
+        kind: Arc::clone(kind),
+        observation,
+        observed: true,
+    })
+}
+
+fn observation(
+    kind: &WatchedKind,
+    metadata: &ObjectMeta,
+    manager: &str,
+    health: Health,
+    message: String,
+) -> Option<Observation> {
+    let label = metadata.labels.as_ref()?.get(identity::INSTANCE)?;
+    let instance_id = Uuid::parse_str(label).ok()?;
+    let (ownership_digest, other_managers) = owners(metadata, manager);
+    Some(Observation {
+        group: kind.group.clone(),
+        version: kind.version.clone(),
+        kind: kind.kind.clone(),
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+        uid: metadata.uid.clone().unwrap_or_default(),
+        instance_id,
+        resource_version: metadata.resource_version.clone().unwrap_or_default(),
+        ownership_digest,
+        other_managers,
+        health,
+        message,
+        images: Vec::new(),
+    })
+}
+
+/// The digest of our entry, and who else owns fields. Who writes the status fights with nobody.
+fn owners(metadata: &ObjectMeta, manager: &str) -> (Option<String>, Vec<String>) {
+    let entries = metadata.managed_fields.as_deref().unwrap_or_default();
+    let as_json = serde_json::to_value(entries).unwrap_or_default();
+    let others: BTreeSet<String> = entries
+        .iter()
+        .filter(|entry| entry.subresource.as_deref() != Some("status"))
+        .filter_map(|entry| entry.manager.clone())
+        .filter(|name| name != manager)
+        .collect();
+    (
+        ownership::of_managed_fields(&as_json, manager),
+        others.into_iter().collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANAGER: &str = "threeport-x";
+
+    fn kind() -> Arc<WatchedKind> {
+        let (group, version, kind) = ("apps".to_owned(), "v1".to_owned(), "Deployment".to_owned());
+        Arc::new(WatchedKind { group, version, kind })
+    }
+
+    fn metadata(instance: &str) -> ObjectMeta {
+        serde_json::from_value(json!({
+            "name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "7", "generation": 2,
+            "labels": {identity::INSTANCE: instance},
+            "managedFields": [
+                {"manager": MANAGER, "operation": "Apply", "fieldsV1": {"f:spec": {}}},
+                {"manager": "kube-controller-manager", "operation": "Update", "subresource": "status"},
+                {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {}},
+            ],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_object_is_reported_with_identity_ownership_and_health() {
+        let instance = Uuid::from_u128(1);
+        let data = json!({"status": {"observedGeneration": 1}});
+        let seen = existing(&kind(), &metadata(&instance.to_string()), data, MANAGER).unwrap();
+        let observation = seen.observation;
+        assert_eq!(
+            (observation.namespace.as_str(), observation.name.as_str()),
+            ("shop", "web")
+        );
+        assert_eq!(
+            (observation.uid.as_str(), observation.resource_version.as_str()),
+            ("u", "7")
+        );
+        assert_eq!(observation.instance_id, instance);
+        assert_eq!(observation.other_managers, ["kubectl-edit"]);
+        assert!(observation.ownership_digest.is_some());
+        assert_eq!(observation.health, Health::InProgress);
+        assert!(!seen.observed);
+    }
+
+    #[test]
+    fn a_deleted_object_is_missing() {
+        let seen = deleted(&kind(), &metadata(&Uuid::nil().to_string()), MANAGER).unwrap();
+        assert_eq!(seen.observation.health, Health::Missing);
+    }
+
+    #[test]
+    fn an_object_of_no_instance_is_not_reported() {
+        assert_eq!(None, existing(&kind(), &metadata("somebody"), json!({}), MANAGER));
+        assert_eq!(
+            None,
+            existing(&kind(), &ObjectMeta::default(), json!({}), MANAGER)
+        );
+    }
+}

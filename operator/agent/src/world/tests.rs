@@ -1,0 +1,157 @@
+use serde_json::json;
+use threeport_model::identity;
+
+use super::*;
+use crate::{outbox::Batch, pods, project};
+
+const UID: Uuid = Uuid::from_u128(0xd);
+
+fn kind(group: &str, kind: &str) -> Arc<WatchedKind> {
+    Arc::new(WatchedKind {
+        group: group.to_owned(),
+        version: "v1".to_owned(),
+        kind: kind.to_owned(),
+    })
+}
+
+fn object(kind: &Arc<WatchedKind>, name: &str, version: u32, deleted: bool) -> Event {
+    let metadata = serde_json::from_value(json!({
+        "name": name, "namespace": "shop", "uid": UID.to_string(), "resourceVersion": version.to_string(),
+        "generation": 1, "labels": {identity::INSTANCE: Uuid::nil().to_string()},
+    }))
+    .unwrap();
+    let status = json!({"status": {"observedGeneration": 1}});
+    let seen = match deleted {
+        true => project::deleted(kind, &metadata, "m"),
+        false => project::existing(kind, &metadata, status, "m"),
+    };
+    Event::Object(Box::new(seen.unwrap()))
+}
+
+fn failing_pod(owner: Uuid) -> PodFacts {
+    let trouble = pods::Trouble {
+        failed: true,
+        message: "container web: ImagePullBackOff".to_owned(),
+    };
+    PodFacts {
+        uid: Uuid::from_u128(1),
+        owner: Some(owner),
+        name: "web-1".into(),
+        terminating: false,
+        trouble: Some(Box::new(trouble)),
+        images: Box::default(),
+    }
+}
+
+fn all(outbox: &mut Outbox) -> Batch {
+    outbox.take(1000)
+}
+
+fn healths(batch: &Batch) -> Vec<(String, Health)> {
+    batch
+        .to_request(1, 1)
+        .observations
+        .into_iter()
+        .map(|it| (it.name, it.health))
+        .collect()
+}
+
+#[test]
+fn what_a_second_list_lacks_was_deleted() {
+    let maps = kind("", "ConfigMap");
+    let (mut world, mut outbox) = (World::default(), Outbox::default());
+    let first = [object(&maps, "a", 1, false), object(&maps, "b", 2, false)];
+    let begin = Event::Listing(Arc::clone(&maps));
+    let end = Event::Listed(Arc::clone(&maps));
+    for event in [begin.clone()].into_iter().chain(first).chain([end.clone()]) {
+        world.take(event, &mut outbox);
+    }
+    let batch = all(&mut outbox);
+    assert_eq!(
+        healths(&batch),
+        [
+            ("a".to_owned(), Health::Current),
+            ("b".to_owned(), Health::Current)
+        ]
+    );
+    assert_eq!(batch.to_request(1, 1).closed, [WatchedKind::clone(&maps)]);
+    world.take(begin, &mut outbox);
+    world.take(object(&maps, "b", 2, false), &mut outbox);
+    assert_eq!(healths(&all(&mut outbox)), [("b".to_owned(), Health::Current)]);
+    world.take(end, &mut outbox);
+    assert_eq!(healths(&all(&mut outbox)), [("a".to_owned(), Health::Missing)]);
+}
+
+#[test]
+fn a_list_that_breaks_off_makes_nothing_missing() {
+    let maps = kind("", "ConfigMap");
+    let (mut world, mut outbox) = (World::default(), Outbox::default());
+    world.take(object(&maps, "a", 1, false), &mut outbox);
+    world.take(Event::Listing(Arc::clone(&maps)), &mut outbox);
+    all(&mut outbox);
+    world.take(
+        Event::Unlistable(Arc::clone(&maps), "forbidden".to_owned()),
+        &mut outbox,
+    );
+    let batch = all(&mut outbox);
+    assert!(healths(&batch).is_empty());
+    assert_eq!(batch.to_request(1, 1).unlistable[0].message, "forbidden");
+}
+
+#[test]
+fn a_pod_s_trouble_is_said_once() {
+    let deployments = kind("apps", "Deployment");
+    let set = ReplicaSetFacts {
+        uid: Uuid::from_u128(2),
+        owner: Some(UID),
+        revision: 1,
+    };
+    let (mut world, mut outbox) = (World::default(), Outbox::default());
+    world.take(object(&deployments, "web", 1, false), &mut outbox);
+    world.take(Event::ReplicaSet(set.clone()), &mut outbox);
+    assert_eq!(
+        healths(&all(&mut outbox)),
+        [("web".to_owned(), Health::InProgress)]
+    );
+    world.take(Event::Pod(failing_pod(set.uid)), &mut outbox);
+    assert_eq!(healths(&all(&mut outbox)), [("web".to_owned(), Health::Failed)]);
+    world.take(Event::Pod(failing_pod(set.uid)), &mut outbox);
+    assert!(outbox.is_empty());
+    world.take(Event::PodGone(Uuid::from_u128(1)), &mut outbox);
+    assert_eq!(
+        healths(&all(&mut outbox)),
+        [("web".to_owned(), Health::InProgress)]
+    );
+}
+
+#[test]
+fn pods_that_a_second_list_lacks_no_longer_speak() {
+    let jobs = kind("batch", "Job");
+    let (mut world, mut outbox) = (World::default(), Outbox::default());
+    world.take(object(&jobs, "migrate", 1, false), &mut outbox);
+    world.take(Event::Pod(failing_pod(UID)), &mut outbox);
+    assert_eq!(
+        healths(&all(&mut outbox)),
+        [("migrate".to_owned(), Health::Failed)]
+    );
+    world.take(Event::ListingPods, &mut outbox);
+    world.take(Event::ListedPods, &mut outbox);
+    assert_eq!(
+        healths(&all(&mut outbox)),
+        [("migrate".to_owned(), Health::InProgress)]
+    );
+}
+
+#[test]
+fn a_deleted_object_is_missing_and_its_pods_change_nothing_more() {
+    let jobs = kind("batch", "Job");
+    let (mut world, mut outbox) = (World::default(), Outbox::default());
+    world.take(object(&jobs, "migrate", 1, false), &mut outbox);
+    world.take(object(&jobs, "migrate", 2, true), &mut outbox);
+    world.take(Event::Pod(failing_pod(UID)), &mut outbox);
+    assert_eq!(
+        healths(&all(&mut outbox)),
+        [("migrate".to_owned(), Health::Missing)]
+    );
+    assert!(world.objects.is_empty() && world.workloads.is_empty());
+}

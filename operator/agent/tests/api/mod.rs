@@ -1,0 +1,222 @@
+//! An API that takes notes: epochs, kinds to watch, what was said last of each object.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use threeport_agent::control_plane::ControlPlane;
+use threeport_client::Error;
+use threeport_model::{
+    Code, Problem,
+    protocol::agent::{
+        HeartbeatRequest, HeartbeatResponse, Observation, ObservationsRequest, ObservationsResponse,
+        RegisterRequest, RegisterResponse, WatchedKind, Watches,
+    },
+};
+use tokio::{sync::Notify, time::timeout};
+use uuid::Uuid;
+
+const DEADLINE: Duration = Duration::from_secs(40);
+
+pub(crate) struct Api {
+    control_plane: Uuid,
+    notes: Mutex<Notes>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Notes {
+    epoch: i64,
+    available: bool,
+    kinds: Vec<WatchedKind>,
+    heartbeats: u64,
+    said: BTreeMap<String, Observation>,
+    closed: BTreeSet<WatchedKind>,
+    unlistable: BTreeMap<WatchedKind, String>,
+    sequences: Vec<(i64, i64)>,
+}
+
+pub(crate) fn kind(group: &str, version: &str, kind: &str) -> WatchedKind {
+    WatchedKind {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        kind: kind.to_owned(),
+    }
+}
+
+fn kinds(list: &[(&str, &str, &str)]) -> Vec<WatchedKind> {
+    list.iter()
+        .map(|(group, version, name)| kind(group, version, name))
+        .collect()
+}
+
+fn refused(code: Code) -> Error {
+    Error::Refused(Box::new(Problem {
+        kind: String::new(),
+        title: String::new(),
+        status: 0,
+        detail: String::new(),
+        code,
+        errors: Vec::new(),
+        next: String::new(),
+        operation_id: String::new(),
+        referrers: Vec::new(),
+    }))
+}
+
+impl Notes {
+    fn watches(&self) -> Watches {
+        Watches {
+            revision: format!("{:?}", self.kinds),
+            kinds: self.kinds.clone(),
+        }
+    }
+
+    fn check(&self, epoch: i64) -> Result<(), Error> {
+        if !self.available {
+            return Err(refused(Code::Unavailable));
+        }
+        if epoch == self.epoch {
+            Ok(())
+        } else {
+            Err(refused(Code::Conflict))
+        }
+    }
+}
+
+impl Api {
+    pub(crate) fn new(control_plane: Uuid, watched: &[(&str, &str, &str)]) -> Self {
+        let notes = Notes {
+            available: true,
+            kinds: kinds(watched),
+            ..Notes::default()
+        };
+        Self {
+            control_plane,
+            notes: Mutex::new(notes),
+            changed: Notify::new(),
+        }
+    }
+
+    fn note<T>(&self, change: impl FnOnce(&mut Notes) -> T) -> T {
+        let answer = change(&mut self.notes.lock().unwrap());
+        self.changed.notify_waiters();
+        answer
+    }
+
+    fn read<T>(&self, ask: impl FnOnce(&Notes) -> T) -> T {
+        ask(&self.notes.lock().unwrap())
+    }
+
+    pub(crate) fn set_kinds(&self, watched: &[(&str, &str, &str)]) {
+        self.note(|notes| notes.kinds = kinds(watched));
+    }
+
+    pub(crate) fn set_available(&self, available: bool) {
+        self.note(|notes| notes.available = available);
+    }
+
+    /// As if another agent had registered.
+    pub(crate) fn begin_epoch(&self) {
+        self.note(|notes| notes.epoch += 1);
+    }
+
+    pub(crate) fn epoch(&self) -> i64 {
+        self.read(|notes| notes.epoch)
+    }
+
+    pub(crate) fn heartbeats(&self) -> u64 {
+        self.read(|notes| notes.heartbeats)
+    }
+
+    pub(crate) fn last(&self, name: &str) -> Option<Observation> {
+        self.read(|notes| notes.said.get(name).cloned())
+    }
+
+    pub(crate) fn closed(&self, kind: &WatchedKind) -> bool {
+        self.read(|notes| notes.closed.contains(kind))
+    }
+
+    pub(crate) fn unlistable(&self, kind: &WatchedKind) -> Option<String> {
+        self.read(|notes| notes.unlistable.get(kind).cloned())
+    }
+
+    pub(crate) fn sequences_are_monotone(&self) -> bool {
+        self.read(|notes| notes.sequences.is_sorted() && !notes.sequences.is_empty())
+    }
+
+    /// Waits until `found` finds something.
+    pub(crate) async fn wait<T>(&self, what: &str, found: impl Fn() -> Option<T>) -> T {
+        let waiting = async {
+            loop {
+                let changed = self.changed.notified();
+                if let Some(value) = found() {
+                    return value;
+                }
+                changed.await;
+            }
+        };
+        timeout(DEADLINE, waiting).await.unwrap_or_else(|_| {
+            let said = self.read(|notes| format!("{:#?}", notes.said));
+            panic!("waited for {DEADLINE:?} in vain: {what}; said so far: {said}")
+        })
+    }
+}
+
+#[async_trait]
+impl ControlPlane for Api {
+    async fn register(&self, _: &RegisterRequest) -> Result<RegisterResponse, Error> {
+        self.note(|notes| {
+            if !notes.available {
+                return Err(refused(Code::Unavailable));
+            }
+            notes.epoch += 1;
+            notes.said.clear();
+            notes.closed.clear();
+            notes.unlistable.clear();
+            Ok(RegisterResponse {
+                control_plane_id: self.control_plane,
+                runtime_id: Uuid::nil(),
+                epoch: notes.epoch,
+                watches: notes.watches(),
+            })
+        })
+    }
+
+    async fn heartbeat(&self, _: Uuid, request: &HeartbeatRequest) -> Result<HeartbeatResponse, Error> {
+        self.note(|notes| {
+            notes.check(request.epoch)?;
+            notes.heartbeats += 1;
+            Ok(HeartbeatResponse {
+                watches_revision: notes.watches().revision,
+            })
+        })
+    }
+
+    async fn watches(&self, _: Uuid) -> Result<Watches, Error> {
+        Ok(self.read(Notes::watches))
+    }
+
+    async fn observe(&self, _: Uuid, request: &ObservationsRequest) -> Result<ObservationsResponse, Error> {
+        self.note(|notes| {
+            notes.check(request.epoch)?;
+            notes.sequences.push((request.epoch, request.sequence));
+            for observation in &request.observations {
+                notes.said.insert(observation.name.clone(), observation.clone());
+            }
+            for kind in &request.closed {
+                notes.unlistable.remove(kind);
+                notes.closed.insert(kind.clone());
+            }
+            for unlistable in &request.unlistable {
+                notes
+                    .unlistable
+                    .insert(unlistable.kind.clone(), unlistable.message.clone());
+            }
+            Ok(ObservationsResponse::default())
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! The controller.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use threeport_engine::{Controller, Lease, Outcome, Report, Run, RunError};
+use threeport_model::{
+    ConditionStatus, Kind, condition,
+    kinds::{
+        ControlPlaneInstance,
+        control_plane_instance::{Component, Status},
+    },
+    protocol::{claim::Claim, whoami::Version},
+};
+
+use super::components;
+use crate::{
+    Identity,
+    api::Api,
+    condition::{Progress, Summary, to_value},
+    target::Targets,
+};
+
+/// How often the components are looked at while all of them are ready.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// How often while one is not: nothing tells of a component that becomes ready, and after an install people wait for it.
+const NOT_READY_INTERVAL: Duration = Duration::from_secs(2);
+
+/// See the module.
+pub struct InstanceController {
+    identity: Identity,
+    api: Arc<dyn Api>,
+    targets: Arc<Targets>,
+}
+
+impl InstanceController {
+    /// A controller of the control plane's own record.
+    pub fn new(identity: Identity, api: Arc<dyn Api>, targets: Arc<Targets>) -> Self {
+        Self {
+            identity,
+            api,
+            targets,
+        }
+    }
+}
+
+/// The claim and what runs.
+pub struct World {
+    claim: Claim,
+    version: Version,
+    components: Vec<Component>,
+}
+
+#[async_trait]
+impl Controller for InstanceController {
+    type World = World;
+    type Plan = ();
+    type Applied = ();
+    const KIND: &'static str = ControlPlaneInstance::KIND;
+
+    async fn load(&self, run: &Run) -> Result<World, RunError> {
+        let failed = |error| RunError::Failed(format!("failed to read the API's version: {error}"));
+        let version = self.api.version().await.map_err(failed)?;
+        let client = self
+            .targets
+            .get(run.claim.object.id(), None)
+            .map(|target| target.client().clone());
+        let components = match client {
+            Ok(client) => components::read(&client, &self.identity.namespace)
+                .await
+                .unwrap_or_else(|error| {
+                    tracing::debug!(%error, "failed to read the control plane's components");
+                    Vec::new()
+                }),
+            Err(_) => Vec::new(),
+        };
+        Ok(World {
+            claim: run.claim.clone(),
+            version,
+            components,
+        })
+    }
+
+    fn plan(&self, _: &World, _: jiff::Timestamp) {}
+
+    async fn execute(&self, _: &World, (): &(), _: &Lease, _: jiff::Timestamp) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    fn status(&self, world: &World, (): &(), (): &(), now: jiff::Timestamp) -> Report {
+        report(world, now)
+    }
+}
+
+fn report(world: &World, now: jiff::Timestamp) -> Report {
+    let object = &world.claim.object;
+    let previous: Status = object.typed_status().unwrap_or_default();
+    let generation = object.generation();
+    let summary = summary(&world.version.version, &world.components);
+    let interval = if summary.ready == ConditionStatus::True {
+        INTERVAL
+    } else {
+        NOT_READY_INTERVAL
+    };
+    let conditions = summary.conditions(generation);
+    let status = Status {
+        observed_generation: generation,
+        conditions: condition::merge(&previous.conditions, conditions, now),
+        is_self: true,
+        genesis: previous.parent.is_none(),
+        version: Some(world.version.version.clone()),
+        schema_version: Some(world.version.schema_version),
+        components: world.components.clone(),
+        ..previous
+    };
+    Report::new(Outcome::RequeueAfter(interval)).with_status(to_value(&status))
+}
+
+fn summary(version: &str, components: &[Component]) -> Summary {
+    match components
+        .iter()
+        .find(|component| component.ready < component.desired)
+    {
+        Some(lacking) => {
+            let message = format!(
+                "{}: {} of {} replicas are ready",
+                lacking.name, lacking.ready, lacking.desired
+            );
+            Summary::new(
+                ConditionStatus::False,
+                "Progressing",
+                message,
+                Progress::Reconciling,
+            )
+        }
+        None => Summary::new(
+            ConditionStatus::True,
+            "Ready",
+            format!("{version} runs"),
+            Progress::Settled,
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use threeport_model::{Object, protocol::claim::Trigger};
+
+    use super::*;
+
+    fn component(ready: i64) -> Component {
+        Component {
+            name: "threeport-api".to_owned(),
+            ready,
+            desired: 2,
+            image: String::new(),
+        }
+    }
+
+    #[test]
+    fn it_is_looked_at_soon_while_something_is_not_ready() {
+        let object = Object::new(ControlPlaneInstance::KIND, "threeport", json!({}));
+        let mut world = World {
+            claim: Claim {
+                object,
+                deleted: false,
+                token: String::new(),
+                epoch: 1,
+                trigger: Trigger::Change,
+                attempts: 0,
+                pending_milliseconds: 0,
+                references: Vec::new(),
+                secrets: std::collections::BTreeMap::new(),
+                inventory: Vec::new(),
+                agent: None,
+                instances: None,
+                worst_instance: None,
+            },
+            version: Version {
+                version: "0.1.0".to_owned(),
+                schema_version: 1,
+                database: "sqlite".to_owned(),
+            },
+            components: vec![component(2), component(1)],
+        };
+        let outcome = |world: &World| report(world, jiff::Timestamp::UNIX_EPOCH).outcome;
+        assert_eq!(outcome(&world), Outcome::RequeueAfter(Duration::from_secs(2)));
+        world.components = vec![component(2), component(2)];
+        assert_eq!(outcome(&world), Outcome::RequeueAfter(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_component_without_all_its_replicas_is_named() {
+        assert_eq!(summary("0.1.0", &[component(2)]).ready, ConditionStatus::True);
+        assert_eq!(summary("0.1.0", &[]).ready, ConditionStatus::True);
+        let lacking = summary("0.1.0", &[component(1)]);
+        assert!(lacking.ready == ConditionStatus::False && lacking.message.contains("threeport-api: 1 of 2"));
+    }
+}

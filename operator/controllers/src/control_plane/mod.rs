@@ -1,0 +1,6 @@
+//! ControlPlaneInstance: the record of the control plane itself. Nothing is written to a cluster.
+
+mod components;
+mod instance;
+
+pub use instance::InstanceController;

@@ -1,0 +1,76 @@
+//! Definitions that are configuration only: what is stored is valid, so they are accepted and ready.
+
+use std::marker::PhantomData;
+
+use async_trait::async_trait;
+use serde_json::json;
+use threeport_engine::{Controller, Lease, Outcome, Report, Run, RunError};
+use threeport_model::{Condition, ConditionStatus, Kind, condition, condition::ACCEPTED, object::Object};
+
+use crate::condition::{Progress, Summary, to_value};
+
+/// Accepts every object of kind `K`.
+pub(crate) struct Accepting<K>(PhantomData<K>);
+
+impl<K> Default for Accepting<K> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+#[async_trait]
+impl<K: Kind> Controller for Accepting<K> {
+    type World = Object;
+    type Plan = ();
+    type Applied = ();
+    const KIND: &'static str = K::KIND;
+
+    async fn load(&self, run: &Run) -> Result<Object, RunError> {
+        Ok(run.claim.object.clone())
+    }
+
+    fn plan(&self, _: &Object, _: jiff::Timestamp) {}
+
+    async fn execute(&self, _: &Object, (): &(), _: &Lease, _: jiff::Timestamp) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    fn status(&self, object: &Object, (): &(), (): &(), now: jiff::Timestamp) -> Report {
+        let generation = object.generation();
+        let previous: Vec<Condition> =
+            serde_json::from_value(object.status["conditions"].clone()).unwrap_or_default();
+        let mut conditions =
+            Summary::new(ConditionStatus::True, "Accepted", "", Progress::Settled).conditions(generation);
+        conditions.push(Condition::new(
+            ACCEPTED,
+            ConditionStatus::True,
+            "Valid",
+            "",
+            generation,
+        ));
+        let conditions = condition::merge(&previous, conditions, now);
+        let status = json!({"observedGeneration": generation, "conditions": to_value(&conditions)});
+        Report::new(Outcome::Done).with_status(status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use threeport_model::kinds::ControlPlaneDefinition;
+
+    use super::*;
+
+    #[test]
+    fn what_is_stored_is_accepted_and_an_equal_status_is_equal_bytes() {
+        let mut object = Object::new(ControlPlaneDefinition::KIND, "default", json!({}));
+        object.metadata.generation = Some(3);
+        let controller = Accepting::<ControlPlaneDefinition>::default();
+        let early = jiff::Timestamp::UNIX_EPOCH;
+        let status = controller.status(&object, &(), &(), early).status.unwrap();
+        assert_eq!(status["observedGeneration"], 3);
+        assert_eq!(status["conditions"][1]["type"], "Ready");
+        object.status = status.clone();
+        let later = early + jiff::SignedDuration::from_secs(9);
+        assert_eq!(controller.status(&object, &(), &(), later).status, Some(status));
+    }
+}

@@ -1,0 +1,188 @@
+//! The controller. Nothing is written to the cluster.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use threeport_engine::{Controller, Lease, Outcome, Report, Run, RunError};
+use threeport_model::{
+    ConditionStatus, Kind, condition,
+    kinds::{
+        KubernetesRuntimeInstance,
+        kubernetes_runtime_instance::{AgentStatus, Reachable, Status},
+    },
+    protocol::{agent::AgentState, claim::Claim},
+};
+
+use super::probe::{Probe, Prober};
+use crate::{
+    condition::{Progress, Summary, to_value},
+    target::Targets,
+};
+
+/// How often a runtime is looked at.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub struct InstanceController {
+    targets: Arc<Targets>,
+    prober: Prober,
+    endpoint: String,
+}
+
+impl InstanceController {
+    /// A controller; `endpoint` is where the local cluster's API is.
+    pub fn new(targets: Arc<Targets>, endpoint: String) -> Self {
+        Self {
+            targets,
+            prober: Prober::default(),
+            endpoint,
+        }
+    }
+}
+
+/// The claim and what the cluster said.
+pub struct World {
+    claim: Claim,
+    probe: Probe,
+}
+
+#[async_trait]
+impl Controller for InstanceController {
+    type World = World;
+    type Plan = ();
+    type Applied = ();
+    const KIND: &'static str = KubernetesRuntimeInstance::KIND;
+
+    fn budget(&self, claim: &Claim) -> String {
+        claim.object.id().to_string()
+    }
+
+    async fn load(&self, run: &Run) -> Result<World, RunError> {
+        let claim = run.claim.clone();
+        let probe = match self.targets.get(claim.object.id(), None) {
+            Ok(target) => self.prober.probe(claim.object.id(), &target).await,
+            Err(error) => Probe {
+                version: Err(error.to_string()),
+                nodes: None,
+            },
+        };
+        Ok(World { claim, probe })
+    }
+
+    fn plan(&self, _: &World, _: jiff::Timestamp) {}
+
+    async fn execute(&self, _: &World, (): &(), _: &Lease, _: jiff::Timestamp) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    fn status(&self, world: &World, (): &(), (): &(), now: jiff::Timestamp) -> Report {
+        let object = &world.claim.object;
+        if world.claim.deleted {
+            return Report::new(Outcome::Done);
+        }
+        if object.is_deleting() {
+            // It has no footprint: what is in it belongs to instances, and it can't be deleted while they are there.
+            let mut report = Report::new(Outcome::Done);
+            report.finalize = true;
+            return report;
+        }
+        let previous: Status = object.typed_status().unwrap_or_default();
+        let status = status(&previous, object.generation(), world, &self.endpoint, now);
+        Report::new(Outcome::RequeueAfter(INTERVAL)).with_status(to_value(&status))
+    }
+}
+
+fn status(previous: &Status, generation: i64, world: &World, endpoint: &str, now: jiff::Timestamp) -> Status {
+    let Probe { version, nodes } = &world.probe;
+    let agent = world.claim.agent.as_ref();
+    let reachable = if version.is_ok() {
+        ConditionStatus::True
+    } else {
+        ConditionStatus::False
+    };
+    let since = previous
+        .reachable
+        .since
+        .filter(|_| previous.reachable.status == reachable)
+        .unwrap_or(now);
+    let conditions = summary(version, agent).conditions(generation);
+    Status {
+        observed_generation: generation,
+        conditions: condition::merge(&previous.conditions, conditions, now),
+        version: version.clone().ok().or_else(|| previous.version.clone()),
+        nodes: nodes.unwrap_or(previous.nodes),
+        agent: agent.map(|agent| agent_status(agent, previous.agent.as_ref())),
+        reachable: Reachable {
+            status: reachable,
+            since: Some(since),
+        },
+        api_endpoint: Some(endpoint.to_owned()),
+    }
+}
+
+/// `lastSeen` moves at most once a minute while the agent is connected, so that status does not change with each beat.
+fn agent_status(agent: &AgentState, previous: Option<&AgentStatus>) -> AgentStatus {
+    let kept = previous
+        .filter(|previous| previous.connected && agent.heard)
+        .and_then(|previous| previous.last_seen);
+    let kept = kept.filter(|kept| agent.last_seen.as_second() - kept.as_second() < 60);
+    AgentStatus {
+        version: agent.version.clone(),
+        connected: agent.heard,
+        last_seen: Some(kept.unwrap_or(agent.last_seen)),
+    }
+}
+
+fn summary(version: &Result<String, String>, agent: Option<&AgentState>) -> Summary {
+    let not_ready =
+        |reason, message: String| Summary::new(ConditionStatus::False, reason, message, Progress::Settled);
+    match (version, agent) {
+        (Err(error), _) => not_ready(
+            "RuntimeUnreachable",
+            format!("the cluster's API does not answer: {error}"),
+        ),
+        (Ok(_), None) => not_ready("AgentSilent", "no agent has registered yet".to_owned()),
+        (Ok(_), Some(agent)) if !agent.heard => not_ready(
+            "AgentSilent",
+            format!("the agent was last heard at {}", agent.last_seen),
+        ),
+        (Ok(version), Some(_)) => {
+            let message = format!("{version} answers and its agent is heard");
+            Summary::new(ConditionStatus::True, "Ready", message, Progress::Settled)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent(second: i64, heard: bool) -> AgentState {
+        let last_seen = jiff::Timestamp::from_second(second).unwrap();
+        AgentState {
+            epoch: 1,
+            version: "1".to_owned(),
+            last_seen,
+            heard,
+            closed: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn ready_needs_a_reachable_api_and_an_agent_that_is_heard() {
+        let (up, down) = (Ok("v1.35.4".to_owned()), Err("no route".to_owned()));
+        assert_eq!(summary(&up, Some(&agent(0, true))).ready, ConditionStatus::True);
+        assert_eq!(summary(&up, Some(&agent(0, false))).reason, "AgentSilent");
+        assert_eq!(summary(&up, None).reason, "AgentSilent");
+        assert_eq!(summary(&down, Some(&agent(0, true))).reason, "RuntimeUnreachable");
+    }
+
+    #[test]
+    fn last_seen_moves_once_a_minute() {
+        let first = agent_status(&agent(0, true), None);
+        let beat = agent_status(&agent(59, true), Some(&first));
+        assert_eq!(beat, first);
+        assert_ne!(agent_status(&agent(60, true), Some(&first)), first);
+        assert!(!agent_status(&agent(30, false), Some(&first)).connected);
+    }
+}

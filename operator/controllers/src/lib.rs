@@ -1,0 +1,78 @@
+//! The controllers, a folder per domain. Each kind's controller is four functions: load, plan (pure), execute, status
+//! (pure); [`threeport_engine`] runs them.
+//!
+//! They know the API ([`api`]) and the targets ([`target`]), and never each other or the custom resources.
+
+pub mod api;
+pub mod control_plane;
+pub mod kubernetes_runtime;
+pub mod target;
+pub mod workload;
+
+mod condition;
+mod definition;
+
+use std::sync::Arc;
+
+use kube::Config;
+use threeport_engine::{Reconciler, controller::Driver};
+use threeport_model::kinds::{ControlPlaneDefinition, KubernetesRuntimeDefinition};
+
+use self::{api::Api, target::Targets};
+
+/// A group of kinds that share a queue and a consumer.
+pub struct Domain {
+    /// As in `workload`.
+    pub name: &'static str,
+    /// The plurals of its kinds.
+    pub plurals: Vec<&'static str>,
+    /// A controller per kind.
+    pub reconcilers: Vec<Arc<dyn Reconciler>>,
+}
+
+/// Which control plane the controllers belong to.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// On every object as a label, and part of the field manager.
+    pub control_plane: uuid::Uuid,
+    /// Prefixes an instance's default namespace where another control plane has that name already.
+    pub name: String,
+    /// Where the control plane runs.
+    pub namespace: String,
+}
+
+/// All domains.
+pub fn domains(identity: &Identity, api: &Arc<dyn Api>, local: Config) -> Vec<Domain> {
+    let endpoint = local.cluster_url.to_string();
+    let targets = Arc::new(Targets::new(local));
+    let instance = workload::InstanceController::new(identity.clone(), Arc::clone(api), Arc::clone(&targets));
+    let runtime = kubernetes_runtime::InstanceController::new(Arc::clone(&targets), endpoint);
+    let control_plane = control_plane::InstanceController::new(identity.clone(), Arc::clone(api), targets);
+    vec![
+        Domain {
+            name: "workload",
+            plurals: vec!["workloaddefinitions", "workloadinstances"],
+            reconcilers: vec![driver(workload::DefinitionController), driver(instance)],
+        },
+        Domain {
+            name: "kubernetes-runtime",
+            plurals: vec!["kubernetesruntimedefinitions", "kubernetesruntimeinstances"],
+            reconcilers: vec![
+                driver(definition::Accepting::<KubernetesRuntimeDefinition>::default()),
+                driver(runtime),
+            ],
+        },
+        Domain {
+            name: "control-plane",
+            plurals: vec!["controlplanedefinitions", "controlplaneinstances"],
+            reconcilers: vec![
+                driver(definition::Accepting::<ControlPlaneDefinition>::default()),
+                driver(control_plane),
+            ],
+        },
+    ]
+}
+
+fn driver<C: threeport_engine::Controller>(controller: C) -> Arc<dyn Reconciler> {
+    Arc::new(Driver::new(controller))
+}

@@ -1,0 +1,261 @@
+//! Why a target did not do what it was asked: the one place that reads Kubernetes' answers. Pure.
+//!
+//! What matters most is the line between *refused* (the cluster answered, and says no) and *unknown* (no answer, a
+//! time-out, a 5xx, something that can't be read): unknown never leads to a destructive step, and is never a person's
+//! mistake.
+
+use kube::core::Status;
+
+/// A field that another manager owns, as an apply that was not forced was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldConflict {
+    /// The field manager.
+    pub manager: String,
+    /// As in `.spec.replicas`.
+    pub field: String,
+}
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// No answer, or none that says anything. What was asked for may have been done.
+    #[error("the cluster does not answer: {0}")]
+    Unreachable(String),
+    /// The account may not do that (or nobody knows the account).
+    #[error("{verb} of {resource} is forbidden: {message}")]
+    Forbidden {
+        /// As in RBAC: `patch`.
+        verb: String,
+        /// As in RBAC: `deployments.apps`.
+        resource: String,
+        /// What the cluster said.
+        message: String,
+    },
+    /// There is no such object, or no such kind.
+    #[error("not found: {0}")]
+    NotFound(String),
+    /// The object exists though it should not, or changed meanwhile.
+    #[error("conflict: {0}")]
+    Conflict(String),
+    /// Other managers own fields that the apply names.
+    #[error("other managers own its fields")]
+    FieldsOwned(Vec<FieldConflict>),
+    /// There is an object of that name, but another one than was meant.
+    #[error("the object was replaced by another one of the same name")]
+    Replaced,
+    /// The object that was meant is not there.
+    #[error("the object is gone")]
+    Gone,
+    /// The namespace is on its way out and takes nothing new.
+    #[error("namespace is being deleted: {0}")]
+    NamespaceTerminating(String),
+    /// A field can't be changed.
+    #[error("{field} can't be changed: {message}")]
+    Immutable {
+        /// As in `spec.selector`.
+        field: String,
+        /// What the cluster said.
+        message: String,
+    },
+    /// The cluster takes it for wrong.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl TargetError {
+    /// Whether nothing is known about what was asked.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unreachable(_))
+    }
+
+    /// Reads an error of the client. `verb` and `resource` are for messages.
+    pub(super) fn of_client(error: kube::Error, verb: &str, resource: &str) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::of_status(&status, verb, resource),
+            other => Self::Unreachable(chain(&other)),
+        }
+    }
+
+    /// Reads an answer that is not 2xx.
+    pub(super) fn of_status(status: &Status, verb: &str, resource: &str) -> Self {
+        let message = status.message.clone();
+        match status.code {
+            401 | 403 => forbidden(status, verb, resource),
+            404 | 410 => Self::NotFound(message),
+            409 => conflict(status),
+            400 | 405 | 406 | 413 | 415 | 422 => invalid(status),
+            code => Self::Unreachable(format!("{code} {message}")),
+        }
+    }
+}
+
+fn forbidden(status: &Status, verb: &str, resource: &str) -> TargetError {
+    let terminating = causes(status).any(|(reason, _, _)| reason == "NamespaceTerminating");
+    if terminating {
+        return TargetError::NamespaceTerminating(status.message.clone());
+    }
+    TargetError::Forbidden {
+        verb: verb.to_owned(),
+        resource: resource.to_owned(),
+        message: status.message.clone(),
+    }
+}
+
+fn conflict(status: &Status) -> TargetError {
+    let owned: Vec<_> = causes(status)
+        .filter(|(reason, _, _)| *reason == "FieldManagerConflict")
+        .map(|(_, message, field)| FieldConflict {
+            manager: manager(message),
+            field: field.to_owned(),
+        })
+        .collect();
+    if !owned.is_empty() {
+        return TargetError::FieldsOwned(owned);
+    }
+    if status.message.contains("uid mismatch") {
+        return TargetError::Gone;
+    }
+    if status.message.contains("in precondition: ") || status.message.contains("Precondition failed: UID") {
+        return TargetError::Replaced;
+    }
+    TargetError::Conflict(status.message.clone())
+}
+
+fn invalid(status: &Status) -> TargetError {
+    let uid = causes(status).any(|(_, _, field)| field == "metadata.uid");
+    if uid {
+        return TargetError::Replaced;
+    }
+    let immutable = causes(status).find(|(_, message, _)| is_immutable(message));
+    if let Some((_, message, field)) = immutable {
+        return TargetError::Immutable {
+            field: field.to_owned(),
+            message: message.to_owned(),
+        };
+    }
+    TargetError::Invalid(status.message.clone())
+}
+
+/// The words of the API server's validators (apimachinery's, apps', core's) for a change that is not possible.
+fn is_immutable(message: &str) -> bool {
+    [
+        "field is immutable",
+        "may not be changed",
+        "may not change once set",
+        "updates to ",
+        "cannot change",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
+}
+
+fn manager(message: &str) -> String {
+    message.split('"').nth(1).unwrap_or("unknown").to_owned()
+}
+
+fn causes(status: &Status) -> impl Iterator<Item = (&str, &str, &str)> {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.map(|cause| {
+        (
+            cause.reason.as_str(),
+            cause.message.as_str(),
+            cause.field.as_str(),
+        )
+    })
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(code: u16, message: &str, causes: &serde_json::Value) -> TargetError {
+        let status = json!({"code": code, "message": message, "details": {"causes": causes}});
+        TargetError::of_status(
+            &serde_json::from_value(status).unwrap(),
+            "patch",
+            "deployments.apps",
+        )
+    }
+
+    #[test]
+    fn unknown_is_told_from_refused() {
+        for code in [0, 408, 429, 500, 502, 503, 504] {
+            assert!(read(code, "", &json!([])).is_unknown(), "{code}");
+        }
+        for code in [400, 401, 403, 404, 409, 410, 413, 422] {
+            assert!(!read(code, "", &json!([])).is_unknown(), "{code}");
+        }
+    }
+
+    #[test]
+    fn forbidden_names_verb_and_resource() {
+        let error = read(403, "no", &json!([])).to_string();
+        assert!(
+            error.contains("patch of deployments.apps is forbidden"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_terminating_namespace_is_no_lack_of_rights() {
+        let error = read(
+            403,
+            "x",
+            &json!([{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]),
+        );
+        assert!(matches!(error, TargetError::NamespaceTerminating(_)));
+    }
+
+    #[test]
+    fn conflicts_are_told_apart() {
+        let cause = json!([{"reason": "FieldManagerConflict", "message": "conflict with \"helm\" using apps/v1",
+            "field": ".spec.replicas"}]);
+        let owned = FieldConflict {
+            manager: "helm".to_owned(),
+            field: ".spec.replicas".to_owned(),
+        };
+        assert_eq!(
+            read(409, "Apply failed with 1 conflict", &cause),
+            TargetError::FieldsOwned(vec![owned])
+        );
+        let gone = "uid mismatch: the provided object specified uid 1, and no existing object was found";
+        assert_eq!(read(409, gone, &json!([])), TargetError::Gone);
+        let replaced = "Precondition failed: UID in precondition: 1, UID in object meta: 2";
+        assert_eq!(read(409, replaced, &json!([])), TargetError::Replaced);
+        let modified = "the object has been modified; please apply your changes to the latest version";
+        assert!(matches!(
+            read(409, modified, &json!([])),
+            TargetError::Conflict(_)
+        ));
+    }
+
+    #[test]
+    fn what_can_t_be_changed_is_told_from_what_is_wrong() {
+        let uid = json!([{"field": "metadata.uid", "message": "Invalid value: \"1\": field is immutable"}]);
+        assert_eq!(read(422, "", &uid), TargetError::Replaced);
+        let selector =
+            json!([{"field": "spec.selector", "message": "Invalid value: {}: field is immutable"}]);
+        assert!(
+            matches!(read(422, "", &selector), TargetError::Immutable { field, .. } if field == "spec.selector")
+        );
+        let set = json!([{"field": "spec", "message": "Forbidden: updates to statefulset spec for fields other than"}]);
+        assert!(matches!(read(422, "", &set), TargetError::Immutable { .. }));
+        let wrong = json!([{"field": "spec.ports[0].port", "message": "Required value"}]);
+        assert!(matches!(read(422, "", &wrong), TargetError::Invalid(_)));
+    }
+}

@@ -1,0 +1,272 @@
+//! Creates and changes one object. What it meets on the way (something else of that name, a field that can't be
+//! changed, a kind that is not served yet) is decided here, since only the answer tells.
+
+use std::time::Duration;
+
+use kube::api::PropagationPolicy;
+use serde_json::Value;
+use threeport_engine::{LeaseLost, RunError};
+use threeport_model::{identity::ON_IMMUTABLE, ownership, protocol::inventory::InventoryRow};
+use tokio::time::sleep;
+
+use super::{
+    super::{
+        fighting,
+        identity::Owner,
+        job,
+        obstacle::{Obstacle, Reason},
+        render::Desired,
+        replicas, secrets,
+    },
+    Context,
+};
+use crate::target::{DeleteAnswer, TargetError, display};
+
+/// How long to wait within a run for what usually takes a moment.
+const MOMENT: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(100);
+
+/// What was done to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Nothing,
+    Held,
+    Applied,
+    Healed,
+    Recreated,
+}
+
+/// The row as it is now, and what was done or why not.
+type Answer = (InventoryRow, Result<Written, Obstacle>);
+
+enum Failure {
+    Lost(LeaseLost),
+    Target(TargetError),
+    Obstacle(Obstacle),
+}
+
+impl From<LeaseLost> for Failure {
+    fn from(lost: LeaseLost) -> Self {
+        Self::Lost(lost)
+    }
+}
+
+impl From<TargetError> for Failure {
+    fn from(error: TargetError) -> Self {
+        Self::Target(error)
+    }
+}
+
+/// Makes an object that should not be there.
+pub(super) async fn create(
+    context: &Context<'_>,
+    desired: &Desired,
+    row: InventoryRow,
+) -> Result<Answer, RunError> {
+    let result = create_or_take(context, desired).await;
+    answer(context, desired, row, result, Written::Applied)
+}
+
+/// Changes an object of ours.
+pub(super) async fn update(
+    context: &Context<'_>,
+    desired: &Desired,
+    mut row: InventoryRow,
+    uid: &str,
+    heal: bool,
+) -> Result<Answer, RunError> {
+    let live = context.world.live.get(&row.id).and_then(Option::as_ref);
+    // What an autoscaler does is no fight.
+    let heal = heal && !live.is_some_and(replicas::is_scaled);
+    let object = match sendable(context, desired, live) {
+        Ok(object) => object,
+        Err(obstacle) => return Ok((row, Err(obstacle))),
+    };
+    context.lease.check()?;
+    let updated = context
+        .target
+        .update(&desired.resource, &object, uid, &context.manager, true)
+        .await;
+    let (result, written) = match updated {
+        Ok(live) => (Ok(live), if heal { Written::Healed } else { Written::Applied }),
+        Err(TargetError::Gone | TargetError::Replaced) => {
+            (create_or_take(context, desired).await, Written::Applied)
+        }
+        Err(TargetError::Immutable { .. }) if may_recreate(desired, &row) => {
+            (recreate(context, desired, uid).await, Written::Recreated)
+        }
+        Err(error) => (Err(error.into()), Written::Applied),
+    };
+    if written == Written::Healed {
+        fighting::note_heal(&mut row, context.now);
+    }
+    answer(context, desired, row, result, written)
+}
+
+fn answer(
+    context: &Context<'_>,
+    desired: &Desired,
+    row: InventoryRow,
+    result: Result<Value, Failure>,
+    written: Written,
+) -> Result<Answer, RunError> {
+    match result {
+        Ok(live) => Ok((noted(context, desired, row, &live), Ok(written))),
+        Err(Failure::Lost(lost)) => Err(lost.into()),
+        Err(Failure::Target(error)) => {
+            Ok((row, Err(Obstacle::of_target(&error, &display(&desired.identity)))))
+        }
+        Err(Failure::Obstacle(obstacle)) => Ok((row, Err(obstacle))),
+    }
+}
+
+fn noted(context: &Context<'_>, desired: &Desired, mut row: InventoryRow, live: &Value) -> InventoryRow {
+    let text = |key: &str| live["metadata"][key].as_str().map(str::to_owned);
+    row.uid = text("uid");
+    row.applied_resource_version = text("resourceVersion");
+    row.ownership_digest = ownership::of_managed_fields(&live["metadata"]["managedFields"], &context.manager);
+    row.plan_hash = Some(desired.hash.clone());
+    row.version.clone_from(&desired.identity.version);
+    row.plural.clone_from(&desired.resource.plural);
+    row
+}
+
+async fn create_or_take(context: &Context<'_>, desired: &Desired) -> Result<Value, Failure> {
+    wait_until_served(context, desired).await?;
+    let object = sendable(context, desired, None).map_err(Failure::Obstacle)?;
+    context.lease.check()?;
+    match context
+        .target
+        .create(&desired.resource, &object, &context.manager)
+        .await
+    {
+        // Something is there already; which, only a look tells.
+        Err(TargetError::Conflict(_) | TargetError::FieldsOwned(_)) => take(context, desired).await,
+        result => Ok(result?),
+    }
+}
+
+/// Something of that name exists: ours (an answer was lost), free to adopt, or somebody else's.
+async fn take(context: &Context<'_>, desired: &Desired) -> Result<Value, Failure> {
+    let name = display(&desired.identity);
+    let Some(live) = context.target.get(&desired.resource, &desired.identity).await? else {
+        return Err(TargetError::Conflict("it was there and is gone again".to_owned()).into());
+    };
+    if !live["metadata"]["deletionTimestamp"].is_null() {
+        let message = format!("{name} is being deleted; it is made again once it is gone");
+        return Err(Failure::Obstacle(Obstacle::new(
+            Reason::Progressing,
+            name,
+            message,
+        )));
+    }
+    let uid = live["metadata"]["uid"].as_str().unwrap_or_default();
+    let object = sendable(context, desired, Some(&live)).map_err(Failure::Obstacle)?;
+    let owner = context.world.owner(&live);
+    // The first apply over something that was not ours is not forced: a value that somebody owns is not overwritten.
+    let force = match &owner {
+        Owner::Ours => true,
+        Owner::Foreign(_) | Owner::Left if context.world.spec.adopt => false,
+        _ => return Err(Failure::Obstacle(conflict(&name, &owner))),
+    };
+    context.lease.check()?;
+    Ok(context
+        .target
+        .update(&desired.resource, &object, uid, &context.manager, force)
+        .await?)
+}
+
+fn conflict(name: &str, owner: &Owner) -> Obstacle {
+    let (reason, advice) = match owner {
+        Owner::Instance(_) => (
+            Reason::OwnedBy,
+            "remove it from one of the two, or use another namespace",
+        ),
+        Owner::ControlPlane(_) => (Reason::Conflict, "use another namespace or name"),
+        _ if name.starts_with("Namespace ") => (
+            Reason::Conflict,
+            "name it in spec.namespace to use it as it is, or delete it",
+        ),
+        _ => (Reason::Conflict, "delete it, or set spec.adopt to take it over"),
+    };
+    let owner = owner.describe();
+    Obstacle::new(
+        reason,
+        name,
+        format!("{name} exists already and belongs to {owner}; {advice}"),
+    )
+}
+
+/// A kind that a CRD of the same set brings is served a moment after that was made.
+async fn wait_until_served(context: &Context<'_>, desired: &Desired) -> Result<(), Failure> {
+    if desired.served {
+        return Ok(());
+    }
+    let id = &desired.identity;
+    let deadline = tokio::time::Instant::now() + MOMENT;
+    while context
+        .target
+        .find_now(&id.group, &id.version, &id.kind)
+        .await?
+        .is_none()
+    {
+        if tokio::time::Instant::now() >= deadline {
+            let name = display(id);
+            let message = format!("{name}: waiting for its CustomResourceDefinition to be established");
+            return Err(Failure::Obstacle(Obstacle::new(
+                Reason::Progressing,
+                name,
+                message,
+            )));
+        }
+        context.lease.check()?;
+        sleep(POLL).await;
+    }
+    Ok(())
+}
+
+/// What is sent: with secret values, without what an autoscaler owns.
+fn sendable(context: &Context<'_>, desired: &Desired, live: Option<&Value>) -> Result<Value, Obstacle> {
+    let name = display(&desired.identity);
+    let object = secrets::reveal(&desired.object, &context.world.claim.secrets).map_err(|key| {
+        let message =
+            format!("{name}: the value of data[{key:?}] is not stored; write it again in the definition");
+        Obstacle::new(Reason::Invalid, name.clone(), message)
+    })?;
+    let of_set = context.world.desired.iter().map(|other| &other.object);
+    let of_cluster = context.world.autoscalers.values().flatten();
+    let named = replicas::is_named(desired, of_set.chain(of_cluster));
+    Ok(replicas::leave(object, live, &context.manager, named))
+}
+
+fn may_recreate(desired: &Desired, row: &InventoryRow) -> bool {
+    job::is_job(row) || desired.object["metadata"]["annotations"][ON_IMMUTABLE] == "recreate"
+}
+
+/// Deletes an object of ours and makes it anew.
+async fn recreate(context: &Context<'_>, desired: &Desired, uid: &str) -> Result<Value, Failure> {
+    context.lease.check()?;
+    let (resource, identity) = (&desired.resource, &desired.identity);
+    let mut answer = context
+        .target
+        .delete(resource, identity, uid, PropagationPolicy::Background)
+        .await?;
+    let deadline = tokio::time::Instant::now() + MOMENT;
+    while answer != DeleteAnswer::Gone {
+        if tokio::time::Instant::now() >= deadline {
+            let name = display(identity);
+            let message = format!("{name} is being deleted, to be made anew");
+            return Err(Failure::Obstacle(Obstacle::new(
+                Reason::Progressing,
+                name,
+                message,
+            )));
+        }
+        context.lease.check()?;
+        sleep(POLL).await;
+        if context.target.get_metadata(resource, identity).await?.is_none() {
+            answer = DeleteAnswer::Gone;
+        }
+    }
+    create_or_take(context, desired).await
+}

@@ -1,0 +1,78 @@
+//! The WorkloadInstance controller: the four functions, put together.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use threeport_engine::{Controller, Lease, Report, Run, RunError};
+use threeport_model::{
+    Kind,
+    kinds::{KubernetesRuntimeInstance, WorkloadInstance},
+    protocol::claim::Claim,
+};
+
+use super::{
+    execute::{self, Applied},
+    load,
+    plan::{self, Plan},
+    status,
+    world::World,
+};
+use crate::{Identity, api::Api, target::Targets};
+
+/// See the module.
+pub struct InstanceController {
+    identity: Identity,
+    api: Arc<dyn Api>,
+    targets: Arc<Targets>,
+}
+
+impl InstanceController {
+    /// A controller of one control plane's instances.
+    pub fn new(identity: Identity, api: Arc<dyn Api>, targets: Arc<Targets>) -> Self {
+        Self {
+            identity,
+            api,
+            targets,
+        }
+    }
+}
+
+#[async_trait]
+impl Controller for InstanceController {
+    type World = World;
+    type Plan = Plan;
+    type Applied = Applied;
+    const KIND: &'static str = WorkloadInstance::KIND;
+
+    fn budget(&self, claim: &Claim) -> String {
+        let runtime = claim
+            .references
+            .iter()
+            .find(|object| object.kind == KubernetesRuntimeInstance::KIND);
+        runtime
+            .map(|runtime| runtime.id().to_string())
+            .unwrap_or_default()
+    }
+
+    async fn load(&self, run: &Run) -> Result<World, RunError> {
+        load::load(run, &self.identity, &self.targets).await
+    }
+
+    fn plan(&self, world: &World, now: jiff::Timestamp) -> Plan {
+        plan::plan(world, now)
+    }
+
+    async fn execute(
+        &self,
+        world: &World,
+        plan: &Plan,
+        lease: &Lease,
+        now: jiff::Timestamp,
+    ) -> Result<Applied, RunError> {
+        execute::execute(world, plan, &*self.api, lease, now).await
+    }
+
+    fn status(&self, world: &World, plan: &Plan, applied: &Applied, now: jiff::Timestamp) -> Report {
+        status::report(world, plan, applied, now)
+    }
+}

@@ -1,0 +1,90 @@
+//! Where the objects go: the instance's namespace, and whether it is the instance's to make and to remove.
+
+use serde_json::Value;
+use threeport_model::{identity, kinds::workload_definition::ResourceIdentity, manifest::Manifest};
+
+use super::super::{
+    identity::Owner,
+    obstacle::Obstacle,
+    order::Rank,
+    render::{Desired, Kinds, Placement, render},
+    world::{World, target},
+};
+use crate::target::{Resource, display};
+
+/// Decides the namespace and renders.
+pub(super) async fn place(world: &mut World, manifests: &[Manifest], kinds: &Kinds) -> Result<(), Obstacle> {
+    if world.namespace.is_none() {
+        world.namespace = Some(default_namespace(world).await?);
+    }
+    let namespace = world.namespace.clone().unwrap_or_default();
+    let labels = identity::labels(
+        world.identity.control_plane,
+        world.instance(),
+        &world.claim.object.metadata.name,
+    );
+    let placed = |owns_namespace| {
+        render(
+            manifests,
+            kinds,
+            &Placement {
+                namespace: &namespace,
+                owns_namespace,
+                labels: &labels,
+            },
+        )
+    };
+    world.desired = placed(true);
+    if world.spec.namespace.is_some() && !owns_named(world, &namespace).await? {
+        world.desired = placed(false);
+    }
+    Ok(())
+}
+
+/// The instance's name; prefixed with the control plane's where that is another control plane's.
+async fn default_namespace(world: &World) -> Result<String, Obstacle> {
+    let name = world.claim.object.metadata.name.clone();
+    let live = get_namespace(world, &name).await?;
+    match live.map(|live| world.owner(&live)) {
+        Some(Owner::ControlPlane(_)) => Ok(format!("{}-{name}", world.identity.name)),
+        _ => Ok(name),
+    }
+}
+
+/// Whether a namespace that a person named is ours to make and to remove. Asked only when something is to be written.
+async fn owns_named(world: &World, namespace: &str) -> Result<bool, Obstacle> {
+    let is_namespace =
+        |desired: &&Desired| desired.rank == Rank::Namespace && desired.identity.name == namespace;
+    if world
+        .desired
+        .iter()
+        .find(is_namespace)
+        .is_some_and(|desired| world.row(desired).is_some())
+    {
+        return Ok(true);
+    }
+    let others = world.desired.iter().filter(|desired| !is_namespace(desired));
+    if others
+        .into_iter()
+        .all(|desired| world.row(desired).is_some_and(|row| row.uid.is_some()))
+    {
+        return Ok(false);
+    }
+    match get_namespace(world, namespace).await? {
+        None => Ok(true),
+        Some(live) => Ok(world.owner(&live) == Owner::Ours),
+    }
+}
+
+async fn get_namespace(world: &World, name: &str) -> Result<Option<Value>, Obstacle> {
+    let identity = ResourceIdentity {
+        version: "v1".to_owned(),
+        kind: "Namespace".to_owned(),
+        name: name.to_owned(),
+        ..ResourceIdentity::default()
+    };
+    let live = target(world)?
+        .get_metadata(&Resource::namespace(), &identity)
+        .await;
+    live.map_err(|error| Obstacle::of_target(&error, &display(&identity)))
+}

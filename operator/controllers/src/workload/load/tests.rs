@@ -1,0 +1,43 @@
+use serde_json::json;
+use threeport_model::kinds::WorkloadInstance;
+
+use super::*;
+use crate::workload::fixture::world;
+
+#[test]
+fn dependencies_are_waited_for() {
+    let mut world = world();
+    world.spec.depends_on =
+        serde_json::from_value(json!([{"kind": "WorkloadInstance", "name": "db"}])).unwrap();
+    assert_eq!(
+        wait_for_dependencies(&world).unwrap_err().reason,
+        Reason::WaitingForDependency
+    );
+    let mut database = Object::new(WorkloadInstance::KIND, "db", json!({}));
+    for (status, holds) in [("Unknown", false), ("False", false), ("True", true)] {
+        let ready = json!({"type": "Ready", "status": status, "reason": "X"});
+        database.status = json!({"conditions": [ready]});
+        world.claim.references = vec![database.clone()];
+        assert_eq!(wait_for_dependencies(&world).is_ok(), holds, "{status}");
+    }
+}
+
+#[test]
+fn the_default_runtime_is_not_mistaken_for_another() {
+    let mut world = world();
+    let other = Object::new(
+        KubernetesRuntimeInstance::KIND,
+        "other",
+        json!({"defaultRuntime": false}),
+    );
+    let default = Object::new(
+        KubernetesRuntimeInstance::KIND,
+        "local",
+        json!({"defaultRuntime": true}),
+    );
+    world.claim.references = vec![other, default];
+    let found =
+        |name: Option<&String>| reference(&world.claim, KubernetesRuntimeInstance::KIND, name).unwrap();
+    assert_eq!(found(None).metadata.name, "local");
+    assert_eq!(found(Some(&"other".to_owned())).metadata.name, "other");
+}

@@ -1,0 +1,292 @@
+use threeport_model::condition::find;
+
+use super::*;
+use crate::workload::{
+    execute::Waiting,
+    fixture::{desired, world},
+    observed::tests::row,
+    obstacle::Reason,
+};
+
+const PLAN: Plan = Plan::Apply {
+    steps: Vec::new(),
+    removals: Vec::new(),
+};
+
+fn done() -> Applied {
+    Applied {
+        rows: vec![row()],
+        complete: true,
+        ..Applied::default()
+    }
+}
+
+fn ready(world: &World, applied: &Applied) -> (ConditionStatus, String, String) {
+    let report = report(world, &PLAN, applied, jiff::Timestamp::UNIX_EPOCH);
+    let status: Status = serde_json::from_value(report.status.unwrap()).unwrap();
+    let ready = find(&status.conditions, READY).cloned().unwrap();
+    (ready.status, ready.reason, ready.message)
+}
+
+#[test]
+fn ready_needs_all_of_it() {
+    let mut world = world();
+    world.desired = vec![desired("h")];
+    assert_eq!(ready(&world, &done()).0, ConditionStatus::True);
+
+    let incomplete = Applied {
+        complete: false,
+        ..done()
+    };
+    assert_eq!(ready(&world, &incomplete).1, "Progressing");
+    let waiting = Waiting {
+        on: "Pod a".to_owned(),
+        what: "finalizer".to_owned(),
+    };
+    let removing = Applied {
+        waiting: vec![waiting],
+        complete: false,
+        ..done()
+    };
+    assert_eq!(ready(&world, &removing).1, "Progressing");
+    let mut unseen = done();
+    unseen.rows[0].observed.seen_at = None;
+    assert_eq!(ready(&world, &unseen).1, "Progressing");
+    let mut old = done();
+    old.rows[0].applied_resource_version = Some("101".to_owned());
+    assert_eq!(ready(&world, &old).1, "Progressing", "seen before the last write");
+    world.claim.agent.as_mut().unwrap().heard = false;
+    assert_eq!(ready(&world, &done()).0, ConditionStatus::Unknown);
+    world.claim.agent = None;
+    assert_eq!(ready(&world, &done()).1, "AgentSilent");
+}
+
+#[test]
+fn an_agent_s_restart_is_no_outage_and_its_return_from_silence_no_proof() {
+    let mut world = world();
+    world.desired = vec![desired("h")];
+    let mut unseen = done();
+    unseen.rows[0].observed.epoch = 6;
+    assert_eq!(ready(&world, &unseen).0, ConditionStatus::True);
+    let silent = Condition::new(READY, ConditionStatus::Unknown, "AgentSilent", "", 2);
+    let status = Status {
+        conditions: vec![silent],
+        ..Status::default()
+    };
+    world.claim.object.status = serde_json::to_value(status).unwrap();
+    assert_eq!(ready(&world, &unseen).0, ConditionStatus::Unknown);
+    assert_eq!(
+        ready(&world, &done()).0,
+        ConditionStatus::True,
+        "all of it was seen again"
+    );
+}
+
+#[test]
+fn a_failure_names_the_object_and_its_reason() {
+    let mut applied = done();
+    applied.rows[0].observed.health = Health::Failed;
+    applied.rows[0].observed.message = "ImagePullBackOff: localhost/web:2".to_owned();
+    let (status, reason, message) = ready(&world(), &applied);
+    assert_eq!(
+        (status, reason.as_str()),
+        (ConditionStatus::False, "ResourceFailed")
+    );
+    assert!(
+        message.contains("Deployment web/api") && message.contains("ImagePullBackOff"),
+        "{message}"
+    );
+}
+
+#[test]
+fn the_revision_moves_only_when_all_is_applied() {
+    let mut world = world();
+    world.previous.revision = Some(Revision {
+        definition: 4,
+        instance: 1,
+    });
+    let revision = |applied: &Applied| {
+        let report = report(&world, &PLAN, applied, jiff::Timestamp::UNIX_EPOCH);
+        serde_json::from_value::<Status>(report.status.unwrap())
+            .unwrap()
+            .revision
+            .unwrap()
+    };
+    assert_eq!(
+        revision(&done()),
+        Revision {
+            definition: 5,
+            instance: 2
+        }
+    );
+    assert_eq!(
+        revision(&Applied {
+            complete: false,
+            ..done()
+        }),
+        Revision {
+            definition: 4,
+            instance: 1
+        }
+    );
+}
+
+#[test]
+fn nothing_is_finalized_before_everything_is_gone() {
+    let mut world = world();
+    world.claim.object.metadata.deletion_requested_at = Some(jiff::Timestamp::UNIX_EPOCH);
+    let finalize = |world: &World, applied: &Applied| {
+        report(
+            world,
+            &Plan::Remove(Vec::new()),
+            applied,
+            jiff::Timestamp::UNIX_EPOCH,
+        )
+        .finalize
+    };
+    assert!(finalize(
+        &world,
+        &Applied {
+            complete: true,
+            ..Applied::default()
+        }
+    ));
+    assert!(!finalize(&world, &Applied::default()));
+    world.obstacle = Some(Obstacle::new(Reason::RuntimeUnreachable, "", "no answer"));
+    assert!(!finalize(&world, &Applied::default()));
+    let (_, reason, message) = ready(&world, &Applied::default());
+    assert_eq!(reason, "Deleting");
+    assert!(message.starts_with("no answer; "), "{message}");
+}
+
+#[test]
+fn an_equal_state_is_equal_bytes_and_makes_no_event() {
+    let mut world = world();
+    let first = report(&world, &PLAN, &done(), jiff::Timestamp::UNIX_EPOCH);
+    assert_eq!(first.events.len(), 1);
+    world.claim.inventory = done().rows;
+    world.previous = serde_json::from_value(first.status.clone().unwrap()).unwrap();
+    let later = jiff::Timestamp::from_second(100).unwrap();
+    let second = report(&world, &PLAN, &done(), later);
+    assert_eq!(second.status, first.status);
+    assert!(second.events.is_empty() && second.inventory.is_empty());
+}
+
+fn deleting() -> World {
+    let mut world = world();
+    world.claim.object.metadata.deletion_requested_at = Some(jiff::Timestamp::UNIX_EPOCH);
+    world.claim.inventory = vec![row()];
+    world
+}
+
+fn status_of(report: &Report) -> Status {
+    serde_json::from_value(report.status.clone().unwrap()).unwrap()
+}
+
+#[test]
+fn what_a_deletion_waits_for_is_named_with_since_and_next_try() {
+    let mut world = deleting();
+    let mut applied = Applied {
+        rows: vec![row()],
+        waiting: vec![Waiting {
+            on: "Widget web/first".to_owned(),
+            what: "example.org/hold".to_owned(),
+        }],
+        ..Applied::default()
+    };
+    let plan = Plan::Remove(Vec::new());
+    let at = |second| jiff::Timestamp::from_second(second).unwrap();
+    let first = status_of(&report(&world, &plan, &applied, at(100)));
+    let blocked = find(&first.conditions, DELETION_BLOCKED).unwrap();
+    assert_eq!(blocked.last_transition_time, Some(at(100)));
+    assert!(
+        blocked.message.contains("Widget web/first: example.org/hold"),
+        "{}",
+        blocked.message
+    );
+    let blocker = &first.blocked_on[0];
+    assert_eq!(
+        (blocker.on.as_str(), blocker.since),
+        ("Widget web/first", Some(at(100)))
+    );
+    assert_eq!(
+        blocker.next_try,
+        Some(at(101)),
+        "the first retry comes after half a second"
+    );
+
+    // Another finalizer of the same object, some tries later: since stays, the next try is a minute away.
+    world.previous = first;
+    world.claim.attempts = 20;
+    applied.waiting[0].what = "example.org/other".to_owned();
+    let later = status_of(&report(&world, &plan, &applied, at(200)));
+    assert_eq!(later.blocked_on[0].since, Some(at(100)));
+    let wait = later.blocked_on[0].next_try.unwrap().as_second() - 200;
+    assert!((45..=76).contains(&wait), "{wait}");
+
+    // What only a change of the object mends is not tried again, so no time is promised.
+    world.obstacle = Some(Obstacle::new(Reason::Invalid, "ConfigMap web/a", "wrong"));
+    let invalid = status_of(&report(&world, &plan, &Applied::default(), at(200)));
+    assert_eq!(invalid.blocked_on[0].next_try, None);
+}
+
+#[test]
+fn what_is_kept_is_said_before_the_object_ends() {
+    let mut world = deleting();
+    let mut applied = Applied {
+        removed: vec![row().id],
+        kept: vec!["Namespace web: ConfigMap theirs of kubectl lives in it".to_owned()],
+        complete: true,
+        ..Applied::default()
+    };
+    let plan = Plan::Remove(Vec::new());
+    let said = report(&world, &plan, &applied, jiff::Timestamp::UNIX_EPOCH);
+    assert!(
+        !said.finalize && matches!(said.outcome, Outcome::RequeueAfter(_)),
+        "{:?}",
+        said.outcome
+    );
+    let ready = find(&status_of(&said).conditions, READY).cloned().unwrap();
+    assert!(ready.message.contains("kept Namespace web"), "{}", ready.message);
+
+    world.claim.inventory.clear();
+    (applied.kept, applied.removed) = (Vec::new(), Vec::new());
+    let end = report(&world, &plan, &applied, jiff::Timestamp::UNIX_EPOCH);
+    assert!(end.finalize && end.status.is_none(), "the last status stays");
+}
+
+#[test]
+fn an_abandoned_deletion_ends_with_its_leak_list_on_record() {
+    let mut world = deleting();
+    world.obstacle = Some(Obstacle::new(Reason::RuntimeUnreachable, "", "no answer"));
+    world.claim.agent.as_mut().unwrap().heard = false;
+    let runtime = world.runtime.as_mut().unwrap();
+    runtime.abandon_after = Some(std::time::Duration::from_secs(60));
+    runtime.unreachable_since = Some(jiff::Timestamp::UNIX_EPOCH);
+    let at = |second| {
+        report(
+            &world,
+            &Plan::Blocked,
+            &Applied::default(),
+            jiff::Timestamp::from_second(second).unwrap(),
+        )
+    };
+    let before = at(60);
+    assert!(!before.finalize && before.inventory_removed.is_empty());
+    let blocked = find(&status_of(&before).conditions, DELETION_BLOCKED)
+        .cloned()
+        .unwrap();
+    assert!(
+        blocked.message.contains("given up after 1970-01-01T00:01:00Z"),
+        "{}",
+        blocked.message
+    );
+    let after = at(61);
+    assert!(after.finalize && after.inventory_removed == [row().id] && after.outcome == Outcome::Done);
+    assert!(
+        after
+            .events
+            .iter()
+            .any(|event| event.reason == "Abandoned" && event.message.contains("Deployment web/api"))
+    );
+}

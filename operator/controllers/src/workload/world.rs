@@ -1,0 +1,130 @@
+//! What a run knows: the claim as types, the desired objects, and of the cluster only what was seen to differ. Plain
+//! data; [`super::load`] fills it, everything after that only reads it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::Value;
+use threeport_model::{
+    Kind, Object, identity,
+    kinds::{
+        WorkloadDefinition,
+        workload_definition::ResourceIdentity,
+        workload_instance::{Spec, Status},
+    },
+    protocol::{claim::Claim, inventory::InventoryRow},
+};
+use uuid::Uuid;
+
+use super::{
+    identity::{Owner, is_written_by},
+    obstacle::{Obstacle, Reason},
+    render::Desired,
+};
+use crate::{Identity, target::Target};
+
+/// See the module.
+pub struct World {
+    pub(super) identity: Identity,
+    pub(super) claim: Claim,
+    pub(super) spec: Spec,
+    pub(super) previous: Status,
+    pub(super) runtime: Option<Runtime>,
+    pub(super) target: Option<Target>,
+    /// Where documents go that name no namespace; known once the cluster was asked.
+    pub(super) namespace: Option<String>,
+    pub(super) desired: Vec<Desired>,
+    /// What was read, by row: the object, or nothing where there is none.
+    pub(super) live: BTreeMap<Uuid, Option<Value>>,
+    /// Live autoscalers, by namespace; only where it matters.
+    pub(super) autoscalers: BTreeMap<String, Vec<Value>>,
+    /// Why nothing can be applied.
+    pub(super) obstacle: Option<Obstacle>,
+}
+
+/// The runtime, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Runtime {
+    pub(super) id: Uuid,
+    pub(super) name: String,
+    /// After how long without contact deletions are given up; never where absent.
+    pub(super) abandon_after: Option<Duration>,
+    /// Since when its controller finds its API unreachable; absent while it answers, or where nobody knows.
+    pub(super) unreachable_since: Option<jiff::Timestamp>,
+}
+
+impl World {
+    /// The instance's id.
+    pub(super) fn instance(&self) -> Uuid {
+        self.claim.object.id()
+    }
+
+    /// The field manager of this control plane.
+    pub(super) fn manager(&self) -> String {
+        identity::field_manager(self.identity.control_plane)
+    }
+
+    /// Whose a live object is.
+    pub(super) fn owner(&self, live: &Value) -> Owner {
+        Owner::of(live, self.identity.control_plane, self.instance())
+    }
+
+    /// Whether a live object is this instance's, and no copy of one.
+    pub(super) fn is_ours(&self, live: &Value) -> bool {
+        self.owner(live) == Owner::Ours && is_written_by(live, &self.manager())
+    }
+
+    /// Whether everything is to go.
+    pub(super) fn is_deleting(&self) -> bool {
+        self.claim.deleted || self.claim.object.is_deleting()
+    }
+
+    /// The definition, if it is there.
+    pub(super) fn definition(&self) -> Option<&Object> {
+        reference(&self.claim, WorkloadDefinition::KIND, Some(&self.spec.definition))
+    }
+
+    /// The row of a desired object.
+    pub(super) fn row(&self, desired: &Desired) -> Option<&InventoryRow> {
+        self.claim
+            .inventory
+            .iter()
+            .find(|row| is_row_of(row, &desired.identity))
+    }
+}
+
+/// Whether the row is of that object; the version is not part of an identity.
+pub(super) fn is_row_of(row: &InventoryRow, identity: &ResourceIdentity) -> bool {
+    row.group == identity.group
+        && row.kind == identity.kind
+        && row.namespace == identity.namespace
+        && row.name == identity.name
+}
+
+/// What the row is of.
+pub(super) fn identity_of(row: &InventoryRow) -> ResourceIdentity {
+    ResourceIdentity {
+        group: row.group.clone(),
+        version: row.version.clone(),
+        kind: row.kind.clone(),
+        namespace: row.namespace.clone(),
+        name: row.name.clone(),
+    }
+}
+
+/// The cluster, once it was found.
+pub(super) fn target(world: &World) -> Result<&Target, Obstacle> {
+    world
+        .target
+        .as_ref()
+        .ok_or_else(|| Obstacle::new(Reason::RuntimeUnreachable, "", "the runtime has no client"))
+}
+
+/// What the object refers to: of that name, or the default runtime.
+pub(super) fn reference<'a>(claim: &'a Claim, kind: &str, name: Option<&String>) -> Option<&'a Object> {
+    let mut objects = claim.references.iter().filter(|object| object.kind == kind);
+    match name {
+        Some(name) => objects.find(|object| object.metadata.name == *name),
+        // The claim holds the default runtime where none is named; a dependency on another runtime may stand beside it.
+        None => objects.find(|object| object.spec["defaultRuntime"] == true),
+    }
+}

@@ -1,0 +1,204 @@
+use serde_json::json;
+use threeport_engine::Outcome;
+use threeport_model::{condition, kinds::workload_instance::Health};
+
+use crate::harness::{World, assert_done};
+
+const APP: &str = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: config}
+data: {key: ours}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: localhost/web:1}]}}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: seed}
+spec: {template: {spec: {restartPolicy: Never, containers: [{name: seed, image: localhost/seed:1}]}}}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drift_is_healed_with_manners() {
+    let world = World::start(false).await;
+    world.define("web", APP);
+    world.place("web", json!({}));
+    assert!(world.settle("web").await.resources.ready == 4);
+
+    // A foreign change of a field of ours, and one of a field that is not.
+    world.kubectl(&["annotate", "configmap", "config", "-n", "web", "note=theirs"]);
+    world.kubectl(&[
+        "patch",
+        "configmap",
+        "config",
+        "-n",
+        "web",
+        "--type=merge",
+        "-p",
+        r#"{"data":{"key":"theirs"}}"#,
+    ]);
+    world.observe("web", Health::Current);
+    let report = world.run("web").await;
+    assert_done(&report);
+    assert!(
+        report.events.iter().any(|event| event.reason == "Healed"),
+        "{:?}",
+        report.events
+    );
+    let healed = world.get("configmap", "web", "config");
+    assert_eq!(
+        (&healed["data"]["key"], &healed["metadata"]["annotations"]["note"]),
+        (&json!("ours"), &json!("theirs"))
+    );
+
+    // Deleted: made again, once it is known to be gone.
+    world.kubectl(&["delete", "configmap", "config", "-n", "web"]);
+    world.observe("web", Health::Current);
+    assert_done(&world.run("web").await);
+    assert_eq!(world.get("configmap", "web", "config")["data"]["key"], "ours");
+
+    // An observation that says Missing while the object is there (a snapshot that was under way): nothing is written.
+    world.observe("web", Health::Current);
+    let writes = world.writes().len();
+    for row in &mut world.api.0.lock().unwrap().rows {
+        row.observed.health = Health::Missing;
+    }
+    world.run("web").await;
+    assert_eq!(world.writes().len(), writes);
+
+    // Who scales owns the replicas from then on, and the image stays ours.
+    world.kubectl(&["scale", "deployment", "web", "-n", "web", "--replicas=5"]);
+    world.observe("web", Health::Current);
+    assert_done(&world.run("web").await);
+    assert_eq!(world.get("deployment", "web", "web")["spec"]["replicas"], 5);
+    world.define("web", &APP.replace("web:1", "web:2"));
+    assert_done(&world.run("web").await);
+    let deployment = world.get("deployment", "web", "web");
+    assert_eq!(deployment["spec"]["replicas"], 5);
+    assert_eq!(
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"],
+        "localhost/web:2"
+    );
+    world.observe("web", Health::Current);
+    let writes = world.writes().len();
+    world.run("web").await;
+    assert_eq!(world.writes().len(), writes, "left alone is not drift");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_run_once_per_hash_and_immutable_fields_are_told() {
+    let world = World::start(false).await;
+    world.define("web", APP);
+    world.place("web", json!({}));
+    world.settle("web").await;
+    let job = world
+        .rows("web")
+        .into_iter()
+        .find(|row| row.kind == "Job")
+        .unwrap();
+    assert_eq!(job.completed_hash, job.plan_hash, "it was seen to complete");
+
+    // Its TTL removed it, and something else changed: not run again.
+    world.kubectl(&["delete", "job", "seed", "-n", "web"]);
+    world.observe("web", Health::Current);
+    world.define("web", &APP.replace("ours", "changed"));
+    assert_done(&world.run("web").await);
+    assert!(world.get("job", "web", "seed").is_null());
+    world.observe("web", Health::Current);
+    world.run("web").await;
+    assert_eq!(world.ready("web").0, "Ready");
+
+    // It changed itself: run again.
+    world.define("web", &APP.replace("seed:1", "seed:2"));
+    assert_done(&world.run("web").await);
+    let second = world.get("job", "web", "seed");
+    assert!(second.to_string().contains("localhost/seed:2"));
+
+    // It changed while it is there: replaced.
+    world.define("web", &APP.replace("seed:1", "seed:3"));
+    let report = world.run("web").await;
+    assert_done(&report);
+    let third = world.get("job", "web", "seed");
+    assert!(
+        third.to_string().contains("localhost/seed:3")
+            && third["metadata"]["uid"] != second["metadata"]["uid"]
+    );
+    assert!(report.events.iter().any(|event| event.reason == "Recreated"));
+
+    // An immutable field of anything else: Stalled, naming it, until it is allowed.
+    let other_selector = APP.replace("{app: web}", "{app: other}");
+    world.define("web", &other_selector);
+    let report = world.run("web").await;
+    assert!(
+        matches!(report.outcome, Outcome::Stalled { retried: false, .. }),
+        "{:?}",
+        report.outcome
+    );
+    let (reason, message) = world.ready("web");
+    assert_eq!(reason, "Immutable");
+    assert!(
+        message.contains("Deployment web/web") && message.contains("spec.selector"),
+        "{message}"
+    );
+    let annotated = other_selector.replace(
+        "kind: Deployment\nmetadata: {name: web}",
+        "kind: Deployment\nmetadata: {name: web, annotations: {threeport.io/on-immutable: recreate}}",
+    );
+    world.define("web", &annotated);
+    assert_done(&world.run("web").await);
+    assert_eq!(
+        world.get("deployment", "web", "web")["spec"]["selector"]["matchLabels"]["app"],
+        "other"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fight_is_told_and_not_fought_for_ever() {
+    let world = World::start(false).await;
+    world.define(
+        "web",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config}\ndata: {key: ours}\n",
+    );
+    world.place("web", json!({}));
+    world.settle("web").await;
+    let change = |value: usize| {
+        let patch = format!(r#"{{"data":{{"key":"theirs{value}"}}}}"#);
+        world.kubectl(&[
+            "patch",
+            "configmap",
+            "config",
+            "-n",
+            "web",
+            "--type=merge",
+            "-p",
+            &patch,
+        ]);
+        world.observe("web", Health::Current);
+    };
+    for round in 0..5 {
+        change(round);
+        world.run("web").await;
+        assert_eq!(
+            world.get("configmap", "web", "config")["data"]["key"],
+            "ours",
+            "round {round}"
+        );
+    }
+    change(5);
+    let report = world.run("web").await;
+    assert!(
+        matches!(report.outcome, Outcome::RequeueAfter(_)),
+        "{:?}",
+        report.outcome
+    );
+    assert_eq!(world.get("configmap", "web", "config")["data"]["key"], "theirs5");
+    let status = world.status("web");
+    let fighting = condition::find(&status.conditions, condition::FIGHTING).unwrap();
+    assert!(fighting.message.contains("ConfigMap web/config") && fighting.message.contains("kubectl-edit"));
+}

@@ -1,0 +1,130 @@
+//! One run from a claim to its completion, as a task of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use threeport_model::protocol::claim::{CompleteRequest, Next, StatusUpdate};
+use tokio::time::{Instant, timeout};
+use uuid::Uuid;
+
+use crate::{
+    backoff,
+    controller::{Reconciler, Run, RunError},
+    metrics::{Metrics, Stage},
+    report::{Outcome, Report},
+    source::{Source, SourceError},
+};
+
+/// The longest that a run may take. One that takes longer is tried again: what it did is in the inventory.
+const RUN_DEADLINE: Duration = Duration::from_secs(60);
+
+/// What a run left.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) id: Uuid,
+    /// What its pending row says; nothing where that is not known.
+    pub(crate) next: Option<Next>,
+}
+
+/// Runs the controller and completes the claim.
+pub(crate) async fn run(
+    reconciler: Arc<dyn Reconciler>,
+    source: Arc<dyn Source>,
+    run: Run,
+    metrics: Metrics,
+) -> Ended {
+    let (id, kind, found) = (run.claim.object.id(), reconciler.kind(), run.found);
+    let run = Arc::new(run);
+    // A task of its own, so that a panic in a controller ends this run and nothing else.
+    let task = tokio::spawn({
+        let (run, metrics) = (Arc::clone(&run), metrics.clone());
+        async move { timeout(RUN_DEADLINE, reconciler.reconcile(&run, &metrics)).await }
+    });
+    let result = match task.await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(RunError::Failed(format!(
+            "took longer than {} s",
+            RUN_DEADLINE.as_secs()
+        ))),
+        Err(error) => Err(RunError::Failed(format!("the controller panicked: {error}"))),
+    };
+    let name = &run.claim.object.metadata.name;
+    let (report, label) = match result {
+        Ok(report) => {
+            let label = report.outcome.as_str();
+            (report, label)
+        }
+        Err(RunError::LeaseLost(_)) => {
+            tracing::info!(kind, name, %id, "the claim was lost, somebody else goes on");
+            metrics.reconciled(kind, found, "lost");
+            return Ended { id, next: None };
+        }
+        Err(RunError::Failed(reason)) => {
+            tracing::warn!(kind, name, %id, trigger = found.as_str(), reason, "run failed, trying again");
+            (Report::new(Outcome::Retry(reason)), "error")
+        }
+    };
+    log(kind, name, &run, &report);
+    let next = report.outcome.next(run.claim.attempts, backoff::spread(id));
+    let started = Instant::now();
+    let completed = complete(&*source, &run, report, next).await;
+    metrics.stage(kind, Stage::Complete, started.elapsed());
+    metrics.reconciled(kind, found, if completed { label } else { "lost" });
+    Ended {
+        id,
+        next: completed.then_some(next),
+    }
+}
+
+fn log(kind: &str, name: &str, run: &Run, report: &Report) {
+    let (id, trigger, epoch) = (run.claim.object.id(), run.found.as_str(), run.claim.epoch);
+    match &report.outcome {
+        Outcome::Done | Outcome::RequeueAfter(_) => {
+            tracing::debug!(kind, name, %id, trigger, epoch, outcome = report.outcome.as_str(), "run ended");
+        }
+        Outcome::WaitFor(reason) | Outcome::Retry(reason) | Outcome::Stalled { reason, .. } => {
+            tracing::info!(kind, name, %id, trigger, epoch, outcome = report.outcome.as_str(), reason, "run ended");
+        }
+    }
+}
+
+/// Whether the claim was completed. Tried until the claim ends: after that the pending row brings the object back.
+async fn complete(source: &dyn Source, run: &Run, report: Report, next: Next) -> bool {
+    let object = &run.claim.object;
+    let generation = object.generation();
+    let request = CompleteRequest {
+        id: object.id(),
+        epoch: run.claim.epoch,
+        token: run.claim.token.clone(),
+        status: report.status.map(|status| StatusUpdate {
+            observed_generation: generation,
+            status,
+        }),
+        next,
+        inventory: report.inventory,
+        inventory_removed: report.inventory_removed,
+        events: report.events,
+        finalize: report.finalize,
+    };
+    let mut wait = Duration::from_millis(100);
+    loop {
+        match source.complete(&request).await {
+            Ok(_) => return true,
+            Err(SourceError::Transient(reason)) if Instant::now() + wait < run.lease.deadline() => {
+                tracing::warn!(id = %request.id, reason, "failed to complete a run, trying again");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_secs(2));
+            }
+            Err(error) => {
+                tracing::warn!(id = %request.id, %error, "failed to complete a run, its pending row brings it back");
+                return false;
+            }
+        }
+    }
+}
+
+/// Gives a claim back unused.
+pub(crate) async fn release(source: Arc<dyn Source>, run: Run, after: Duration) {
+    let milliseconds = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
+    let report = Report::new(Outcome::RequeueAfter(after));
+    complete(&*source, &run, report, Next::Recheck { milliseconds }).await;
+}

@@ -1,0 +1,268 @@
+//! Signals: JetStream messages that name an object which may need work. A hint; nothing here is needed for correctness.
+//!
+//! One durable pull consumer per domain, shared by all replicas. A message is acknowledged when its key is queued: the
+//! pending row, not the message, is what a crash leaves behind. The consumer is ensured at every connect and whenever it is
+//! found missing, and updated in place, never deleted and made anew; the stream is the API's to ensure (the controllers'
+//! NATS user has no right to). Without NATS this waits, with growing pauses, and the sweep does the work.
+
+use std::{path::PathBuf, time::Duration};
+
+use async_nats::{
+    Client, ConnectOptions, Event,
+    jetstream::{
+        self, AckKind, Message,
+        consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
+    },
+};
+use futures::StreamExt;
+use threeport_model::protocol::notification::{Notification, ORIGIN_HEADER, STREAM, SUBJECT_PREFIX};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    backoff,
+    intake::Intake,
+    metrics::Metrics,
+    queue::{Class, Found},
+};
+
+/// The longest pause between two tries.
+const PAUSE_CAP: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// How to reach NATS.
+#[derive(Clone, Debug)]
+pub struct Nats {
+    /// As in `tls://threeport-nats:4222`.
+    pub url: String,
+    /// PEM file with the CA.
+    pub ca_file: Option<PathBuf>,
+    /// The user.
+    pub user: Option<String>,
+    /// File with the password; read at each connect, since it may have changed.
+    pub password_file: Option<PathBuf>,
+}
+
+/// A connection that makes itself anew, and the number of times it was made.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    client: Client,
+    connects: watch::Receiver<u64>,
+}
+
+/// Why NATS can't be used as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The address is no address, or a file can't be read.
+    #[error("failed to configure the connection to NATS at {url}")]
+    Configure {
+        /// The address.
+        url: String,
+        /// Why.
+        #[source]
+        source: async_nats::ConnectError,
+    },
+}
+
+/// Connects in the background: an absent server is not an error.
+pub async fn connect(nats: &Nats) -> Result<Connection, ConnectError> {
+    let (sender, connects) = watch::channel(0);
+    let options = match (nats.user.clone(), nats.password_file.clone()) {
+        (Some(user), Some(file)) => with_password_file(user, file),
+        _ => ConnectOptions::new(),
+    };
+    let mut options = options
+        .name("threeport-controllers")
+        .retry_on_initial_connect()
+        .connection_timeout(Duration::from_secs(5))
+        .ping_interval(Duration::from_secs(10))
+        .reconnect_delay_callback(|attempts| {
+            let attempts = i64::try_from(attempts).unwrap_or(i64::MAX).saturating_sub(1);
+            backoff::after(attempts, PAUSE_CAP, rand::random())
+        })
+        .event_callback(move |event| {
+            match event {
+                Event::Connected => {
+                    tracing::info!("connected to NATS");
+                    sender.send_modify(|connects| *connects += 1);
+                }
+                Event::Disconnected => {
+                    tracing::warn!("lost the connection to NATS: work is found by the sweep");
+                }
+                event => tracing::debug!(%event, "NATS"),
+            }
+            std::future::ready(())
+        });
+    if let Some(ca_file) = &nats.ca_file {
+        options = options.require_tls(true).add_root_certificates(ca_file.clone());
+    }
+    let client = options
+        .connect(nats.url.as_str())
+        .await
+        .map_err(|source| ConnectError::Configure {
+            url: nats.url.clone(),
+            source,
+        })?;
+    Ok(Connection { client, connects })
+}
+
+/// The file is read at each connect, since its content may have changed.
+fn with_password_file(user: String, file: PathBuf) -> ConnectOptions {
+    ConnectOptions::with_auth_callback(move |_| {
+        let password = std::fs::read_to_string(&file).map_err(async_nats::AuthError::new);
+        let mut auth = async_nats::Auth::new();
+        auth.username = Some(user.clone());
+        std::future::ready(password.map(|password| {
+            auth.password = Some(password.trim().to_owned());
+            auth
+        }))
+    })
+}
+
+/// What a domain listens to.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// As in `workload`; names the durable consumer.
+    pub domain: &'static str,
+    /// The plurals of its kinds.
+    pub plurals: Vec<&'static str>,
+}
+
+impl Subscription {
+    fn consumer(&self) -> pull::Config {
+        pull::Config {
+            durable_name: Some(format!("threeport-{}", self.domain)),
+            filter_subjects: self
+                .plurals
+                .iter()
+                .map(|plural| format!("{SUBJECT_PREFIX}.{plural}.>"))
+                .collect(),
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: Duration::from_secs(30),
+            max_ack_pending: 20_000,
+            ..pull::Config::default()
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SignalError {
+    #[error("failed to find the stream {STREAM}, which the API makes: {0}")]
+    FindStream(String),
+    #[error("failed to ensure the consumer: {0}")]
+    EnsureConsumer(String),
+    #[error("failed to pull messages: {0}")]
+    Pull(String),
+}
+
+/// Feeds a domain's queue until `shutdown`.
+pub async fn run(
+    connection: Connection,
+    subscription: Subscription,
+    intake: Intake,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) {
+    let domain = subscription.domain;
+    let mut connects = connection.connects.clone();
+    let mut failures = 0;
+    loop {
+        // Seen before the consumer is ensured, so that a reconnect during that is not missed.
+        connects.mark_unchanged();
+        let mut received = false;
+        let consumed = consume(
+            &connection.client,
+            &subscription,
+            &intake,
+            &metrics,
+            &mut received,
+        );
+        let result = tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = connects.changed() => continue,
+            result = consumed => result,
+        };
+        metrics.connected(domain, false);
+        failures = if received { 0 } else { failures + 1 };
+        let pause = backoff::after(failures, PAUSE_CAP, rand::random());
+        match result {
+            Ok(()) => {}
+            // Said once, not with every try.
+            Err(error) if failures <= 1 => {
+                tracing::warn!(domain, %error, ?pause, "no signals: work is found by the sweep");
+            }
+            Err(error) => tracing::debug!(domain, %error, ?pause, failures, "still no signals"),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = connects.changed() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+async fn consume(
+    client: &Client,
+    subscription: &Subscription,
+    intake: &Intake,
+    metrics: &Metrics,
+    received: &mut bool,
+) -> Result<(), SignalError> {
+    let context = jetstream::new(client.clone());
+    let stream = context
+        .get_stream(STREAM)
+        .await
+        .map_err(|error| SignalError::FindStream(error.to_string()))?;
+    let consumer: PullConsumer = stream
+        .create_consumer(subscription.consumer())
+        .await
+        .map_err(|error| SignalError::EnsureConsumer(error.to_string()))?;
+    let mut messages = consumer
+        .stream()
+        .max_messages_per_batch(500)
+        .expires(HEARTBEAT * 5)
+        .heartbeat(HEARTBEAT)
+        .messages()
+        .await
+        .map_err(|error| SignalError::Pull(error.to_string()))?;
+    metrics.connected(subscription.domain, true);
+    tracing::info!(domain = subscription.domain, "receiving signals");
+    while let Some(message) = messages.next().await {
+        let message = message.map_err(|error| SignalError::Pull(error.to_string()))?;
+        *received = true;
+        accept(&message, subscription.domain, intake, metrics).await;
+    }
+    Err(SignalError::Pull("the server ended the subscription".to_owned()))
+}
+
+async fn accept(message: &Message, domain: &str, intake: &Intake, metrics: &Metrics) {
+    let acknowledgement = match serde_json::from_slice::<Notification>(&message.payload) {
+        Ok(notification) => {
+            let (class, found) = origin(message);
+            intake.offer(notification.id, class, found).await;
+            AckKind::Ack
+        }
+        Err(error) => {
+            metrics.undecodable(domain);
+            let (subject, bytes) = (message.subject.as_str(), message.payload.len());
+            tracing::error!(domain, subject, bytes, %error, "failed to decode a message, it is terminated");
+            AckKind::Term
+        }
+    };
+    if let Err(error) = message.ack_with(acknowledgement).await {
+        // It comes again and merges with what is queued.
+        tracing::debug!(domain, %error, "failed to acknowledge a message");
+    }
+}
+
+fn origin(message: &Message) -> (Class, Found) {
+    let origin = message
+        .headers
+        .as_ref()
+        .and_then(|headers| headers.get(ORIGIN_HEADER));
+    match origin.map(async_nats::HeaderValue::as_str) {
+        Some("relay") => (Class::Retry, Found::Retry),
+        _ => (Class::Fresh, Found::Signal),
+    }
+}

@@ -1,0 +1,166 @@
+//! The engine on a clock that the test moves.
+
+use std::time::Duration;
+
+use threeport_engine::Found;
+use tokio::time::Instant;
+
+use crate::world::{key, start, until, without_sweep};
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_is_one_run_and_a_message_without_work_is_none() {
+    let engine = start(without_sweep);
+    engine.pass(1).await;
+    engine.world.make_pending(key(1), "a");
+    engine.signal(key(1)).await;
+    engine.signal(key(1)).await;
+    engine.signal(key(2)).await;
+    until("done", 2, || engine.world.0.lock().unwrap().completed.len() == 1).await;
+    engine.pass(30).await;
+    assert_eq!(engine.world.runs_of(key(1)), [Found::Signal]);
+    assert!(engine.world.runs_of(key(2)).is_empty());
+    assert!(!engine.world.is_pending(key(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_during_a_run_runs_again_after_it() {
+    let engine = start(without_sweep);
+    engine.world.make_pending(key(1), "dead");
+    engine.signal(key(1)).await;
+    until("running", 2, || {
+        engine.world.0.lock().unwrap().running.contains(&key(1))
+    })
+    .await;
+    engine.world.make_pending(key(1), "dead");
+    engine.signal(key(1)).await;
+    until("both", 30, || engine.world.0.lock().unwrap().completed.len() == 2).await;
+    assert!(!engine.world.is_pending(key(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sweep_finds_what_no_signal_told() {
+    let engine = start(|_| {});
+    engine.pass(1).await;
+    for number in 0..100 {
+        engine.world.make_pending(key(number), "a");
+    }
+    until("all", 20, || {
+        engine.world.0.lock().unwrap().completed.len() == 100
+    })
+    .await;
+    assert_eq!(engine.world.runs_of(key(50)), [Found::Sweep]);
+    let claims = engine.world.0.lock().unwrap().claims;
+    engine.pass(60).await;
+    let idle = engine.world.0.lock().unwrap().claims - claims;
+    assert!((3..=5).contains(&idle), "{idle} claim requests in an idle minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_is_renewed_while_its_run_goes_on() {
+    let engine = start(without_sweep);
+    engine.world.make_pending(key(1), "slow");
+    engine.signal(key(1)).await;
+    until("done", 40, || engine.world.0.lock().unwrap().completed.len() == 1).await;
+    assert!(engine.world.0.lock().unwrap().renewals >= 5);
+    assert_eq!(engine.world.runs_of(key(1)).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_stops_when_its_claim_is_lost_and_writes_nothing() {
+    let engine = start(without_sweep);
+    engine.world.make_pending(key(1), "slow");
+    engine.signal(key(1)).await;
+    until("running", 2, || {
+        engine.world.0.lock().unwrap().running.contains(&key(1))
+    })
+    .await;
+    engine.world.0.lock().unwrap().steal = true;
+    // Told by the renewal that is refused, not only by its own clock when the claim is about to end (8 s).
+    until("stopped", 6, || {
+        engine.world.0.lock().unwrap().running.is_empty()
+    })
+    .await;
+    engine.pass(1).await;
+    assert!(engine.world.0.lock().unwrap().completed.is_empty());
+    assert!(engine.world.is_pending(key(1)), "the pending row is what is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_cluster_slows_no_other() {
+    let engine = start(|_| {});
+    for number in 0..200 {
+        engine.world.make_pending(key(number), "dead");
+        engine.signal(key(number)).await;
+    }
+    engine.pass(5).await;
+    let started = Instant::now();
+    for number in 1000..1020 {
+        engine.world.make_pending(key(number), "alive");
+        engine.signal(key(number)).await;
+    }
+    let alive = || (1000..1020).all(|number| !engine.world.is_pending(key(number)));
+    until("the living", 30, alive).await;
+    // Less than it takes until runs of the dead one end.
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+    let dead = (0..200)
+        .filter(|number| engine.world.is_pending(key(*number)))
+        .count();
+    assert!(dead > 150, "the dead ones are still at it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_tried_again_with_growing_waits() {
+    let engine = start(without_sweep);
+    for (number, budget) in [(1, "failing"), (2, "panicking")] {
+        engine.world.make_pending(key(number), budget);
+        engine.signal(key(number)).await;
+    }
+    engine.pass(60).await;
+    for number in [1, 2] {
+        let runs = engine.world.runs_of(key(number));
+        assert!((6..=9).contains(&runs.len()), "{} runs in a minute", runs.len());
+        assert_eq!((runs[0], runs[1]), (Found::Signal, Found::Retry));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_that_is_down_is_asked_seldom_and_nothing_is_lost() {
+    let engine = start(|_| {});
+    engine.pass(1).await;
+    engine.world.0.lock().unwrap().down = true;
+    engine.world.make_pending(key(1), "a");
+    engine.signal(key(1)).await;
+    engine.pass(60).await;
+    let claims = engine.world.0.lock().unwrap().claims;
+    assert!(claims < 20, "{claims} claim requests in a minute");
+    engine.world.0.lock().unwrap().down = false;
+    until("done", 20, || engine.world.0.lock().unwrap().completed.len() == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_ends_runs_and_gives_the_rest_back() {
+    let engine = start(without_sweep);
+    for number in 0..50 {
+        engine.world.make_pending(key(number), "slow");
+        engine.signal(key(number)).await;
+    }
+    until("running", 2, || engine.world.0.lock().unwrap().running.len() > 5).await;
+    let started = Instant::now();
+    engine.shutdown.cancel();
+    engine.task.await.unwrap();
+    assert!(
+        started.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        started.elapsed()
+    );
+    let state = engine.world.0.lock().unwrap();
+    assert!(state.running.is_empty(), "runs stopped before their next write");
+    assert!(
+        state.rows.values().all(|row| row.pending),
+        "all of it is still to do"
+    );
+}

@@ -1,0 +1,117 @@
+//! What every run needs: clients, caches, who waits.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kube::{
+    Api,
+    core::DynamicObject,
+    runtime::{
+        events::{Recorder, Reporter},
+        reflector::{ObjectRef, Store, store::Writer},
+    },
+};
+use threeport_model::{KindDescriptor, Object, kinds};
+use tokio::sync::watch;
+
+use crate::{
+    FacadeOptions,
+    queue::{Key, Queue},
+    resource,
+    waiters::Waiters,
+};
+
+/// A mirrored kind and the custom resources of it that the API server has.
+pub(crate) struct MirroredKind {
+    pub(crate) descriptor: &'static KindDescriptor,
+    pub(crate) store: Store<DynamicObject>,
+}
+
+/// See the module.
+pub(crate) struct Context {
+    pub(crate) options: FacadeOptions,
+    pub(crate) queue: Queue,
+    pub(crate) waiters: Waiters,
+    pub(crate) recorder: Recorder,
+    pub(crate) closing: watch::Receiver<bool>,
+    kinds: BTreeMap<&'static str, MirroredKind>,
+}
+
+impl Context {
+    /// A context, and for each kind the side that fills its cache.
+    pub(crate) fn new(
+        options: FacadeOptions,
+        queue: Queue,
+        closing: watch::Receiver<bool>,
+    ) -> (Self, Vec<(&'static KindDescriptor, Writer<DynamicObject>)>) {
+        let mut writers = Vec::new();
+        let mut kinds = BTreeMap::new();
+        for descriptor in kinds::ALL.iter().filter(|kind| kind.custom_resource) {
+            let writer = Writer::new(resource::api_resource(descriptor));
+            kinds.insert(
+                descriptor.kind,
+                MirroredKind {
+                    descriptor,
+                    store: writer.as_reader(),
+                },
+            );
+            writers.push((descriptor, writer));
+        }
+        let reporter = Reporter {
+            controller: "threeport.io/facade".to_owned(),
+            instance: None,
+        };
+        let recorder = Recorder::new(options.kube.clone(), reporter);
+        (
+            Self {
+                options,
+                queue,
+                waiters: Waiters::default(),
+                recorder,
+                closing,
+                kinds,
+            },
+            writers,
+        )
+    }
+
+    /// The kinds that are mirrored.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &MirroredKind> {
+        self.kinds.values()
+    }
+
+    pub(crate) fn kind(&self, kind: &str) -> Option<&MirroredKind> {
+        self.kinds.get(kind)
+    }
+
+    /// A custom resource as the cache has it.
+    pub(crate) fn found(&self, kind: &'static KindDescriptor, name: &str) -> Option<Arc<DynamicObject>> {
+        let reference =
+            ObjectRef::new_with(name, resource::api_resource(kind)).within(&self.options.namespace);
+        self.kind(kind.kind)?.store.get(&reference)
+    }
+
+    /// The custom resources of a kind, on the API server.
+    pub(crate) fn api(&self, kind: &KindDescriptor) -> Api<DynamicObject> {
+        resource::api(&self.options.kube, &self.options.namespace, kind)
+    }
+
+    /// Whether the namespace is on its way out.
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Counts how long the object's last change took to be shown.
+    pub(crate) fn observe_lag(&self, object: &Object) {
+        if let Some(changed) = object.metadata.updated_at {
+            let lag = jiff::Timestamp::now().duration_since(changed).as_secs_f64();
+            self.options.metrics.mirror_lag.observe(lag.max(0.0));
+        }
+    }
+
+    /// Wakes whoever waits for an object.
+    pub(crate) async fn wake_waiters(&self, changed: &Key) {
+        for key in self.waiters.take(&changed.to_string()) {
+            self.queue.wake(key).await;
+        }
+    }
+}

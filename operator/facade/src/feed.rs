@@ -1,0 +1,217 @@
+//! What wakes keys: the custom resources' watches, the API's watch and its full list, the namespace's end. All say
+//! only which object to look at.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use kube::{
+    ResourceExt,
+    core::DynamicObject,
+    runtime::{
+        WatchStreamExt,
+        reflector::store::Writer,
+        watcher::{self, Event, watcher},
+    },
+};
+use threeport_client::{Client, Error, ListQuery, WatchItem, WatchStream};
+use threeport_model::{Code, KindDescriptor, protocol::watch::WatchEvent};
+use tokio_util::sync::CancellationToken;
+
+use crate::{context::Context, crd_install, queue::Key, reconcile, resource};
+
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Keeps the cache of one kind's custom resources and wakes the keys of those that changed.
+pub(crate) async fn resources(
+    context: Arc<Context>,
+    kind: &'static KindDescriptor,
+    mut writer: Writer<DynamicObject>,
+    shutdown: CancellationToken,
+) {
+    let stream = watcher(context.api(kind), watcher::Config::default()).default_backoff();
+    let mut events = std::pin::pin!(stream.take_until(shutdown.cancelled_owned()));
+    let mut before = BTreeSet::new();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                let event = event.modify(resource::trim);
+                if matches!(event, Event::Init) {
+                    before = names(&writer);
+                }
+                writer.apply_watcher_event(&event);
+                for name in woken(&event, &mut before, &writer) {
+                    context.queue.wake(Key::new(kind, name)).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, kind = kind.kind, "failed to watch custom resources, trying again");
+                if is_missing(&error)
+                    && let Err(error) = crd_install::install(&context.options.kube).await
+                {
+                    tracing::warn!("failed to make the definitions anew: {error:#}");
+                }
+            }
+        }
+    }
+}
+
+/// The names whose resource this event changed. What a new list lacks changed too.
+fn woken(
+    event: &Event<DynamicObject>,
+    before: &mut BTreeSet<String>,
+    writer: &Writer<DynamicObject>,
+) -> BTreeSet<String> {
+    match event {
+        Event::Apply(resource) | Event::Delete(resource) => BTreeSet::from([resource.name_any()]),
+        Event::Init | Event::InitApply(_) => BTreeSet::new(),
+        Event::InitDone => {
+            let mut all = std::mem::take(before);
+            all.append(&mut names(writer));
+            all
+        }
+    }
+}
+
+fn names(writer: &Writer<DynamicObject>) -> BTreeSet<String> {
+    writer
+        .as_reader()
+        .state()
+        .iter()
+        .map(|resource| resource.name_any())
+        .collect()
+}
+
+fn is_missing(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
+            resource::is_not_found(error)
+        }
+        watcher::Error::WatchError(status) => status.code == 404,
+        _ => false,
+    }
+}
+
+/// Follows the API: a full list, then its watch until that ends, and again; at least once in a list interval.
+pub(crate) async fn objects(context: Arc<Context>, shutdown: CancellationToken) {
+    loop {
+        let round = async {
+            match list(&context).await {
+                Ok(since) => {
+                    let end = tokio::time::sleep(context.options.list_interval);
+                    tokio::select! {
+                        () = end => {}
+                        () = follow(&context, since) => {}
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "failed to list the API's objects, trying again");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = round => {}
+            () = shutdown.cancelled() => return,
+        }
+    }
+}
+
+/// Wakes the keys of all that differs between the two sides, and gives the token to watch from.
+async fn list(context: &Context) -> Result<Option<String>, Error> {
+    let mut since = None;
+    for kind in context.kinds() {
+        let mut query = ListQuery {
+            limit: Some(200),
+            ..ListQuery::default()
+        };
+        let mut unseen: BTreeSet<String> = kind
+            .store
+            .state()
+            .iter()
+            .map(|resource| resource.name_any())
+            .collect();
+        loop {
+            let page = context.options.api.object_list(kind.descriptor, &query).await?;
+            since = since.or(page.watch_token);
+            for object in &page.items {
+                unseen.remove(&object.metadata.name);
+                if !reconcile::is_settled(context, kind.descriptor, object) {
+                    context
+                        .queue
+                        .wake(Key::new(kind.descriptor, &object.metadata.name))
+                        .await;
+                }
+            }
+            match page.continue_token {
+                Some(next) => query.continue_token = Some(next),
+                None => break,
+            }
+        }
+        for name in unseen {
+            context.queue.wake(Key::new(kind.descriptor, name)).await;
+        }
+    }
+    Ok(since)
+}
+
+/// Watches from `since` on; comes back where a new list is needed.
+async fn follow(context: &Context, mut since: Option<String>) {
+    let kinds: Vec<&str> = context.kinds().map(|kind| kind.descriptor.kind).collect();
+    loop {
+        match open(&context.options.api, &kinds, since.as_deref()).await {
+            Ok(mut stream) => {
+                while let Some(item) = stream.next().await {
+                    match item {
+                        Ok(item) => since = Some(take(context, item).await),
+                        Err(error) => {
+                            tracing::info!(%error, "the API's watch broke off, going on");
+                            break;
+                        }
+                    }
+                }
+            }
+            Err(error) if error.code() == Some(Code::Gone) => return,
+            Err(error) => tracing::warn!(%error, "failed to watch the API, trying again"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn open(api: &Client, kinds: &[&str], since: Option<&str>) -> Result<WatchStream, Error> {
+    api.watch(kinds, since).await
+}
+
+async fn take(context: &Context, item: WatchItem) -> String {
+    let changed = match item.event {
+        WatchEvent::Changed { object } => Some((object.kind, object.metadata.name)),
+        WatchEvent::Removed { kind, name, .. } => Some((kind, name)),
+        WatchEvent::Bookmark => None,
+    };
+    if let Some((kind, name)) = changed
+        && let Some(kind) = context.kind(&kind)
+    {
+        let key = Key::new(kind.descriptor, name);
+        context.wake_waiters(&key).await;
+        context.queue.wake(key).await;
+    }
+    item.token
+}
+
+/// When the namespace begins or ceases to go, everything in it is looked at.
+pub(crate) async fn closing(context: Arc<Context>, shutdown: CancellationToken) {
+    let mut closing = context.closing.clone();
+    loop {
+        tokio::select! {
+            changed = closing.changed() => if changed.is_err() { return },
+            () = shutdown.cancelled() => return,
+        }
+        for kind in context.kinds() {
+            for resource in kind.store.state() {
+                context
+                    .queue
+                    .wake(Key::new(kind.descriptor, resource.name_any()))
+                    .await;
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Our finalizer: while it is on a custom resource, its deletion waits for us.
+
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    core::{DynamicObject, PartialObjectMeta},
+};
+use serde_json::json;
+use threeport_model::identity::FINALIZER;
+
+use crate::{
+    reconcile::Error,
+    resource::{self, FIELD_MANAGER, is_conflict, is_not_found},
+};
+
+const TRIES: usize = 5;
+
+/// Puts it on, if the resource is still as it was found.
+pub(crate) async fn add(api: &Api<DynamicObject>, found: &DynamicObject) -> Result<DynamicObject, Error> {
+    let mut finalizers = found.finalizers().to_vec();
+    finalizers.push(FINALIZER.to_owned());
+    let mut held = write(api, found, &finalizers).await.map_err(Error::Kubernetes)?;
+    resource::trim(&mut held);
+    Ok(held)
+}
+
+/// Takes it off, if the resource is still as it was found; one that is gone is fine.
+pub(crate) async fn remove(api: &Api<DynamicObject>, found: &DynamicObject) -> Result<(), Error> {
+    match write(api, found, &without(found)).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_not_found(&error) => Ok(()),
+        Err(error) => Err(Error::Kubernetes(error)),
+    }
+}
+
+/// Takes it off whatever the resource looks like now: for one that goes with its namespace.
+pub(crate) async fn release(api: &Api<DynamicObject>, name: &str) -> Result<(), kube::Error> {
+    for attempt in 1.. {
+        let Some(found) = api.get_metadata_opt(name).await? else {
+            return Ok(());
+        };
+        if !is_held(&found) {
+            return Ok(());
+        }
+        match write(api, &found, &without(&found)).await {
+            Ok(_) => return Ok(()),
+            Err(error) if is_not_found(&error) => return Ok(()),
+            Err(error) if is_conflict(&error) && attempt < TRIES => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is on a resource that was read without its content.
+pub(crate) fn is_held(resource: &PartialObjectMeta<DynamicObject>) -> bool {
+    resource
+        .finalizers()
+        .iter()
+        .any(|finalizer| finalizer == FINALIZER)
+}
+
+fn without(resource: &impl ResourceExt) -> Vec<String> {
+    resource
+        .finalizers()
+        .iter()
+        .filter(|finalizer| *finalizer != FINALIZER)
+        .cloned()
+        .collect()
+}
+
+async fn write(
+    api: &Api<DynamicObject>,
+    found: &impl Resource,
+    finalizers: &[String],
+) -> Result<DynamicObject, kube::Error> {
+    let patch = json!({"metadata": {
+        "resourceVersion": found.meta().resource_version,
+        "uid": found.meta().uid,
+        "finalizers": finalizers,
+    }});
+    let parameters = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    api.patch(
+        found.meta().name.as_deref().unwrap_or_default(),
+        &parameters,
+        &Patch::Merge(patch),
+    )
+    .await
+}

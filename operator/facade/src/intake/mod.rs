@@ -1,0 +1,136 @@
+//! Custom resource -> API: what people and GitOps tools write is brought to the database, and they are told on the
+//! resource what became of it.
+//!
+//! The order per resource: our finalizer first (so that its deletion can't be missed), then the desired state, then
+//! status. [`plan`] decides; [`finalizer`] holds and lets go; [`event`] says what was refused.
+
+pub(crate) mod event;
+pub(crate) mod finalizer;
+pub(crate) mod plan;
+pub(crate) mod removal;
+pub(crate) mod sending;
+pub(crate) mod unreachable;
+
+use kube::core::DynamicObject;
+use serde_json::Value;
+use threeport_model::{KindDescriptor, Object};
+
+use crate::{
+    context::Context,
+    generation::Position,
+    mirror::{event as story, project, write},
+    queue::{Key, Next},
+    reconcile::Error,
+    resource,
+};
+use plan::Action;
+
+/// How a run ended, before it is written down.
+pub(crate) struct Outcome {
+    pub(crate) synced: project::Synced,
+    pub(crate) object: Option<Object>,
+    pub(crate) deletion_blocked: Option<String>,
+    pub(crate) operation_id: Option<String>,
+    pub(crate) next: Next,
+}
+
+/// One run for a key whose resource is somebody else's.
+pub(crate) async fn run(
+    context: &Context,
+    kind: &'static KindDescriptor,
+    key: &Key,
+    found: &DynamicObject,
+    object: Option<&Object>,
+) -> Result<Next, Error> {
+    match plan::plan(found, object, context.is_closing()) {
+        Action::Leave => Ok(Next::Done),
+        Action::Release => {
+            finalizer::remove(&context.api(kind), found).await?;
+            Ok(Next::Done)
+        }
+        Action::Hold => {
+            let held = finalizer::add(&context.api(kind), found).await?;
+            send(context, kind, key, &held, object).await
+        }
+        Action::Send => send(context, kind, key, found, object).await,
+        Action::Show => {
+            let outcome = sending::unchanged(found, object);
+            show(context, kind, found, outcome).await
+        }
+        Action::Remove => match removal::remove(context, kind, key, found, object).await? {
+            Some(outcome) => show(context, kind, found, outcome).await,
+            None => Ok(Next::Done),
+        },
+    }
+}
+
+async fn send(
+    context: &Context,
+    kind: &'static KindDescriptor,
+    key: &Key,
+    found: &DynamicObject,
+    object: Option<&Object>,
+) -> Result<Next, Error> {
+    let outcome = sending::send(context, kind, key, found, object).await?;
+    show(context, kind, found, outcome).await
+}
+
+async fn show(
+    context: &Context,
+    kind: &'static KindDescriptor,
+    found: &DynamicObject,
+    outcome: Outcome,
+) -> Result<Next, Error> {
+    let object = outcome.object.as_ref();
+    let position = position(found, object);
+    let status = status(found, &outcome, position);
+    let refused = event::refusal(found, &status);
+    let changed = story::ready_changed(resource::status(found), &status);
+    let written = write::status(&context.api(kind), found, status).await?;
+    if written && let Some(object) = object {
+        context.observe_lag(object);
+    }
+    if changed && position.synced.is_some() {
+        story::tell(context, kind, found).await;
+    }
+    if let Some(refusal) = refused {
+        event::warn(context, kind, found, &refusal).await;
+    }
+    Ok(outcome.next)
+}
+
+/// Whether a run would write nothing.
+pub(crate) fn is_settled(context: &Context, found: &DynamicObject, object: &Object) -> bool {
+    match plan::plan(found, Some(object), context.is_closing()) {
+        Action::Leave => true,
+        Action::Show => {
+            let outcome = sending::unchanged(found, Some(object));
+            let status = status(found, &outcome, position(found, Some(object)));
+            project::same_status(resource::status(found), &status)
+        }
+        _ => false,
+    }
+}
+
+fn position(found: &DynamicObject, object: Option<&Object>) -> Position {
+    let previous = project::observed_generation(found);
+    Position::of_source(
+        resource::generation(found),
+        resource::uid(found),
+        object,
+        previous,
+    )
+}
+
+fn status(found: &DynamicObject, outcome: &Outcome, position: Position) -> Value {
+    let view = project::View {
+        object: outcome.object.as_ref().filter(|_| position.synced.is_some()),
+        position,
+        previous: resource::status(found),
+        synced: outcome.synced.clone(),
+        deletion_blocked: outcome.deletion_blocked.clone(),
+        deleting: resource::is_deleting(found),
+        operation_id: outcome.operation_id.clone(),
+    };
+    project::status(&view, jiff::Timestamp::now())
+}

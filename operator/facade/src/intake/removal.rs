@@ -1,0 +1,73 @@
+//! A custom resource that is being deleted: is it meant, and what stands against it.
+
+use std::time::Duration;
+
+use kube::{ResourceExt, core::DynamicObject};
+use threeport_client::Error as ApiError;
+use threeport_model::{Code, KindDescriptor, Object};
+
+use super::{Outcome, finalizer, sending};
+use crate::{
+    context::Context,
+    mirror::project::Synced,
+    namespace,
+    queue::{Key, Next},
+    reconcile::Error,
+    resource,
+};
+
+/// Its end wakes it; this is for when that was missed.
+const WAITING: Duration = Duration::from_secs(5);
+
+/// Deletes the object where the deletion is meant; nothing is left to say where the resource was let go.
+pub(crate) async fn remove(
+    context: &Context,
+    kind: &'static KindDescriptor,
+    key: &Key,
+    found: &DynamicObject,
+    object: Option<&Object>,
+) -> Result<Option<Outcome>, Error> {
+    if let Some(going) = object.filter(|object| object.is_deleting()) {
+        return Ok(Some(outcome(Synced::yes(), Some(going.clone()), None)));
+    }
+    let api = context.api(kind);
+    // The deletionTimestamp was seen before, so this tells whether somebody deleted more than the resource.
+    let stays = namespace::both_stay(&context.options.kube, &context.options.namespace, kind).await;
+    if !stays.map_err(Error::Kubernetes)? {
+        tracing::info!(%key, "its namespace or definition is being deleted: let go, the object lives on");
+        finalizer::remove(&api, found).await?;
+        return Ok(None);
+    }
+    let (uid, generation) = (resource::uid(found), resource::generation(found));
+    match context
+        .options
+        .api
+        .source_delete(uid, kind.kind, &found.name_any(), generation)
+        .await
+    {
+        Ok(object) => Ok(Some(outcome(Synced::yes(), Some(object), None))),
+        Err(error) if matches!(error.code(), Some(Code::NotFound | Code::OwnedBy)) => {
+            finalizer::remove(&api, found).await?;
+            Ok(None)
+        }
+        Err(ApiError::Refused(problem)) if !sending::is_transient(&problem) => {
+            context
+                .waiters
+                .wait(key, &problem.referrers.iter().cloned().collect());
+            let message = sending::message(&problem);
+            let synced = Synced::no(format!("{:?}", problem.code), message.clone());
+            Ok(Some(outcome(synced, object.cloned(), Some(message))))
+        }
+        Err(error) => Err(Error::Api(error)),
+    }
+}
+
+fn outcome(synced: Synced, object: Option<Object>, deletion_blocked: Option<String>) -> Outcome {
+    Outcome {
+        synced,
+        object,
+        deletion_blocked,
+        operation_id: None,
+        next: Next::Retry(WAITING),
+    }
+}

@@ -1,0 +1,87 @@
+//! The kubectl facade: with it `kubectl` is enough.
+//!
+//! Two halves, and for each object one of them writes:
+//! - [`mirror`]: objects that the API owns are shown as custom resources, made by us, labelled
+//!   `threeport.io/managed-by`. Nobody else may edit them; the admission policy ([`policy`]) sees to that.
+//! - [`intake`]: custom resources that people or GitOps tools wrote are brought to the API, which owns them as
+//!   `kubernetes`; status comes back.
+//!
+//! [`reconcile`] is the one code path: for a key (kind and name) it reads the custom resource (cached), then the
+//! object (from the API, always), decides by pure functions and writes with the resource's own resourceVersion.
+//! Since the object is read after the resource and the write fails where the resource moved, nothing is ever written
+//! backwards, by one replica or several. What wakes a key (watches of both sides, a full list every five minutes, a
+//! retry) only says *which*.
+//!
+//! What not to do: don't take an absent custom resource for a wish to delete (etcd may have been restored, the
+//! namespace removed): only a deletionTimestamp that was seen, in a namespace and with a CRD that stay, is one.
+//! Don't put the database's generation into a condition of a custom resource ([`generation`]).
+
+mod context;
+mod crd_install;
+mod feed;
+mod generation;
+mod intake;
+mod metrics;
+mod mirror;
+mod namespace;
+mod options;
+mod policy;
+mod queue;
+mod reconcile;
+mod resource;
+mod shared;
+mod strip;
+mod text;
+mod waiters;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use futures::future::join_all;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use metrics::Metrics;
+pub use options::{FacadeOptions, ParseSelectorError, parse_selector};
+pub use policy::POLICY;
+pub use strip::strip_finalizers;
+
+/// Runs until `shutdown`. Fails where the cluster lacks what the facade needs and it may not install it itself; the
+/// error says what to run.
+pub async fn run(options: FacadeOptions, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let kube = options.kube.clone();
+    namespace::ensure_served(&kube, &options.namespace).await?;
+    crd_install::install(&kube)
+        .await
+        .context("failed to install the custom resource definitions")?;
+    policy::install(&kube)
+        .await
+        .context("failed to install the admission policy")?;
+    let closing = namespace::watch(kube.clone(), options.namespace.clone(), shutdown.clone());
+    let (queue, requests) = queue::channel();
+    let concurrency = options.concurrency;
+    let (context, writers) = context::Context::new(options, queue, closing);
+    let context = Arc::new(context);
+    let tasks = TaskTracker::new();
+    for (kind, writer) in writers {
+        tasks.spawn(feed::resources(context.clone(), kind, writer, shutdown.clone()));
+    }
+    let ready = join_all(context.kinds().map(|kind| kind.store.wait_until_ready()));
+    tokio::select! {
+        _ = ready => {}
+        () = shutdown.cancelled() => return Ok(()),
+    }
+    context
+        .options
+        .ready
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    tasks.spawn(feed::objects(context.clone(), shutdown.clone()));
+    tasks.spawn(feed::closing(context.clone(), shutdown.clone()));
+    tasks.close();
+    let work = context.clone();
+    queue::run(requests, &context.queue, concurrency, shutdown, move |key| {
+        reconcile::reconcile(work.clone(), key)
+    })
+    .await;
+    tasks.wait().await;
+    strip::on_shutdown(&kube, &context.options.namespace).await
+}

@@ -1,0 +1,123 @@
+//! What happened to an object, as Kubernetes Events on its custom resource, so that `kubectl describe` tells the story.
+//!
+//! Looked up when Ready changes, which is when there is something to tell. A Kubernetes Event has the name of the
+//! API's, so that a restart tells nothing twice; one that was told before and happened again is counted.
+
+use k8s_openapi::{
+    api::events::v1::{Event as KubernetesEvent, EventSeries},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+    core::DynamicObject,
+};
+use serde_json::{Value, json};
+use threeport_model::{
+    KindDescriptor, condition,
+    kinds::event::{Event, EventType},
+};
+
+use super::project::read_conditions;
+use crate::{
+    context::Context,
+    resource::{self, is_conflict},
+    text::{NOTE, cut},
+};
+
+/// Older ones were told before, or Kubernetes has forgotten them on purpose.
+const RECENT_SECONDS: i64 = 600;
+const MOST: usize = 10;
+const CONTROLLER: &str = "threeport.io/facade";
+
+/// Whether Ready says something else in `after`.
+pub(crate) fn ready_changed(before: &Value, after: &Value) -> bool {
+    let ready = |status: &Value| {
+        let conditions = read_conditions(status.get("conditions"));
+        condition::find(&conditions, condition::READY).map(|ready| (ready.status, ready.reason.clone()))
+    };
+    ready(before) != ready(after)
+}
+
+/// Tells what happened lately. An event that can't be read or written is not worth a retry.
+pub(crate) async fn tell(context: &Context, kind: &'static KindDescriptor, found: &DynamicObject) {
+    let name = found.name_any();
+    let events = match context.options.api.object_events(kind, &name).await {
+        Ok(events) => events,
+        Err(error) => {
+            tracing::debug!(%error, kind = kind.kind, name, "failed to read the events of an object");
+            return;
+        }
+    };
+    let since = jiff::Timestamp::now().as_second() - RECENT_SECONDS;
+    let api: Api<KubernetesEvent> = Api::namespaced(context.options.kube.clone(), &context.options.namespace);
+    for event in events
+        .iter()
+        .filter(|event| event.last_seen.as_second() >= since)
+        .take(MOST)
+    {
+        if let Err(error) = write(&api, kind, found, event).await {
+            tracing::warn!(%error, kind = kind.kind, name, "failed to write a Kubernetes event");
+        }
+    }
+}
+
+async fn write(
+    api: &Api<KubernetesEvent>,
+    kind: &KindDescriptor,
+    found: &DynamicObject,
+    event: &Event,
+) -> Result<(), kube::Error> {
+    let made = kubernetes_event(kind, found, event);
+    match api.create(&PostParams::default(), &made).await {
+        Err(error) if is_conflict(&error) => {}
+        result => return result.map(drop),
+    }
+    let Some(series) = made.series else { return Ok(()) };
+    let patch = Patch::Merge(json!({"series": series}));
+    let name = made.metadata.name.unwrap_or_default();
+    api.patch(&name, &PatchParams::default(), &patch).await.map(drop)
+}
+
+fn kubernetes_event(kind: &KindDescriptor, found: &DynamicObject, event: &Event) -> KubernetesEvent {
+    let series = (event.count > 1).then(|| EventSeries {
+        count: i32::try_from(event.count).unwrap_or(i32::MAX),
+        last_observed_time: MicroTime(event.last_seen),
+    });
+    KubernetesEvent {
+        metadata: ObjectMeta {
+            name: Some(format!("{}.{}", found.name_any(), event.id)),
+            namespace: found.namespace(),
+            ..ObjectMeta::default()
+        },
+        regarding: Some(found.object_ref(&resource::api_resource(kind))),
+        event_time: Some(MicroTime(event.first_seen)),
+        series,
+        type_: Some(match event.kind {
+            EventType::Normal => "Normal".to_owned(),
+            EventType::Warning => "Warning".to_owned(),
+        }),
+        reason: Some(event.reason.clone()),
+        note: Some(cut(&event.message, NOTE)),
+        action: Some("Reconcile".to_owned()),
+        reporting_controller: Some(CONTROLLER.to_owned()),
+        reporting_instance: Some(CONTROLLER.to_owned()),
+        ..KubernetesEvent::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_change_of_ready_is_a_story() {
+        let status = |status: &str, message: &str| {
+            json!({"conditions": [{"type": "Ready", "status": status, "reason": "R", "message": message,
+                "observedGeneration": 1}]})
+        };
+        assert!(!ready_changed(&status("True", "a"), &status("True", "b")));
+        assert!(ready_changed(&status("True", "a"), &status("False", "a")));
+        assert!(ready_changed(&Value::Null, &status("False", "a")));
+    }
+}

@@ -1,0 +1,291 @@
+//! What a custom resource looks like: from an object its metadata, specification and status. Pure.
+
+use std::collections::BTreeMap;
+
+use kube::{ResourceExt, core::DynamicObject};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use threeport_crds::ApiStatus;
+use threeport_model::{
+    Condition, ConditionStatus, KindDescriptor, ManagedBy, Object, condition, document, identity,
+};
+
+use crate::{
+    generation::Position,
+    resource,
+    text::{MESSAGE, cut},
+};
+
+/// The longest list of a status that a custom resource shows: mirrors are to stay small, and REST has all of it.
+const LIST: usize = 64;
+
+/// Labels and annotations of the custom resource of an object.
+pub(crate) struct WantedMetadata {
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+/// Whether the database has what the resource shows, and if not, why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Synced {
+    pub(crate) status: ConditionStatus,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    /// Only a change of the specification can mend it.
+    pub(crate) stalled: bool,
+}
+
+impl Synced {
+    pub(crate) fn yes() -> Self {
+        Self::with(
+            ConditionStatus::True,
+            "Synced",
+            "the database has this desired state",
+        )
+    }
+
+    pub(crate) fn no(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::with(ConditionStatus::False, reason, message)
+    }
+
+    fn with(status: ConditionStatus, reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            reason: reason.into(),
+            message: message.into(),
+            stalled: false,
+        }
+    }
+}
+
+/// What a status is made from.
+pub(crate) struct View<'a> {
+    pub(crate) object: Option<&'a Object>,
+    pub(crate) position: Position,
+    /// The status that the resource has.
+    pub(crate) previous: &'a Value,
+    pub(crate) synced: Synced,
+    /// What stands against the deletion of the resource.
+    pub(crate) deletion_blocked: Option<String>,
+    pub(crate) deleting: bool,
+    pub(crate) operation_id: Option<String>,
+}
+
+/// The desired metadata: mirrors carry the label that says who owns them.
+pub(crate) fn metadata(object: &Object) -> WantedMetadata {
+    let mut labels = object.metadata.labels.clone();
+    let owner = object.metadata.managed_by.unwrap_or_default();
+    if owner != ManagedBy::Kubernetes {
+        labels.insert(identity::MANAGED_BY.to_owned(), owner.as_str().to_owned());
+    }
+    WantedMetadata {
+        labels,
+        annotations: object.metadata.annotations.clone(),
+    }
+}
+
+/// The desired specification: a large document only by its digest, unless Kubernetes is to have it back.
+pub(crate) fn spec(object: &Object) -> Value {
+    if object.metadata.managed_by == Some(ManagedBy::Kubernetes) {
+        object.spec.clone()
+    } else {
+        document::mirrored(&object.spec)
+    }
+}
+
+/// The custom resource to create for an object.
+pub(crate) fn mirror(kind: &KindDescriptor, object: &Object) -> DynamicObject {
+    let mut made = DynamicObject::new(&object.metadata.name, &resource::api_resource(kind));
+    fill(&mut made, object);
+    made
+}
+
+/// `found` as it should be; its resourceVersion stays, so that a write of it fails where it moved.
+pub(crate) fn updated(kind: &KindDescriptor, found: &DynamicObject, object: &Object) -> DynamicObject {
+    let mut changed = found.clone();
+    changed.types = mirror(kind, object).types;
+    changed.metadata.managed_fields = None;
+    changed
+        .finalizers_mut()
+        .retain(|finalizer| finalizer != identity::FINALIZER);
+    fill(&mut changed, object);
+    changed
+}
+
+fn fill(resource: &mut DynamicObject, object: &Object) {
+    let wanted = metadata(object);
+    resource.metadata.labels = Some(wanted.labels);
+    resource.metadata.annotations = Some(wanted.annotations);
+    if !resource.data.is_object() {
+        resource.data = json!({});
+    }
+    resource.data["spec"] = spec(object);
+}
+
+/// `status.observedGeneration`: what the resource's status spoke about last.
+pub(crate) fn observed_generation(resource: &DynamicObject) -> i64 {
+    resource::status(resource)
+        .get("observedGeneration")
+        .and_then(Value::as_i64)
+        .unwrap_or_default()
+}
+
+/// The whole status of a custom resource.
+pub(crate) fn status(view: &View<'_>, now: jiff::Timestamp) -> Value {
+    let mut status = match view.object.map(|object| &object.status) {
+        Some(Value::Object(status)) => status.clone(),
+        _ => Map::new(),
+    };
+    for list in status.values_mut().filter_map(Value::as_array_mut) {
+        list.truncate(LIST);
+    }
+    let observed = status
+        .get("observedGeneration")
+        .and_then(Value::as_i64)
+        .unwrap_or_default();
+    let shown: Vec<Condition> = read_conditions(status.get("conditions"));
+    let previous = read_conditions(view.previous.get("conditions"));
+    status.insert(
+        "observedGeneration".to_owned(),
+        json!(view.position.resource_generation(observed)),
+    );
+    status.insert(
+        "conditions".to_owned(),
+        value(&conditions(view, shown, &previous, now)),
+    );
+    status.insert("api".to_owned(), value(&api(view)));
+    Value::Object(status)
+}
+
+fn conditions(
+    view: &View<'_>,
+    shown: Vec<Condition>,
+    previous: &[Condition],
+    now: jiff::Timestamp,
+) -> Vec<Condition> {
+    let current = view.position.resource;
+    let make = |kind: &str, status, reason: &str, message: &str| {
+        Condition::new(kind, status, reason, message, current)
+    };
+    let mut desired: Vec<Condition> = shown;
+    for condition in &mut desired {
+        condition.message = cut(&condition.message, MESSAGE);
+        condition.observed_generation = view.position.resource_generation(condition.observed_generation);
+    }
+    let synced = &view.synced;
+    let ready = condition::find(&desired, condition::READY);
+    let covered =
+        view.position.is_synced() && ready.is_some_and(|ready| ready.observed_generation == current);
+    if !covered {
+        let (reason, message) = not_ready(view);
+        replace(
+            &mut desired,
+            make(condition::READY, ConditionStatus::False, &reason, &message),
+        );
+    }
+    if synced.stalled {
+        replace(
+            &mut desired,
+            make(
+                condition::STALLED,
+                ConditionStatus::True,
+                &synced.reason,
+                &synced.message,
+            ),
+        );
+    }
+    if let Some(message) = &view.deletion_blocked {
+        replace(
+            &mut desired,
+            make(
+                condition::DELETION_BLOCKED,
+                ConditionStatus::True,
+                "Referenced",
+                message,
+            ),
+        );
+    }
+    replace(
+        &mut desired,
+        make(condition::SYNCED, synced.status, &synced.reason, &synced.message),
+    );
+    let times: BTreeMap<String, Option<jiff::Timestamp>> = desired
+        .iter()
+        .map(|condition| (condition.kind.clone(), condition.last_transition_time))
+        .collect();
+    let mut merged = condition::merge(previous, desired, now);
+    for condition in &mut merged {
+        // What comes from the database as it is keeps the database's time.
+        if let Some(Some(time)) = times.get(&condition.kind) {
+            condition.last_transition_time = Some(*time);
+        }
+    }
+    merged
+}
+
+/// Why Ready is not what the database says: that speaks about another generation.
+fn not_ready(view: &View<'_>) -> (String, String) {
+    if view.deleting {
+        let message = view
+            .deletion_blocked
+            .clone()
+            .unwrap_or_else(|| "it is being deleted".to_owned());
+        return ("Deleting".to_owned(), message);
+    }
+    if view.synced.status != ConditionStatus::True {
+        return (view.synced.reason.clone(), view.synced.message.clone());
+    }
+    (
+        "Progressing".to_owned(),
+        "this generation was not observed yet".to_owned(),
+    )
+}
+
+fn replace(conditions: &mut Vec<Condition>, condition: Condition) {
+    conditions.retain(|other| other.kind != condition.kind);
+    conditions.push(condition);
+}
+
+fn api(view: &View<'_>) -> ApiStatus {
+    let previous_operation = view.previous.pointer("/api/operationId").and_then(Value::as_str);
+    let metadata = view.object.map(|object| &object.metadata);
+    ApiStatus {
+        id: metadata.and_then(|metadata| metadata.id),
+        generation: metadata.and_then(|metadata| metadata.generation),
+        synced_generation: view.position.synced,
+        resource_version: metadata.and_then(|metadata| metadata.resource_version),
+        managed_by: metadata.and_then(|metadata| metadata.managed_by),
+        operation_id: view
+            .operation_id
+            .clone()
+            .or_else(|| previous_operation.map(str::to_owned)),
+    }
+}
+
+/// Whether two statuses show the same; the operation that asked for it aside.
+pub(crate) fn same_status(left: &Value, right: &Value) -> bool {
+    let without = |status: &Value| {
+        let mut status = status.clone();
+        if let Some(api) = status.get_mut("api").and_then(Value::as_object_mut) {
+            api.remove("operationId");
+        }
+        status
+    };
+    resource::same(&without(left), &without(right))
+}
+
+/// Conditions as the model has them; what can't be read is left out rather than shown wrongly.
+pub(crate) fn read_conditions(conditions: Option<&Value>) -> Vec<Condition> {
+    let conditions = conditions.and_then(Value::as_array).into_iter().flatten();
+    conditions
+        .filter_map(|condition| serde_json::from_value(condition.clone()).ok())
+        .collect()
+}
+
+fn value(serialize: &impl Serialize) -> Value {
+    serde_json::to_value(serialize).unwrap_or(Value::Null)
+}
+
+#[cfg(test)]
+#[path = "project_tests.rs"]
+mod tests;

@@ -1,0 +1,218 @@
+//! Tables of what a status shows.
+
+use threeport_model::object::Source;
+use uuid::Uuid;
+
+use super::*;
+
+const EARLY: &str = "2026-01-01T00:00:00Z";
+const LATE: &str = "2026-01-02T00:00:00Z";
+
+fn time(text: &str) -> jiff::Timestamp {
+    text.parse().unwrap()
+}
+
+fn object(generation: i64, observed: i64, ready: &str) -> Object {
+    let mut object = Object::new("WorkloadInstance", "web", json!({"definition": "web"}));
+    object.metadata.id = Some(Uuid::from_u128(7));
+    object.metadata.generation = Some(generation);
+    object.metadata.managed_by = Some(ManagedBy::Kubernetes);
+    object.metadata.source = Some(Source {
+        uid: "u".to_owned(),
+        generation: 1,
+    });
+    object.status = json!({
+        "observedGeneration": observed,
+        "runtime": "local",
+        "conditions": [{
+            "type": "Ready", "status": ready, "reason": "Healthy", "message": "",
+            "observedGeneration": observed, "lastTransitionTime": EARLY,
+        }],
+    });
+    object
+}
+
+fn show(object: &Object, position: Position, synced: Synced) -> (Value, Vec<Condition>) {
+    let view = View {
+        object: Some(object),
+        position,
+        previous: &Value::Null,
+        synced,
+        deletion_blocked: None,
+        deleting: false,
+        operation_id: None,
+    };
+    let status = status(&view, time(LATE));
+    let conditions = read_conditions(status.get("conditions"));
+    (status, conditions)
+}
+
+fn ready(conditions: &[Condition]) -> (ConditionStatus, &str, i64) {
+    let ready = condition::find(conditions, condition::READY).unwrap();
+    (ready.status, ready.reason.as_str(), ready.observed_generation)
+}
+
+#[test]
+fn a_covered_status_is_shown_with_the_resource_s_own_generation() {
+    let object = object(57, 57, "True");
+    let position = Position {
+        resource: 2,
+        synced: Some(2),
+        database: 57,
+        previous: 1,
+    };
+    let (status, conditions) = show(&object, position, Synced::yes());
+    assert_eq!(ready(&conditions), (ConditionStatus::True, "Healthy", 2));
+    assert_eq!(status["observedGeneration"], 2);
+    assert_eq!(status["runtime"], "local");
+    assert_eq!(
+        (&status["api"]["generation"], &status["api"]["syncedGeneration"]),
+        (&json!(57), &json!(2))
+    );
+    let synced = condition::find(&conditions, condition::SYNCED).unwrap();
+    assert_eq!(
+        (synced.status, synced.observed_generation),
+        (ConditionStatus::True, 2)
+    );
+}
+
+#[test]
+fn ready_is_never_true_for_what_is_not_covered() {
+    for (what, object, position) in [
+        (
+            "edited, not yet sent",
+            object(57, 57, "True"),
+            Position {
+                resource: 3,
+                synced: Some(2),
+                database: 57,
+                previous: 2,
+            },
+        ),
+        (
+            "sent, not yet observed",
+            object(58, 57, "True"),
+            Position {
+                resource: 3,
+                synced: Some(3),
+                database: 58,
+                previous: 2,
+            },
+        ),
+        (
+            "another incarnation",
+            object(57, 57, "True"),
+            Position {
+                resource: 1,
+                synced: None,
+                database: 57,
+                previous: 0,
+            },
+        ),
+    ] {
+        let (status, conditions) = show(&object, position, Synced::yes());
+        assert_eq!(
+            ready(&conditions),
+            (ConditionStatus::False, "Progressing", position.resource),
+            "{what}"
+        );
+        assert!(
+            status["observedGeneration"].as_i64().unwrap() < position.resource,
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn what_the_api_refused_is_stalled_and_not_ready() {
+    let object = object(57, 57, "True");
+    let position = Position {
+        resource: 3,
+        synced: Some(2),
+        database: 57,
+        previous: 2,
+    };
+    let synced = Synced {
+        stalled: true,
+        ..Synced::no("Invalid", "spec.runtyme: unknown field")
+    };
+    let (_, conditions) = show(&object, position, synced);
+    assert_eq!(ready(&conditions), (ConditionStatus::False, "Invalid", 3));
+    let stalled = condition::find(&conditions, condition::STALLED).unwrap();
+    assert_eq!(
+        (stalled.status, stalled.message.as_str()),
+        (ConditionStatus::True, "spec.runtyme: unknown field")
+    );
+}
+
+#[test]
+fn times_come_from_the_database_and_stay_where_nothing_changed() {
+    let object = object(1, 1, "True");
+    let position = Position {
+        resource: 1,
+        synced: Some(1),
+        database: 1,
+        previous: 0,
+    };
+    let (first, conditions) = show(&object, position, Synced::yes());
+    assert_eq!(
+        condition::find(&conditions, condition::READY)
+            .unwrap()
+            .last_transition_time,
+        Some(time(EARLY))
+    );
+    let view = View {
+        object: Some(&object),
+        position,
+        previous: &first,
+        synced: Synced::yes(),
+        deletion_blocked: None,
+        deleting: false,
+        operation_id: Some("another".to_owned()),
+    };
+    let second = status(&view, time("2026-01-03T00:00:00Z"));
+    assert!(same_status(&first, &second), "{first}\n{second}");
+}
+
+#[test]
+fn a_blocked_deletion_names_the_referrer() {
+    let object = object(1, 1, "True");
+    let position = Position {
+        resource: 2,
+        synced: Some(1),
+        database: 1,
+        previous: 1,
+    };
+    let view = View {
+        object: Some(&object),
+        position,
+        previous: &Value::Null,
+        synced: Synced::yes(),
+        deletion_blocked: Some("referred to by WorkloadInstance/web".to_owned()),
+        deleting: true,
+        operation_id: None,
+    };
+    let conditions = read_conditions(status(&view, time(LATE)).get("conditions"));
+    let blocked = condition::find(&conditions, condition::DELETION_BLOCKED).unwrap();
+    assert_eq!(blocked.message, "referred to by WorkloadInstance/web");
+    assert_eq!(ready(&conditions).1, "Deleting");
+}
+
+#[test]
+fn long_lists_are_cut() {
+    let mut object = object(1, 1, "True");
+    object.status["resources"] = json!(vec!["x"; 500]);
+    let position = Position {
+        resource: 1,
+        synced: Some(1),
+        database: 1,
+        previous: 0,
+    };
+    assert_eq!(
+        show(&object, position, Synced::yes()).0["resources"]
+            .as_array()
+            .unwrap()
+            .len(),
+        LIST
+    );
+}

@@ -1,0 +1,81 @@
+//! Writes of custom resources: each with a precondition, so that a stale view changes nothing.
+
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, PostParams, Preconditions},
+    core::DynamicObject,
+};
+use serde_json::Value;
+
+use super::project;
+use crate::{
+    reconcile::Error,
+    resource::{self, FIELD_MANAGER, is_not_found},
+};
+
+fn parameters() -> PostParams {
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}
+
+/// Creates by POST: a race with somebody else ends in a conflict, never in a change of what is his.
+pub(crate) async fn create(api: &Api<DynamicObject>, made: &DynamicObject) -> Result<DynamicObject, Error> {
+    let created = api.create(&parameters(), made).await.map_err(Error::Kubernetes)?;
+    tracing::info!(resource = %made.name_any(), "made a custom resource");
+    Ok(created)
+}
+
+/// Replaces; nothing where the API server refuses the content itself (422).
+pub(crate) async fn replace(
+    api: &Api<DynamicObject>,
+    changed: &DynamicObject,
+) -> Result<Option<DynamicObject>, Error> {
+    match api.replace(&changed.name_any(), &parameters(), changed).await {
+        Ok(written) => Ok(Some(written)),
+        Err(kube::Error::Api(status)) if status.code == 422 => {
+            tracing::warn!(resource = %changed.name_any(), message = status.message, "a mirror could not be changed and is made anew");
+            Ok(None)
+        }
+        Err(error) => Err(Error::Kubernetes(error)),
+    }
+}
+
+/// Writes the status if it differs, and says whether it did.
+pub(crate) async fn status(
+    api: &Api<DynamicObject>,
+    found: &DynamicObject,
+    status: Value,
+) -> Result<bool, Error> {
+    if project::same_status(resource::status(found), &status) {
+        return Ok(false);
+    }
+    let mut changed = found.clone();
+    changed.metadata.managed_fields = None;
+    changed.data["status"] = status;
+    api.replace_status(&found.name_any(), &parameters(), &changed)
+        .await
+        .map_err(Error::Kubernetes)?;
+    Ok(true)
+}
+
+/// Deletes this very resource, not another of its name.
+pub(crate) async fn delete(api: &Api<DynamicObject>, found: &DynamicObject) -> Result<(), Error> {
+    let preconditions = Preconditions {
+        uid: found.uid(),
+        resource_version: None,
+    };
+    let parameters = DeleteParams {
+        preconditions: Some(preconditions),
+        ..DeleteParams::default()
+    };
+    match api.delete(&found.name_any(), &parameters).await {
+        Ok(_) => {
+            tracing::info!(resource = %found.name_any(), "removed a mirror");
+            Ok(())
+        }
+        Err(error) if is_not_found(&error) => Ok(()),
+        Err(error) => Err(Error::Kubernetes(error)),
+    }
+}

@@ -1,0 +1,116 @@
+//! The namespace that is served: its label, and whether it is on its way out.
+//!
+//! In a terminating namespace nobody's wish can be told from the collector's work, so the facade lets go of everything
+//! there: it strips its finalizers and adds none.
+
+use anyhow::Context;
+use futures::StreamExt;
+use k8s_openapi::{
+    api::{authentication::v1::SelfSubjectReview, core::v1::Namespace},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+    runtime::{WatchStreamExt, watcher::watch_object},
+};
+use serde_json::json;
+use threeport_model::{GROUP, KindDescriptor, identity};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::resource::{FIELD_MANAGER, is_forbidden};
+
+/// Annotation of a served namespace: the user that its facade is to Kubernetes, for the admission policy.
+pub(crate) const FACADE_USER: &str = "threeport.io/facade-user";
+
+/// Labels the namespace as served, and says by whom.
+pub(crate) async fn ensure_served(kube: &kube::Client, namespace: &str) -> anyhow::Result<()> {
+    let api: Api<Namespace> = Api::all(kube.clone());
+    let found = api
+        .get(namespace)
+        .await
+        .with_context(|| format!("failed to read namespace {namespace}"))?;
+    let user = whoami(kube)
+        .await
+        .context("failed to ask Kubernetes who the facade is")?;
+    let labelled = found.labels().contains_key(identity::SERVED);
+    if labelled && found.annotations().get(FACADE_USER) == Some(&user) {
+        return Ok(());
+    }
+    let patch =
+        json!({"metadata": {"labels": {identity::SERVED: "true"}, "annotations": {FACADE_USER: user}}});
+    let parameters = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    match api.patch(namespace, &parameters, &Patch::Merge(patch)).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_forbidden(&error) => anyhow::bail!(
+            "namespace {namespace} is not marked as served, and the operator may not do it; run: kubectl label namespace \
+             {namespace} {}=true && kubectl annotate namespace {namespace} {FACADE_USER}={user}",
+            identity::SERVED,
+        ),
+        Err(error) => Err(error).with_context(|| format!("failed to label namespace {namespace}")),
+    }
+}
+
+async fn whoami(kube: &kube::Client) -> anyhow::Result<String> {
+    let api: Api<SelfSubjectReview> = Api::all(kube.clone());
+    let review = api
+        .create(&PostParams::default(), &SelfSubjectReview::default())
+        .await?;
+    let user = review
+        .status
+        .and_then(|status| status.user_info)
+        .and_then(|user| user.username);
+    user.context("the answer names no user")
+}
+
+/// Whether the namespace is terminating, as a cached watch sees it: enough to let go early, not enough to take a
+/// deletion as meant.
+pub(crate) fn watch(
+    kube: kube::Client,
+    namespace: String,
+    shutdown: CancellationToken,
+) -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        let api: Api<Namespace> = Api::all(kube);
+        let stream = watch_object(api, &namespace).default_backoff();
+        let mut events = std::pin::pin!(stream.take_until(shutdown.cancelled_owned()));
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(found) => {
+                    let terminating = found.is_none_or(|found| found.metadata.deletion_timestamp.is_some());
+                    sender.send_if_modified(|now| std::mem::replace(now, terminating) != terminating);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, namespace, "failed to watch the namespace, trying again");
+                }
+            }
+        }
+    });
+    receiver
+}
+
+/// Whether namespace and definition stay, read from the API server itself. Asked after a deletionTimestamp was seen:
+/// a namespace's or a definition's own deletion is recorded before anything in it is deleted.
+pub(crate) async fn both_stay(
+    kube: &kube::Client,
+    namespace: &str,
+    kind: &KindDescriptor,
+) -> Result<bool, kube::Error> {
+    Ok(!is_terminating(kube, namespace).await? && {
+        let api: Api<CustomResourceDefinition> = Api::all(kube.clone());
+        let found = api.get_metadata_opt(&format!("{}.{GROUP}", kind.plural)).await?;
+        found.is_some_and(|found| found.metadata.deletion_timestamp.is_none())
+    })
+}
+
+/// Whether the namespace is terminating or gone, read from the API server itself.
+pub(crate) async fn is_terminating(kube: &kube::Client, namespace: &str) -> Result<bool, kube::Error> {
+    let api: Api<Namespace> = Api::all(kube.clone());
+    let found = api.get_metadata_opt(namespace).await?;
+    Ok(found.is_none_or(|found| found.metadata.deletion_timestamp.is_some()))
+}

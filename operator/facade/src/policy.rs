@@ -1,0 +1,54 @@
+//! The admission policy, in `policy/custom-resources.yaml`: CEL in the API server, no webhook. It refuses everybody
+//! else's edit or deletion of a mirror, even as system:masters, and threeport.io objects in namespaces that no control
+//! plane serves.
+
+use anyhow::Context;
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
+use kube::{Api, Resource, ResourceExt};
+use serde::{Serialize, de::DeserializeOwned};
+use threeport_crds::{HASH_ANNOTATION, VERSION_ANNOTATION};
+use threeport_model::{digest, yaml};
+
+use crate::shared;
+
+/// The policy and its binding as YAML.
+pub const POLICY: &str = include_str!("../policy/custom-resources.yaml");
+const BY_HAND: &str =
+    "kubectl apply --server-side --force-conflicts -f operator/facade/policy/custom-resources.yaml";
+
+/// Applies policy and binding by the rule of [`shared`].
+pub(crate) async fn install(kube: &kube::Client) -> anyhow::Result<()> {
+    let (policy, binding) = parse()?;
+    shared::install(&Api::all(kube.clone()), &policy, BY_HAND).await?;
+    shared::install(&Api::all(kube.clone()), &binding, BY_HAND).await
+}
+
+fn parse() -> anyhow::Result<(ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding)> {
+    let documents = yaml::documents(POLICY).map_err(|error| anyhow::anyhow!("{}", error.message))?;
+    let mut documents = documents.into_iter().map(|document| document.value);
+    let mut next = || documents.next().context("the policy file lacks a document");
+    Ok((annotated(&next()?)?, annotated(&next()?)?))
+}
+
+fn annotated<K: Resource + DeserializeOwned + Serialize>(document: &serde_json::Value) -> anyhow::Result<K> {
+    let mut object = K::deserialize(document).context("failed to read the policy file")?;
+    let annotations = object.annotations_mut();
+    annotations.insert(
+        VERSION_ANNOTATION.to_owned(),
+        env!("CARGO_PKG_VERSION").to_owned(),
+    );
+    annotations.insert(HASH_ANNOTATION.to_owned(), digest::of_json(document));
+    Ok(object)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_file_holds_a_policy_and_its_binding() {
+        let (policy, binding) = super::parse().unwrap();
+        assert_eq!(policy.metadata.name, binding.spec.unwrap().policy_name);
+        assert_eq!(policy.spec.unwrap().failure_policy.as_deref(), Some("Fail"));
+    }
+}

@@ -1,0 +1,230 @@
+//! The work queue: one entry per key however often it is woken, one run per key at a time, delays and backoff.
+//!
+//! kube-runtime's scheduler merges and delays; what it lacks is the run itself for keys that have no object yet,
+//! which `kube::runtime::Controller` can't do (it reconciles only what its cache has).
+
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use kube::runtime::scheduler::{ScheduleRequest, scheduler};
+use threeport_model::KindDescriptor;
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+    time::Instant,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+const BACKOFF_LAST: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_secs(7);
+
+/// One object, on both sides.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    /// [`KindDescriptor::kind`].
+    pub(crate) kind: &'static str,
+    pub(crate) name: String,
+}
+
+impl Key {
+    pub(crate) fn new(kind: &'static KindDescriptor, name: impl Into<String>) -> Self {
+        Self {
+            kind: kind.kind,
+            name: name.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.kind, self.name)
+    }
+}
+
+/// What comes after a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing, until somebody wakes the key.
+    Done,
+    /// Again with growing delays, at most this long.
+    Retry(Duration),
+}
+
+impl Next {
+    /// Something failed and may mend itself.
+    pub(crate) const FAILED: Self = Self::Retry(BACKOFF_LAST);
+}
+
+/// Wakes keys.
+#[derive(Clone, Debug)]
+pub(crate) struct Queue {
+    sender: mpsc::Sender<ScheduleRequest<Key>>,
+    attempts: Arc<Mutex<HashMap<Key, u32>>>,
+}
+
+/// What [`run`] reads.
+pub(crate) type Requests = mpsc::Receiver<ScheduleRequest<Key>>;
+
+/// A queue. The channel is only a hand-over: its reader merges what it reads at once.
+pub(crate) fn channel() -> (Queue, Requests) {
+    let (sender, receiver) = mpsc::channel(1024);
+    (
+        Queue {
+            sender,
+            attempts: Arc::default(),
+        },
+        receiver,
+    )
+}
+
+impl Queue {
+    /// Runs `key` as soon as there is room.
+    pub(crate) async fn wake(&self, key: Key) {
+        self.after(key, Duration::ZERO).await;
+    }
+
+    async fn after(&self, key: Key, delay: Duration) {
+        let request = ScheduleRequest {
+            message: key,
+            run_at: Instant::now() + delay,
+        };
+        // Closed only while the process ends.
+        let _ = self.sender.send(request).await;
+    }
+
+    /// The delay before the next run, if there is to be one.
+    fn delay(&self, key: &Key, next: Next) -> Option<Duration> {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        match next {
+            Next::Done => {
+                attempts.remove(key);
+                None
+            }
+            Next::Retry(longest) => {
+                let attempt = attempts.entry(key.clone()).or_default();
+                let delay = BACKOFF_FIRST.saturating_mul(1_u32 << (*attempt).min(16));
+                *attempt += 1;
+                Some(delay.min(longest))
+            }
+        }
+    }
+}
+
+enum Step {
+    Ended(Result<(tokio::task::Id, ()), JoinError>),
+    Due(Key),
+}
+
+/// Runs keys until `shutdown`, then lets those that run end.
+pub(crate) async fn run<F, R>(
+    requests: Requests,
+    queue: &Queue,
+    concurrency: usize,
+    shutdown: CancellationToken,
+    mut reconcile: R,
+) where
+    F: Future<Output = Next> + Send + 'static,
+    R: FnMut(Key) -> F,
+{
+    let mut due = pin!(scheduler(ReceiverStream::new(requests)));
+    let mut running = HashSet::new();
+    let mut tasks = JoinSet::new();
+    let mut keys = HashMap::new();
+    loop {
+        let step = {
+            let room = running.len() < concurrency.max(1);
+            let mut free = due.as_mut().hold_unless(|key| room && !running.contains(key));
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(ended) = tasks.join_next_with_id(), if !tasks.is_empty() => Step::Ended(ended),
+                Some(key) = free.next() => Step::Due(key),
+            }
+        };
+        match step {
+            Step::Ended(ended) => {
+                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                if let Some(key) = keys.remove(&id) {
+                    running.remove(&key);
+                }
+            }
+            Step::Due(key) => {
+                running.insert(key.clone());
+                let (queue, work, again) = (queue.clone(), reconcile(key.clone()), key.clone());
+                let handle = tasks.spawn(async move {
+                    let next = work.await;
+                    if let Some(delay) = queue.delay(&again, next) {
+                        queue.after(again, delay).await;
+                    }
+                });
+                keys.insert(handle.id(), key);
+            }
+        }
+    }
+    let drained = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("left custom resources in the middle of their work at shutdown");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use threeport_model::find_kind;
+
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        Key::new(find_kind("tpwd").unwrap(), name)
+    }
+
+    #[test]
+    fn retries_grow_to_their_limit_and_success_resets() {
+        let (queue, _requests) = channel();
+        let delays: Vec<_> = (0..10)
+            .filter_map(|_| queue.delay(&key("a"), Next::Retry(Duration::from_secs(5))))
+            .collect();
+        assert_eq!(delays[0], BACKOFF_FIRST);
+        assert!(delays.windows(2).all(|pair| pair[0] <= pair[1]));
+        assert_eq!(delays[9], Duration::from_secs(5));
+        assert_eq!(queue.delay(&key("a"), Next::Done), None);
+        assert_eq!(queue.delay(&key("a"), Next::FAILED), Some(BACKOFF_FIRST));
+    }
+
+    #[tokio::test]
+    async fn a_key_runs_once_at_a_time_and_a_wake_during_its_run_is_not_lost() {
+        let (queue, requests) = channel();
+        let (shutdown, runs, now) = (
+            CancellationToken::new(),
+            Arc::new(AtomicUsize::new(0)),
+            Arc::new(AtomicUsize::new(0)),
+        );
+        for _ in 0..100 {
+            queue.wake(key("a")).await;
+        }
+        let (counted, waker, end) = (runs.clone(), queue.clone(), shutdown.clone());
+        run(requests, &queue, 4, shutdown, move |key| {
+            let (runs, now, queue, end) = (counted.clone(), now.clone(), waker.clone(), end.clone());
+            async move {
+                assert_eq!(now.fetch_add(1, Ordering::SeqCst), 0);
+                match runs.fetch_add(1, Ordering::SeqCst) {
+                    0 => queue.wake(key).await,
+                    _ => end.cancel(),
+                }
+                tokio::task::yield_now().await;
+                now.fetch_sub(1, Ordering::SeqCst);
+                Next::Done
+            }
+        })
+        .await;
+        assert_eq!(runs.load(Ordering::SeqCst), 2);
+    }
+}

@@ -1,0 +1,178 @@
+//! One run for one key: read both sides, find out whose the object is, let that half do its work.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::core::DynamicObject;
+use threeport_model::{Code, KindDescriptor, ManagedBy, Object};
+
+use crate::{
+    context::Context,
+    intake,
+    metrics::OutcomeLabel,
+    mirror,
+    queue::{Key, Next},
+    resource, text,
+};
+
+/// Why a run did not end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The control plane's API.
+    #[error("failed to ask the API")]
+    Api(#[source] threeport_client::Error),
+    /// Kubernetes.
+    #[error("failed to ask Kubernetes")]
+    Kubernetes(#[source] kube::Error),
+}
+
+impl Error {
+    fn cause(&self) -> String {
+        match self {
+            Self::Api(error) => {
+                let source = std::error::Error::source(error).map(|source| format!(": {source}"));
+                format!("{error}{}", source.unwrap_or_default())
+            }
+            Self::Kubernetes(error) => text::of_kubernetes(error),
+        }
+    }
+}
+
+/// Which half has the word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Mirror,
+    Intake,
+}
+
+/// Runs `key` and says what comes next.
+pub(crate) async fn reconcile(context: Arc<Context>, key: Key) -> Next {
+    context.options.metrics.running.inc();
+    let result = run(&context, &key).await;
+    context.options.metrics.running.dec();
+    tracing::debug!(%key, ok = result.is_ok(), "looked at");
+    let (next, outcome) = match result {
+        Ok(Next::Done) => (Next::Done, OutcomeLabel::done),
+        Ok(next) => (next, OutcomeLabel::waiting),
+        // The resource moved while we looked, or our cache is behind: soon again.
+        Err(Error::Kubernetes(error)) if resource::is_conflict(&error) => {
+            (Next::Retry(Duration::from_secs(5)), OutcomeLabel::waiting)
+        }
+        Err(error) => {
+            tracing::warn!(%key, cause = error.cause(), "{error}, trying again");
+            (Next::FAILED, OutcomeLabel::failed)
+        }
+    };
+    context.options.metrics.count(outcome);
+    next
+}
+
+/// Whether a run for this object would write nothing, as far as a list tells: then there is no need for one.
+pub(crate) fn is_settled(context: &Context, kind: &'static KindDescriptor, object: &Object) -> bool {
+    let found = context.found(kind, &object.metadata.name);
+    match (side(found.as_deref(), Some(object)), &found) {
+        (Side::Intake, Some(found)) => intake::is_settled(context, found, object),
+        _ => mirror::is_settled(context, found.as_deref(), object),
+    }
+}
+
+async fn run(context: &Context, key: &Key) -> Result<Next, Error> {
+    let Some(kind) = context.kind(key.kind) else {
+        return Ok(Next::Done);
+    };
+    // The resource first: what is written then can't be older than what somebody else wrote before.
+    let found = context.found(kind.descriptor, &key.name);
+    let result = match read(context, kind.descriptor, &key.name).await {
+        Ok(object) => act(context, kind.descriptor, key, found.as_deref(), object.as_ref()).await,
+        Err(error) => Err(error),
+    };
+    if let (Err(error @ Error::Api(_)), Some(found)) = (&result, &found) {
+        intake::unreachable::say(context, kind.descriptor, found, &error.cause()).await?;
+    }
+    result
+}
+
+async fn act(
+    context: &Context,
+    kind: &'static KindDescriptor,
+    key: &Key,
+    found: Option<&DynamicObject>,
+    object: Option<&Object>,
+) -> Result<Next, Error> {
+    match (side(found, object), found) {
+        (Side::Intake, Some(found)) => intake::run(context, kind, key, found, object).await,
+        _ => mirror::run(context, kind, found, object).await,
+    }
+}
+
+/// The object as the database has it; nothing where it has none (a tombstone is none).
+async fn read(context: &Context, kind: &'static KindDescriptor, name: &str) -> Result<Option<Object>, Error> {
+    match context.options.api.object_get(kind, name).await {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if error.code() == Some(Code::NotFound) => Ok(None),
+        // A name that the API can't have has no object; intake says so on the resource.
+        Err(error) if error.code() == Some(Code::Invalid) => Ok(None),
+        Err(error) => Err(Error::Api(error)),
+    }
+}
+
+fn side(found: Option<&DynamicObject>, object: Option<&Object>) -> Side {
+    match (found, object) {
+        (None, _) => Side::Mirror,
+        (Some(found), _) if resource::is_mirror(found) => Side::Mirror,
+        // Somebody made the API the owner of what Kubernetes managed: its resource becomes a mirror.
+        (Some(found), Some(object))
+            if object.metadata.managed_by != Some(ManagedBy::Kubernetes)
+                && resource::was_synced_from_kubernetes(found)
+                && resource::shown_id(found) == Some(object.id().to_string().as_str())
+                && !resource::is_deleting(found) =>
+        {
+            Side::Mirror
+        }
+        (Some(_), _) => Side::Intake,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::ResourceExt;
+    use serde_json::json;
+    use threeport_model::{find_kind, identity};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn one_half_has_the_word() {
+        let id = Uuid::from_u128(7);
+        let object = |managed_by| {
+            let mut object = Object::new("WorkloadDefinition", "web", json!({}));
+            object.metadata.id = Some(id);
+            object.metadata.managed_by = Some(managed_by);
+            object
+        };
+        let plain = DynamicObject::new("web", &resource::api_resource(find_kind("tpwd").unwrap()));
+        let mut mirrored = plain.clone();
+        mirrored
+            .labels_mut()
+            .insert(identity::MANAGED_BY.to_owned(), "api".to_owned());
+        let mut synced = plain.clone();
+        synced.data = json!({"status": {"api": {"id": id, "managedBy": "kubernetes"}}});
+        let (api, kubernetes) = (object(ManagedBy::Api), object(ManagedBy::Kubernetes));
+        for (what, found, object, expected) in [
+            ("to be mirrored, or made again", None, Some(&api), Side::Mirror),
+            ("a mirror", Some(&mirrored), Some(&api), Side::Mirror),
+            ("a mirror without an object", Some(&mirrored), None, Side::Mirror),
+            ("somebody's own", Some(&plain), None, Side::Intake),
+            (
+                "managed by Kubernetes",
+                Some(&synced),
+                Some(&kubernetes),
+                Side::Intake,
+            ),
+            ("a name that the API owns", Some(&plain), Some(&api), Side::Intake),
+            ("taken over by the API", Some(&synced), Some(&api), Side::Mirror),
+        ] {
+            assert_eq!(side(found, object), expected, "{what}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A custom resource of any kind, as JSON with metadata, and how it is read and written.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::{
+    Api, ResourceExt,
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde_json::Value;
+use threeport_model::{GROUP, KindDescriptor, ManagedBy, VERSION, identity};
+
+/// Under which name the API server records what the facade writes.
+pub(crate) const FIELD_MANAGER: &str = "threeport-facade";
+
+/// How the API server calls a kind.
+pub(crate) fn api_resource(kind: &KindDescriptor) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, VERSION, kind.kind), kind.plural)
+}
+
+/// The custom resources of a kind in a namespace.
+pub(crate) fn api(kube: &kube::Client, namespace: &str, kind: &KindDescriptor) -> Api<DynamicObject> {
+    Api::namespaced_with(kube.clone(), namespace, &api_resource(kind))
+}
+
+/// What is kept in memory: all but the lists of owned fields, which are most of a small object.
+pub(crate) fn trim(resource: &mut DynamicObject) {
+    for entry in resource.metadata.managed_fields.iter_mut().flatten() {
+        entry.fields_v1 = None;
+    }
+}
+
+pub(crate) fn spec(resource: &DynamicObject) -> &Value {
+    resource.data.get("spec").unwrap_or(&Value::Null)
+}
+
+pub(crate) fn status(resource: &DynamicObject) -> &Value {
+    resource.data.get("status").unwrap_or(&Value::Null)
+}
+
+/// `metadata.generation`: 1 for a new one.
+pub(crate) fn generation(resource: &DynamicObject) -> i64 {
+    resource.metadata.generation.unwrap_or_default()
+}
+
+pub(crate) fn uid(resource: &DynamicObject) -> &str {
+    resource.metadata.uid.as_deref().unwrap_or_default()
+}
+
+pub(crate) fn is_deleting(resource: &DynamicObject) -> bool {
+    resource.metadata.deletion_timestamp.is_some()
+}
+
+pub(crate) fn has_finalizer(resource: &DynamicObject) -> bool {
+    resource
+        .finalizers()
+        .iter()
+        .any(|finalizer| finalizer == identity::FINALIZER)
+}
+
+/// Whether it says of itself that it is a mirror.
+pub(crate) fn is_mirror(resource: &DynamicObject) -> bool {
+    resource.labels().contains_key(identity::MANAGED_BY)
+}
+
+/// Whether the object that it was synced with is now owned by the API: somebody took it over.
+pub(crate) fn was_synced_from_kubernetes(resource: &DynamicObject) -> bool {
+    status(resource).pointer("/api/managedBy").and_then(Value::as_str) == Some(ManagedBy::Kubernetes.as_str())
+}
+
+/// The id of the object that it showed last.
+pub(crate) fn shown_id(resource: &DynamicObject) -> Option<&str> {
+    status(resource).pointer("/api/id").and_then(Value::as_str)
+}
+
+/// Who wrote it last, as far as the API server tells: the newest field manager that is not us.
+pub(crate) fn author(resource: &DynamicObject) -> Option<String> {
+    let entries = resource.metadata.managed_fields.iter().flatten();
+    let others = entries.filter(|entry| {
+        entry.subresource.as_deref().unwrap_or_default().is_empty()
+            && entry
+                .manager
+                .as_deref()
+                .is_some_and(|manager| manager != FIELD_MANAGER)
+    });
+    let newest: Option<&ManagedFieldsEntry> = others.max_by(|left, right| left.time.cmp(&right.time));
+    let manager = newest?.manager.as_deref()?;
+    Some(format!("{manager} (user unknown)"))
+}
+
+/// Whether two values mean the same to Kubernetes, which writes `1.0` back as `1`.
+pub(crate) fn same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => left == right || left.as_f64() == right.as_f64(),
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left
+                    .iter()
+                    .all(|(key, value)| right.get(key).is_some_and(|other| same(value, other)))
+        }
+        _ => left == right,
+    }
+}
+
+fn code(error: &kube::Error) -> u16 {
+    match error {
+        kube::Error::Api(status) => status.code,
+        _ => 0,
+    }
+}
+
+/// Somebody was faster: read again.
+pub(crate) fn is_conflict(error: &kube::Error) -> bool {
+    code(error) == 409
+}
+
+pub(crate) fn is_not_found(error: &kube::Error) -> bool {
+    code(error) == 404
+}
+
+pub(crate) fn is_forbidden(error: &kube::Error) -> bool {
+    code(error) == 403
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::same;
+
+    #[test]
+    fn numbers_are_equal_by_value() {
+        assert!(same(&json!({"a": [1.0, 2]}), &json!({"a": [1, 2]})));
+        assert!(!same(&json!({"a": 1}), &json!({"a": 1, "b": null})));
+        assert!(!same(&json!("1"), &json!(1)));
+    }
+}

@@ -1,0 +1,116 @@
+//! Objects that several control planes of one cluster share: definitions and the admission policy. Each operator
+//! applies its own version; the rule by which they don't fight is here.
+
+use std::{cmp::Ordering, collections::BTreeMap};
+
+use anyhow::Context;
+use kube::{Api, Resource, ResourceExt, api::PostParams};
+use serde::{Serialize, de::DeserializeOwned};
+use threeport_crds::{HASH_ANNOTATION, VERSION_ANNOTATION};
+
+use crate::resource::{FIELD_MANAGER, is_conflict, is_forbidden};
+
+/// What to do with a shared object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// It is what we would write.
+    Keep,
+    /// It is from a later version, which our version can live with.
+    KeepNewer,
+    /// It has our version, but somebody else's content.
+    KeepOther,
+    /// It is older, or not made by an operator.
+    Update,
+}
+
+/// The newest version wins; the same version with another hash is left, and warned about.
+pub(crate) fn decide(found: &BTreeMap<String, String>, ours: &BTreeMap<String, String>) -> Decision {
+    let hash = |annotations: &BTreeMap<String, String>| annotations.get(HASH_ANNOTATION).cloned();
+    match version(found).cmp(&version(ours)) {
+        Ordering::Less => Decision::Update,
+        Ordering::Greater => Decision::KeepNewer,
+        Ordering::Equal if hash(found) == hash(ours) => Decision::Keep,
+        Ordering::Equal => Decision::KeepOther,
+    }
+}
+
+fn version(annotations: &BTreeMap<String, String>) -> Option<Vec<u64>> {
+    let text = annotations.get(VERSION_ANNOTATION)?;
+    text.split('.').map(|part| part.parse().ok()).collect()
+}
+
+/// Creates or updates `ours` by the rule. Where that is not allowed, what is there has to be new enough; else the
+/// error says what to run.
+pub(crate) async fn install<K>(api: &Api<K>, ours: &K, by_hand: &str) -> anyhow::Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
+{
+    let what = format!("{} {}", K::kind(&()), ours.name_any());
+    let parameters = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    for _ in 0..10 {
+        let found = api
+            .get_opt(&ours.name_any())
+            .await
+            .with_context(|| format!("failed to read {what}"))?;
+        let written = match &found {
+            None => api.create(&parameters, ours).await,
+            Some(found) => match decide(found.annotations(), ours.annotations()) {
+                Decision::Keep => return Ok(()),
+                Decision::KeepNewer => {
+                    tracing::info!("{what} is from a newer version and stays");
+                    return Ok(());
+                }
+                Decision::KeepOther => {
+                    tracing::warn!(
+                        "{what} has this version but other content and stays; {by_hand} replaces it"
+                    );
+                    return Ok(());
+                }
+                Decision::Update => {
+                    let mut update = ours.clone();
+                    update.meta_mut().resource_version = found.resource_version();
+                    api.replace(&ours.name_any(), &parameters, &update).await
+                }
+            },
+        };
+        match written {
+            Ok(_) => {
+                tracing::info!("wrote {what}");
+                return Ok(());
+            }
+            Err(error) if is_conflict(&error) => {}
+            Err(error) if is_forbidden(&error) => {
+                anyhow::bail!(
+                    "{what} is missing or too old, and the operator may not write it; run: {by_hand}"
+                )
+            }
+            Err(error) => return Err(error).with_context(|| format!("failed to write {what}")),
+        }
+    }
+    anyhow::bail!("failed to write {what}: somebody else keeps writing it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_version_wins_and_an_equal_one_stays() {
+        let annotations = |version: &str, hash: &str| {
+            BTreeMap::from([
+                (VERSION_ANNOTATION.to_owned(), version.to_owned()),
+                (HASH_ANNOTATION.to_owned(), hash.to_owned()),
+            ])
+        };
+        let ours = annotations("0.10.0", "a");
+        assert_eq!(decide(&ours, &ours), Decision::Keep);
+        assert_eq!(decide(&annotations("0.10.0", "b"), &ours), Decision::KeepOther);
+        assert_eq!(decide(&annotations("0.9.9", "a"), &ours), Decision::Update);
+        assert_eq!(decide(&annotations("0.11.0", "b"), &ours), Decision::KeepNewer);
+        assert_eq!(decide(&BTreeMap::new(), &ours), Decision::Update);
+        assert_eq!(decide(&annotations("none", "a"), &ours), Decision::Update);
+    }
+}

@@ -1,0 +1,108 @@
+//! Letting go: taking our finalizers off everything in a namespace, so that nothing that only we could end stands
+//! in the way of its end. Since Kubernetes 1.34 pods go first when a namespace does: afterwards nobody is left to do it.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use serde_json::json;
+use threeport_model::kinds;
+
+use crate::{
+    intake::finalizer,
+    namespace,
+    resource::{self, is_not_found},
+};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(250);
+
+/// Takes our finalizers off all custom resources of `namespace`; what the chart's pre-delete hook runs. `deployment`
+/// is the facade's: it is scaled to nothing first, and its pods waited for, so that intake does not put them back.
+/// Harmless to repeat; within 60 s or an error.
+pub async fn strip_finalizers(
+    kube: &kube::Client,
+    namespace: &str,
+    deployment: Option<&str>,
+) -> anyhow::Result<()> {
+    let work = async {
+        if let Some(deployment) = deployment {
+            stop(kube, namespace, deployment).await?;
+        }
+        strip(kube, namespace).await
+    };
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .context("finalizers were not taken off within 60 s")?
+}
+
+/// At the end of the process: lets go where the namespace goes too.
+pub(crate) async fn on_shutdown(kube: &kube::Client, namespace: &str) -> anyhow::Result<()> {
+    let terminating = namespace::is_terminating(kube, namespace).await;
+    match terminating.with_context(|| format!("failed to read namespace {namespace}"))? {
+        true => strip(kube, namespace).await,
+        false => Ok(()),
+    }
+}
+
+async fn strip(kube: &kube::Client, namespace: &str) -> anyhow::Result<()> {
+    for kind in kinds::ALL.iter().filter(|kind| kind.custom_resource) {
+        let api = resource::api(kube, namespace, kind);
+        let found = match api.list_metadata(&ListParams::default()).await {
+            Ok(found) => found.items,
+            // No definition, no resources.
+            Err(error) if is_not_found(&error) => continue,
+            Err(error) => return Err(error).with_context(|| format!("failed to list {}", kind.plural)),
+        };
+        let held = found.into_iter().filter(finalizer::is_held);
+        let stripped = stream::iter(held).map(|resource| {
+            let api = api.clone();
+            async move { finalizer::release(&api, &resource.name_any()).await }
+        });
+        stripped
+            .buffer_unordered(8)
+            .try_collect::<Vec<()>>()
+            .await
+            .with_context(|| format!("failed to take finalizers off {}", kind.plural))?;
+    }
+    Ok(())
+}
+
+async fn stop(kube: &kube::Client, namespace: &str, deployment: &str) -> anyhow::Result<()> {
+    let deployments: Api<Deployment> = Api::namespaced(kube.clone(), namespace);
+    // By its scale alone: the right to change a whole Deployment would be the right to read any Secret.
+    let patch = Patch::Merge(json!({"spec": {"replicas": 0}}));
+    let scale = match deployments
+        .patch_scale(deployment, &PatchParams::default(), &patch)
+        .await
+    {
+        Ok(scale) => scale,
+        Err(error) if is_not_found(&error) => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("failed to scale down {deployment}")),
+    };
+    let selector = scale
+        .status
+        .and_then(|status| status.selector)
+        .unwrap_or_default();
+    anyhow::ensure!(
+        !selector.is_empty(),
+        "deployment {deployment} selects its pods by no label"
+    );
+    let pods: Api<Pod> = Api::namespaced(kube.clone(), namespace);
+    let parameters = ListParams::default().labels(&selector);
+    while !pods
+        .list_metadata(&parameters)
+        .await
+        .context("failed to list the facade's pods")?
+        .items
+        .is_empty()
+    {
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! What is taken for a wish to delete, and what is not.
+
+use crate::cluster::{Place, is, own};
+
+const DEFINITION: &str = "apiVersion: threeport.io/v1alpha1\nkind: WorkloadDefinition\nmetadata: {name: web, namespace: NAMESPACE}\n\
+    spec:\n  yamlDocument: |\n    apiVersion: v1\n    kind: ConfigMap\n    metadata: {name: settings}\n";
+const INSTANCE: &str = "apiVersion: threeport.io/v1alpha1\nkind: WorkloadInstance\nmetadata: {name: web, namespace: NAMESPACE}\nspec: {definition: web}\n";
+
+async fn both(place: &Place) {
+    place.apply(DEFINITION).unwrap();
+    place.apply(INSTANCE).unwrap();
+    for kind in ["tpwd", "tpwi"] {
+        place
+            .wait("sent", kind, "web", |found| is(found, "Synced", "True", "Synced"))
+            .await;
+    }
+}
+
+fn deletions(place: &Place) -> usize {
+    place
+        .api
+        .writes
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|write| write.starts_with("DELETE"))
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_in_the_wrong_order_names_its_blocker_and_ends_by_itself() {
+    let place = Place::start("deletion-order").await;
+    both(&place).await;
+    place.run(&["delete", "tpwd", "web", "--wait=false"]).unwrap();
+    let found = place
+        .wait("blocked", "tpwd", "web", |found| {
+            is(found, "DeletionBlocked", "True", "Referenced")
+        })
+        .await;
+    assert!(
+        found["status"].to_string().contains("WorkloadInstance/web"),
+        "{found}"
+    );
+    place.run(&["delete", "tpwi", "web", "--wait=false"]).unwrap();
+    place
+        .until("the object is being deleted", || {
+            place
+                .api
+                .get("WorkloadInstance", "web")
+                .is_some_and(|object| object.is_deleting())
+        })
+        .await;
+    assert!(
+        place.get("tpwi", "web").is_some(),
+        "it stays until what it made is gone"
+    );
+    place.api.remove("WorkloadInstance", "web");
+    place.wait_gone("tpwi", "web").await;
+    place.wait_gone("tpwd", "web").await;
+    assert!(place.api.get("WorkloadDefinition", "web").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_that_vanished_is_made_again() {
+    let mut place = Place::start("deletion-vanished").await;
+    both(&place).await;
+    place.stop_facade().await;
+    place
+        .run(&[
+            "patch",
+            "tpwi",
+            "web",
+            "--type=merge",
+            "-p",
+            r#"{"metadata":{"finalizers":null}}"#,
+        ])
+        .unwrap();
+    place.run(&["delete", "tpwi", "web"]).unwrap();
+    place.start_facade().await;
+    let found = place
+        .wait("made again", "tpwi", "web", |found| {
+            is(found, "Synced", "True", "Synced")
+        })
+        .await;
+    assert!(
+        found["metadata"]["labels"]["threeport.io/managed-by"].is_null(),
+        "it is still Kubernetes' to edit"
+    );
+    let object = place.api.get("WorkloadInstance", "web").unwrap();
+    assert_eq!(
+        object.metadata.source.unwrap().uid,
+        found["metadata"]["uid"].as_str().unwrap()
+    );
+    assert_eq!(deletions(&place), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_the_namespace_deletes_no_object() {
+    let place = Place::start("deletion-namespace").await;
+    both(&place).await;
+    place
+        .kubectl
+        .run(&["delete", "namespace", &place.namespace, "--timeout=60s"])
+        .unwrap();
+    assert_eq!(deletions(&place), 0);
+    assert!(!place.api.get("WorkloadInstance", "web").unwrap().is_deleting());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_facade_that_ends_in_a_terminating_namespace_lets_go() {
+    let mut place = Place::start("deletion-sigterm").await;
+    both(&place).await;
+    // Something else holds the namespace, so that it stays Terminating.
+    place.run(&["create", "configmap", "holder"]).unwrap();
+    place
+        .run(&[
+            "patch",
+            "configmap",
+            "holder",
+            "--type=merge",
+            "-p",
+            r#"{"metadata":{"finalizers":["test.example/hold"]}}"#,
+        ])
+        .unwrap();
+    place
+        .kubectl
+        .run(&["delete", "namespace", &place.namespace, "--wait=false"])
+        .unwrap();
+    place.stop_facade().await;
+    for kind in ["tpwd", "tpwi"] {
+        place.wait_gone(kind, "web").await;
+    }
+    assert_eq!(deletions(&place), 0);
+    place
+        .run(&[
+            "patch",
+            "configmap",
+            "holder",
+            "--type=merge",
+            "-p",
+            r#"{"metadata":{"finalizers":null}}"#,
+        ])
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_the_definitions_loses_nothing_and_they_are_made_anew() {
+    let cluster = tokio::task::spawn_blocking(own).await.unwrap();
+    let place = Place::start_in(&cluster, "deletion-crd").await;
+    both(&place).await;
+    let before = place.get("tpwi", "web").unwrap();
+    let crd = "workloadinstances.threeport.io";
+    place
+        .kubectl
+        .run(&[
+            "delete",
+            "crd",
+            crd,
+            "workloaddefinitions.threeport.io",
+            "--timeout=60s",
+        ])
+        .unwrap();
+    for kind in ["tpwd", "tpwi"] {
+        let found = place
+            .wait("made again", kind, "web", |found| {
+                is(found, "Synced", "True", "Synced")
+            })
+            .await;
+        assert_ne!(found["metadata"]["uid"], before["metadata"]["uid"]);
+    }
+    assert_eq!(deletions(&place), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stripping_by_hand_lets_a_namespace_go_without_a_facade() {
+    let mut place = Place::start("deletion-strip").await;
+    both(&place).await;
+    place.stop_facade().await;
+    let kube = place.client().await;
+    threeport_facade::strip_finalizers(&kube, &place.namespace, Some("threeport-facade"))
+        .await
+        .unwrap();
+    threeport_facade::strip_finalizers(&kube, &place.namespace, None)
+        .await
+        .unwrap();
+    place
+        .kubectl
+        .run(&["delete", "namespace", &place.namespace, "--timeout=60s"])
+        .unwrap();
+}

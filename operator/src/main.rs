@@ -1,0 +1,75 @@
+//! The operator's process: flags, clients, probes, and the roles that it plays.
+//!
+//! The chart runs it as two Deployments with two ServiceAccounts, `--role facade` and `--role controllers`, because
+//! controllers have no right on threeport.io resources at all; `--role all` is for one process on one's own machine.
+
+mod arguments;
+mod clients;
+mod controllers;
+mod facade;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Parser;
+use prometheus_client::registry::Registry;
+use threeport_telemetry::{self as telemetry, Readiness};
+
+use arguments::{Arguments, Command, Role};
+
+fn main() -> anyhow::Result<()> {
+    telemetry::run(2, run(Arguments::parse()))
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let shutdown = telemetry::shutdown_token()?;
+    if let Some(Command::StripFinalizers(strip)) = &arguments.command {
+        let kube = clients::kube(strip.kubeconfig.as_deref()).await?;
+        return threeport_facade::strip_finalizers(&kube, &strip.namespace, strip.deployment.as_deref())
+            .await;
+    }
+    let serve = arguments
+        .serve
+        .as_ref()
+        .context("--api-url is needed; see --help")?;
+    let mut registry = Registry::default();
+    let facade = match serve.role {
+        Role::Facade | Role::All => Some(facade::prepare(serve, &mut registry).await?),
+        Role::Controllers => None,
+    };
+    let controllers = match serve.role {
+        Role::Controllers | Role::All => Some(controllers::prepare(serve, &mut registry).await?),
+        Role::Facade => None,
+    };
+    let ready = facade.as_ref().map(|facade| facade.ready.clone());
+    let readiness: Readiness = Arc::new(move || match &ready {
+        Some(ready) if !ready.load(std::sync::atomic::Ordering::Relaxed) => {
+            Err("the facade does not know all custom resources yet".to_owned())
+        }
+        _ => Ok(()),
+    });
+    let probes = telemetry::serve_probes(
+        serve.probes_listen,
+        Arc::new(registry),
+        readiness,
+        shutdown.clone(),
+    );
+    let facade = async {
+        match facade {
+            Some(options) => threeport_facade::run(options, shutdown.clone())
+                .await
+                .context("the facade ended"),
+            None => Ok(()),
+        }
+    };
+    let controllers = async {
+        match controllers {
+            Some(controllers) => controllers
+                .run(shutdown.clone())
+                .await
+                .context("the controllers ended"),
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(probes, facade, controllers).map(drop)
+}
