@@ -79,7 +79,9 @@ main() {
     step "cargo-nextest and cargo-deny" e2e/tools.sh || finish
     step "testbed program" cargo build --locked -q -p threeport-testbed || finish
     export PATH=$CARGO_TARGET_DIR/debug:$PATH
-    step "testbed components" testbed install || finish
+    step "Debian packages of the testbed" testbed install || finish
+    # Before any test: a build of minutes inside a test would use up the time that the test is given.
+    step "testbed components" testbed build || finish
 
     if [ -z "${STORY:-}" ]; then
         step "format" cargo fmt --all --check
