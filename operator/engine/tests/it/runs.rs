@@ -76,10 +76,7 @@ async fn a_run_stops_when_its_claim_is_lost_and_writes_nothing() {
     .await;
     engine.world.0.lock().unwrap().steal = true;
     // Told by the renewal that is refused, not only by its own clock when the claim is about to end (8 s).
-    until("stopped", 6, || {
-        engine.world.0.lock().unwrap().running.is_empty()
-    })
-    .await;
+    until("stopped", 6, || engine.world.0.lock().unwrap().running.is_empty()).await;
     engine.pass(1).await;
     assert!(engine.world.0.lock().unwrap().completed.is_empty());
     assert!(engine.world.is_pending(key(1)), "the pending row is what is left");
