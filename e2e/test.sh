@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # `make test`: everything that ends in at most 45 minutes, cold, on two cores. STORY=n runs the stories of that number.
 #
-# Each step counts as one test where it is not a test run of its own. Ends with `N passed, N failed, N skipped`; a
-# failed step doesn't keep the later ones from running, unless nothing can be built.
+# Each step counts as one test where it is not a test run of its own. Ends with what was skipped and why, how long it
+# took, and `N passed, N failed, N skipped`; a failed step doesn't keep the later ones from running, unless nothing can
+# be built.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,7 +16,7 @@ state=${THREEPORT_TEST_STATE:-$cache/test}
 # nextest keeps its reports beside the workspace, wherever the target directory is.
 results=target/nextest/default/junit.xml
 mkdir -p "$state"
-passed=0 failed=0 skipped=0 failures=()
+passed=0 failed=0 failures=() skips=()
 
 say() { printf '\n[%s] %s\n' "$(date +%H:%M:%S)" "$*"; }
 
@@ -33,13 +34,21 @@ step() {
     fi
 }
 
-# A test run; its numbers come from the report that nextest writes, which has every test that ran.
+# A test run: its name, which tests (what `cargo nextest run` and `list` take), and what it runs within. Its numbers come
+# from the report that nextest writes, which has every test that ran.
 suite() {
-    local name=$1 run bad
-    shift
+    local name=$1 run bad left_out line
+    local -n selected=$2
+    shift 2
     say "$name"
+    if left_out=$(e2e/skipped.sh "${selected[@]}"); then
+        while read -r line; do [ -z "$line" ] || skips+=("$line"); done <<<"$left_out"
+    else
+        failed=$((failed + 1))
+        failures+=("$name: what it leaves out")
+    fi
     rm -f "$results"
-    "$@"
+    "$@" cargo nextest run "${selected[@]}"
     local code=$?
     run=$(grep -c '<testcase ' "$results" 2>/dev/null)
     bad=$(grep -c -E '^ *<(failure|error)[ >]' "$results" 2>/dev/null)
@@ -53,13 +62,25 @@ suite() {
 
 finish() {
     for name in "${failures[@]}"; do echo "failed: $name"; done
-    printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+    for name in "${skips[@]}"; do echo "skipped: $name"; done
+    printf '\nIt took %d min %d s\n' $((SECONDS / 60)) $((SECONDS % 60))
+    printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "${#skips[@]}"
     [ "$failed" -eq 0 ]
     exit
 }
 
-no_ignored_tests() {
-    ! grep -rn --include='*.rs' -E '#\[ignore' api crds operator e2e
+# One that is left out is listed at the end with its reason, so it has to have one.
+ignored_tests_say_why() {
+    ! grep -rn --include='*.rs' -E '[[, ]ignore *[])]' api crds operator e2e helm
+}
+
+# They are only run by `make mutants`: what they are taken from must not drift away meanwhile.
+mutants_apply() {
+    local patch bad=0
+    for patch in e2e/mutants/*.patch; do
+        git apply --check "$patch" || bad=1
+    done
+    return $bad
 }
 
 stories() {
@@ -68,8 +89,8 @@ stories() {
     step "testbed for the stories" threeport-up up --name test --state "$state" --no-sample --profile dev || return
     local filter='binary(stories)'
     [ -z "${STORY:-}" ] || filter="binary(stories) & test(/^story_${STORY}_/)"
-    suite "stories${STORY:+ of number $STORY}" \
-        testbed exec --name test --state "$state" -- cargo nextest run --offline -p threeport-e2e -E "$filter"
+    local tests=(--offline -p threeport-e2e -E "$filter")
+    suite "stories${STORY:+ of number $STORY}" tests testbed exec --name test --state "$state" --
     step "the testbed is taken down" testbed down --name test --state "$state"
 }
 
@@ -87,10 +108,11 @@ main() {
         step "format" cargo fmt --all --check
         step "lints" cargo clippy --locked -q --workspace --all-targets -- -D warnings
         step "dependencies: bans, licences, sources" cargo deny --locked check bans licenses sources
-        step "no test is ignored" no_ignored_tests
+        step "an ignored test says why" ignored_tests_say_why
+        step "mutants apply" mutants_apply
         step "tests build" cargo nextest run --locked --workspace --no-run || finish
-        suite "unit, store, API, operator and testbed" \
-            testbed postgres run -- cargo nextest run --locked --workspace -E 'not binary(stories)'
+        local tests=(--locked --workspace -E 'not binary(stories)')
+        suite "unit, store, API, operator and testbed" tests testbed postgres run --
     else
         step "tests build" cargo nextest run --locked -p threeport-e2e --no-run || finish
     fi
