@@ -24,6 +24,9 @@ pub const FINALIZER: &str = "threeport.io/deletion";
 /// What a placeholder of a stored secret value starts with; the keyed digest follows.
 pub const SECRET_PLACEHOLDER: &str = "threeport.io/secret:";
 
+/// Annotation in which kubectl keeps all that it applied last, secret values included.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// The labels of an object of `instance`.
 pub fn labels(control_plane: Uuid, instance: Uuid, instance_name: &str) -> BTreeMap<String, String> {
     BTreeMap::from([

@@ -1,4 +1,7 @@
 //! The Kubernetes objects that a WorkloadDefinition holds, read from either of its two forms.
+//!
+//! [`is_list`] and [`is_secret`] are the one answer to what is taken apart and what holds secret values: whoever reads
+//! objects by another rule than whoever redacts them lets a value through in clear.
 
 use std::collections::BTreeMap;
 
@@ -59,20 +62,25 @@ fn collect(places: impl Iterator<Item = (FieldError, u64, Value)>) -> Result<Vec
     let mut errors = Vec::new();
     let mut seen: BTreeMap<ResourceIdentity, u64> = BTreeMap::new();
     for (place, number, value) in places {
-        for object in flatten(value) {
+        let mut wrong = |(path, message): (String, String)| {
+            let field = if path.is_empty() {
+                place.field.clone()
+            } else {
+                format!("{}.{path}", place.field)
+            };
+            errors.push(FieldError {
+                field,
+                message,
+                ..place.clone()
+            });
+        };
+        let objects = flatten(value).unwrap_or_else(|error| {
+            wrong(error);
+            Vec::new()
+        });
+        for object in objects {
             match identity(&object) {
-                Err((path, message)) => {
-                    let field = if path.is_empty() {
-                        place.field.clone()
-                    } else {
-                        format!("{}.{path}", place.field)
-                    };
-                    errors.push(FieldError {
-                        field,
-                        message,
-                        ..place.clone()
-                    });
-                }
+                Err(error) => wrong(error),
                 Ok(identity) => {
                     let unversioned = ResourceIdentity {
                         version: String::new(),
@@ -83,10 +91,7 @@ fn collect(places: impl Iterator<Item = (FieldError, u64, Value)>) -> Result<Vec
                             "{} {:?} is already in document {first}",
                             identity.kind, identity.name
                         );
-                        errors.push(FieldError {
-                            message,
-                            ..place.clone()
-                        });
+                        wrong((String::new(), message));
                     }
                     manifests.push(Manifest {
                         number,
@@ -110,14 +115,35 @@ fn collect(places: impl Iterator<Item = (FieldError, u64, Value)>) -> Result<Vec
     }
 }
 
-fn flatten(value: Value) -> Vec<Value> {
-    let is_list = value.get("kind").and_then(Value::as_str) == Some("List");
-    match value {
-        Value::Object(mut map) if is_list => match map.remove("items") {
-            Some(Value::Array(items)) => items,
-            _ => vec![Value::Object(map)],
-        },
-        other => vec![other],
+/// Whether an object is taken apart into its `items`, whatever its `apiVersion`.
+pub fn is_list(object: &Value) -> bool {
+    object.get("kind").and_then(Value::as_str) == Some("List")
+}
+
+/// Whether an object's `data` and `stringData` hold secret values.
+pub fn is_secret(object: &Value) -> bool {
+    let is = |key: &str, word: &str| object.get(key).and_then(Value::as_str) == Some(word);
+    is("kind", "Secret") && is("apiVersion", "v1")
+}
+
+/// The items of a `List`; anything else is one object.
+fn flatten(value: Value) -> Result<Vec<Value>, (String, String)> {
+    if !is_list(&value) {
+        return Ok(vec![value]);
+    }
+    let items = match value {
+        Value::Object(mut map) => map.remove("items"),
+        _ => None,
+    };
+    let Some(Value::Array(items)) = items else {
+        return Err(("items".to_owned(), "must be a list of objects".to_owned()));
+    };
+    match items.iter().position(is_list) {
+        Some(index) => Err((
+            format!("items[{index}]"),
+            "is a List itself; write its items here".to_owned(),
+        )),
+        None => Ok(items),
     }
 }
 
@@ -144,7 +170,20 @@ fn identity(object: &Value) -> Result<ResourceIdentity, (String, String)> {
         return Err(("metadata.name".to_owned(), message));
     }
     let name = required(&["metadata", "name"])?;
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let (group, version) = match api_version.split_once('/') {
+        None => ("", api_version),
+        Some((group, version)) if !group.is_empty() && !version.is_empty() && !version.contains('/') => {
+            (group, version)
+        }
+        Some(_) => {
+            let message = format!("must be like v1 or apps/v1, not {api_version:?}");
+            return Err(("apiVersion".to_owned(), message));
+        }
+    };
+    if group.is_empty() && kind == "SecretList" {
+        let message = "can't be applied as one object; write each Secret as an object of its own".to_owned();
+        return Err(("kind".to_owned(), message));
+    }
     if group == crate::GROUP {
         return Err((
             "apiVersion".to_owned(),
@@ -198,6 +237,34 @@ mod tests {
         let one = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
         let errors = of_spec(&spec(&format!("{one}---\n{one}"))).unwrap_err();
         assert!(errors[0].message.contains("already in document 1"), "{errors:?}");
+    }
+
+    #[test]
+    fn lists_are_taken_apart_and_what_only_looks_like_one_is_refused() {
+        let map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}";
+        let found = of_spec(&spec(&format!("kind: List\nitems: [{map}]\n"))).unwrap();
+        assert_eq!(found[0].identity.kind, "ConfigMap");
+        for (text, field) in [
+            (
+                format!("kind: List\nitems: [{{kind: List, items: [{map}]}}]\n"),
+                "items[0]",
+            ),
+            (
+                format!("kind: List\nmetadata: {{name: a}}\nitems: {map}\n"),
+                "items",
+            ),
+            (
+                format!("apiVersion: v1\nkind: SecretList\nmetadata: {{name: a}}\nitems: [{map}]\n"),
+                "kind",
+            ),
+            (
+                "apiVersion: /v1\nkind: Secret\nmetadata: {name: a}\n".to_owned(),
+                "apiVersion",
+            ),
+        ] {
+            let errors = of_spec(&spec(&text)).unwrap_err();
+            assert_eq!(errors[0].field, format!("spec.yamlDocument.{field}"), "{text}");
+        }
     }
 
     #[test]

@@ -6,11 +6,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use threeport_model::{FieldError, GROUP, name};
+use threeport_model::{FieldError, GROUP, identity::LAST_APPLIED, name};
 
 /// The most bytes of all annotations of an object, as in Kubernetes.
 const MAX_ANNOTATIONS: usize = 256 << 10;
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// `metadata.labels`, without the server's own.
 pub fn labels(value: &Value, errors: &mut Vec<FieldError>) -> BTreeMap<String, String> {

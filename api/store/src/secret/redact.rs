@@ -1,13 +1,22 @@
 //! Takes secret values out of a specification. Pure.
 //!
-//! Of a `yamlDocument` only a Secret's own document is written anew (its comments go), and only where a value has to be
-//! taken out; all other bytes stay. `stringData` becomes `data`, as the apiserver does it.
+//! What is a Secret is decided on what the parser reads, by the very rules by which the objects are applied later
+//! (`model::manifest`); how a text is cut never decides it. Of a `yamlDocument` only the documents of a part with a
+//! Secret are written anew (their comments go), and only where a value has to be taken out; all other bytes stay. What
+//! came out is read again and must say the same: else all of it is written anew. `stringData` becomes `data`, as the
+//! apiserver does it, and what kubectl remembers of a Secret in an annotation goes.
+//!
+//! Last of all [`leaks`] looks at the result, and what still has a value in clear is refused.
 
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
-use threeport_model::{FieldError, identity::SECRET_PLACEHOLDER, yaml};
+use threeport_model::{
+    FieldError,
+    identity::{LAST_APPLIED, SECRET_PLACEHOLDER},
+    manifest, yaml,
+};
 use zeroize::Zeroizing;
 
 use super::seal::EncryptionKey;
@@ -24,14 +33,12 @@ pub(crate) struct Redacted {
 
 /// Replaces the values of Secrets in `spec` by placeholders.
 pub(crate) fn redact(spec: &mut Value, key: Option<&EncryptionKey>) -> Result<Redacted, Vec<FieldError>> {
-    let mut work = Work {
-        key,
-        redacted: Redacted::default(),
-        errors: Vec::new(),
-    };
+    let mut work = Work::new(key);
     if let Some(Value::Array(manifests)) = spec.get_mut("manifests") {
-        for (index, manifest) in manifests.iter_mut().enumerate() {
-            work.object(manifest, &FieldError::new(format!("spec.manifests[{index}]"), ""));
+        for (index, object) in manifests.iter_mut().enumerate() {
+            let place = FieldError::new(format!("spec.manifests[{index}]"), "");
+            work.object(object, &place);
+            work.check(object, &place);
         }
     }
     if let Some(Value::String(text)) = spec.get_mut(document::FIELD)
@@ -57,11 +64,42 @@ pub(crate) fn placeholder(digest: &str) -> String {
     format!("{SECRET_PLACEHOLDER}{digest}")
 }
 
+/// The digest, where the text is a placeholder and nothing else.
+fn digest_of(text: &str) -> Option<&str> {
+    text.strip_prefix(SECRET_PLACEHOLDER)
+        .filter(|digest| is_digest(digest))
+}
+
 fn is_digest(text: &str) -> bool {
     text.len() == 64
         && text
             .bytes()
             .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+/// Whether a Secret in `object` has a value that is no placeholder.
+fn leaks(object: &Value) -> bool {
+    if manifest::is_list(object) {
+        return object["items"]
+            .as_array()
+            .is_some_and(|items| items.iter().any(leaks));
+    }
+    if !manifest::is_secret(object) {
+        return false;
+    }
+    let is_placeholder = |value: &Value| value.as_str().is_some_and(|text| digest_of(text).is_some());
+    let redacted = match &object["data"] {
+        Value::Null => true,
+        Value::Object(data) => data.values().all(is_placeholder),
+        _ => false,
+    };
+    !redacted || !object["stringData"].is_null() || !object["metadata"]["annotations"][LAST_APPLIED].is_null()
+}
+
+/// Whether a text may hold a Secret at all. What is neither written out nor escaped (`\x53ecret`) nor tagged
+/// (`!!binary U2VjcmV0`) is none.
+fn may_hold_secret(text: &str) -> bool {
+    text.contains("Secret") || text.contains(['\\', '!'])
 }
 
 struct Work<'a> {
@@ -70,51 +108,83 @@ struct Work<'a> {
     errors: Vec<FieldError>,
 }
 
-impl Work<'_> {
-    /// The text with its Secrets written anew, or nothing where none has to be.
-    fn text(&mut self, text: &str) -> Option<String> {
-        let mut result = String::with_capacity(text.len());
-        let mut changed = false;
-        let mut line = 0;
-        for part in parts(text) {
-            match self.part(part, line) {
-                Some(rewritten) => {
-                    changed = true;
-                    result.push_str(&rewritten);
-                }
-                None => result.push_str(part),
-            }
-            line += part.lines().count() as u64;
+impl<'a> Work<'a> {
+    fn new(key: Option<&'a EncryptionKey>) -> Self {
+        Self {
+            key,
+            redacted: Redacted::default(),
+            errors: Vec::new(),
         }
-        changed.then_some(result)
     }
 
-    fn part(&mut self, part: &str, line: u64) -> Option<String> {
-        // What does not parse was refused before it came here; what has no such word, however escaped, is no Secret.
-        if !part.contains("Secret") && !part.contains('\\') {
+    /// The text with its Secrets written anew, or nothing where none has to be.
+    fn text(&mut self, text: &str) -> Option<String> {
+        if !may_hold_secret(text) {
             return None;
         }
-        let mut documents = yaml::documents(part).ok()?.into_iter();
-        let mut document = documents.next()?;
-        let place = FieldError {
-            field: format!("spec.{}", document::FIELD),
-            message: String::new(),
-            line: Some(line + document.line),
-            document: None,
+        let field = format!("spec.{}", document::FIELD);
+        let documents = match yaml::documents(text) {
+            Ok(documents) => documents,
+            Err(error) => {
+                self.errors.push(error.within(&field));
+                return None;
+            }
         };
-        if !self.object(&mut document.value, &place) {
+        let mut values = Vec::with_capacity(documents.len());
+        let mut changed = false;
+        for mut document in documents {
+            let place = FieldError {
+                line: Some(document.line),
+                document: Some(document.number),
+                ..FieldError::new(&field, "")
+            };
+            changed |= self.object(&mut document.value, &place);
+            self.check(&document.value, &place);
+            values.push(document.value);
+        }
+        if !changed || !self.errors.is_empty() {
             return None;
         }
-        let written = yaml::to_string(&document.value).ok()?;
-        let newline = if written.ends_with('\n') { "" } else { "\n" };
-        let marker = if part.starts_with("---") { "---\n" } else { "" };
-        Some(format!("{marker}{written}{newline}"))
+        let candidates = [self.by_parts(text), written(values.iter(), true)];
+        let rewritten = candidates
+            .into_iter()
+            .flatten()
+            .find(|candidate| says(candidate, &values));
+        if rewritten.is_none() {
+            let message =
+                "holds a Secret in a form that can't be kept without its values; write it in `manifests`";
+            self.errors.push(FieldError::new(field, message));
+        }
+        rewritten
+    }
+
+    /// The text with only those parts written anew in which something has to be taken out.
+    fn by_parts(&self, text: &str) -> Option<String> {
+        let mut result = String::with_capacity(text.len());
+        for part in parts(text) {
+            if !may_hold_secret(part) {
+                result.push_str(part);
+                continue;
+            }
+            let mut work = Work::new(self.key);
+            let mut changed = false;
+            let mut documents = yaml::documents(part).ok()?;
+            for document in &mut documents {
+                changed |= work.object(&mut document.value, &FieldError::new("", ""));
+            }
+            if changed {
+                let values = documents.iter().map(|document| &document.value);
+                result.push_str(&written(values, part.starts_with("---"))?);
+            } else {
+                result.push_str(part);
+            }
+        }
+        Some(result)
     }
 
     /// Whether anything was taken out.
     fn object(&mut self, object: &mut Value, place: &FieldError) -> bool {
-        let is = |kind: &str| object["kind"] == kind && object["apiVersion"] == "v1";
-        if is("List") {
+        if manifest::is_list(object) {
             let Some(Value::Array(items)) = object.get_mut("items") else {
                 return false;
             };
@@ -128,15 +198,20 @@ impl Work<'_> {
             }
             return changed;
         }
-        is("Secret") && self.secret(object, place)
+        if !manifest::is_secret(object) {
+            return false;
+        }
+        let before = object.clone();
+        self.secret(object, place);
+        *object != before
     }
 
-    fn secret(&mut self, secret: &mut Value, place: &FieldError) -> bool {
+    fn secret(&mut self, secret: &mut Value, place: &FieldError) {
         let Some(fields) = secret.as_object_mut() else {
-            return false;
+            return;
         };
-        let mut changed = false;
-        let mut data = Map::new();
+        forget_last_applied(fields);
+        let mut data = fields.contains_key("data").then(Map::new);
         for field in ["data", "stringData"] {
             let values = match fields.remove(field) {
                 None => continue,
@@ -147,58 +222,72 @@ impl Work<'_> {
                     continue;
                 }
             };
-            changed |= field == "stringData";
             for (name, value) in values {
                 let at = format!("{field}.{name}");
-                let Some(text) = (if value.is_null() { Some("") } else { value.as_str() }) else {
-                    self.error(place, &at, "must be a string");
-                    continue;
-                };
-                if let Some(digest) = text
-                    .strip_prefix(SECRET_PLACEHOLDER)
-                    .filter(|digest| is_digest(digest))
-                {
-                    let error = FieldError {
-                        field: format!("{}.{at}", place.field),
-                        message: "is a placeholder, but the object has no such value; write the value itself"
-                            .to_owned(),
-                        ..place.clone()
-                    };
-                    self.redacted.kept.insert(digest.to_owned(), error);
-                    data.insert(name, Value::String(text.to_owned()));
-                    continue;
+                if let Some(value) = self.value(field, &value, place, &at) {
+                    data.get_or_insert_default().insert(name, Value::String(value));
                 }
-                let decoded = if field == "data" {
-                    let packed: String = text
-                        .chars()
-                        .filter(|character| !character.is_ascii_whitespace())
-                        .collect();
-                    STANDARD.decode(packed).map(Zeroizing::new).ok()
-                } else {
-                    Some(Zeroizing::new(text.as_bytes().to_vec()))
-                };
-                let Some(bytes) = decoded else {
-                    self.error(place, &at, "must be base64; use stringData for plain text");
-                    continue;
-                };
-                let Some(key) = self.key else {
-                    self.error(
-                        place,
-                        &at,
-                        "can't be stored: this control plane has no encryption key",
-                    );
-                    continue;
-                };
-                changed = true;
-                let digest = key.digest(&bytes);
-                data.insert(name, Value::String(placeholder(&digest)));
-                self.redacted.values.insert(digest, bytes);
             }
         }
-        if !data.is_empty() {
+        if let Some(data) = data {
             fields.insert("data".to_owned(), Value::Object(data));
         }
-        changed
+    }
+
+    /// The placeholder of a value of `data` or `stringData`; nothing where the value can't be taken.
+    fn value(&mut self, field: &str, value: &Value, place: &FieldError, at: &str) -> Option<String> {
+        let text = if value.is_null() { Some("") } else { value.as_str() };
+        let Some(text) = text else {
+            self.error(place, at, "must be a string");
+            return None;
+        };
+        if let Some(digest) = digest_of(text) {
+            let error = FieldError {
+                field: format!("{}.{at}", place.field),
+                message: "is a placeholder, but the object has no such value; write the value itself"
+                    .to_owned(),
+                ..place.clone()
+            };
+            self.redacted.kept.insert(digest.to_owned(), error);
+            return Some(text.to_owned());
+        }
+        let decoded = if field == "data" {
+            let packed: String = text
+                .chars()
+                .filter(|character| !character.is_ascii_whitespace())
+                .collect();
+            STANDARD.decode(packed).map(Zeroizing::new).ok()
+        } else {
+            Some(Zeroizing::new(text.as_bytes().to_vec()))
+        };
+        let Some(bytes) = decoded else {
+            self.error(place, at, "must be base64; use stringData for plain text");
+            return None;
+        };
+        let Some(key) = self.key else {
+            self.error(
+                place,
+                at,
+                "can't be stored: this control plane has no encryption key",
+            );
+            return None;
+        };
+        let digest = key.digest(&bytes);
+        let placeholder = placeholder(&digest);
+        self.redacted.values.insert(digest, bytes);
+        Some(placeholder)
+    }
+
+    /// Refuses what still has a value in clear: nothing should, whatever it looks like.
+    fn check(&mut self, object: &Value, place: &FieldError) {
+        if self.errors.is_empty() && leaks(object) {
+            let message =
+                "holds a value of a Secret that can't be taken out; write the Secret as a plain object";
+            self.errors.push(FieldError {
+                message: message.to_owned(),
+                ..place.clone()
+            });
+        }
     }
 
     fn error(&mut self, place: &FieldError, field: &str, message: &str) {
@@ -209,6 +298,39 @@ impl Work<'_> {
             ..place.clone()
         });
     }
+}
+
+/// Takes away what kubectl keeps of the object as it was applied last.
+fn forget_last_applied(fields: &mut Map<String, Value>) {
+    let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) else {
+        return;
+    };
+    if annotations.remove(LAST_APPLIED).is_some() && annotations.is_empty() {
+        metadata.remove("annotations");
+    }
+}
+
+/// Documents as one text; the first with a marker before it where that is wanted.
+fn written<'v>(values: impl Iterator<Item = &'v Value>, marked: bool) -> Option<String> {
+    let mut result = String::new();
+    for (index, value) in values.enumerate() {
+        if index > 0 || marked {
+            result.push_str("---\n");
+        }
+        result.push_str(&yaml::to_string(value).ok()?);
+        if !result.ends_with('\n') {
+            result.push('\n');
+        }
+    }
+    Some(result)
+}
+
+/// Whether a text is read as exactly these documents.
+fn says(text: &str, values: &[Value]) -> bool {
+    yaml::documents(text).is_ok_and(|documents| documents.iter().map(|document| &document.value).eq(values))
 }
 
 /// The text cut before each line that starts a document. `---` at the start of a line is a marker wherever it stands:
@@ -284,12 +406,83 @@ mod tests {
         assert!(again.values.is_empty() && again.kept.len() == 1);
     }
 
+    /// However it is written: the value goes, and what stands beside it stays.
     #[test]
-    fn an_escaped_kind_is_a_secret_too() {
-        let text = "apiVersion: v1\nkind: \"\\x53ecret\"\nmetadata: {name: s}\nstringData: {a: hunter2}\n";
-        let mut spec = json!({"yamlDocument": text});
-        redact(&mut spec, Some(&key())).unwrap();
-        assert!(!spec.to_string().contains("hunter2"));
+    fn a_secret_is_found_in_every_form_in_which_it_is_applied() {
+        let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: stays}\n";
+        let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: hunter2}\n";
+        let escaped = secret.replace("Secret", "\"\\x53ecret\"");
+        let binary = secret.replace("Secret", "!!binary U2VjcmV0");
+        let item = "{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {a: hunter2}}";
+        let annotated = secret.replace(
+            "name: s",
+            "name: s, annotations: {kubectl.kubernetes.io/last-applied-configuration: '{\"a\": \"hunter2\"}'}",
+        );
+        for (name, text) in [
+            ("escaped", format!("{map}---\n{escaped}")),
+            ("tagged", format!("{map}---\n{binary}")),
+            (
+                "a List without apiVersion",
+                format!("{map}---\nkind: List\nitems: [{item}]\n"),
+            ),
+            (
+                "a List",
+                format!("{map}---\napiVersion: v1\nkind: List\nitems: [{item}]\n"),
+            ),
+            ("after an end", format!("{map}...\n{secret}")),
+            ("before an end", format!("{secret}...\n{map}")),
+            ("lone CR", format!("{map}---\n{secret}").replace('\n', "\r")),
+            (
+                "lone CR, first",
+                format!("{secret}---\n{map}").replace('\n', "\r"),
+            ),
+            ("CRLF", format!("{map}---\n{secret}").replace('\n', "\r\n")),
+            (
+                "an alias",
+                format!("{map}---\nx: &k Secret\n{}", secret.replace("Secret", "*k")),
+            ),
+            ("in an annotation", format!("{map}---\n{annotated}")),
+        ] {
+            let read = |spec: &Value| yaml::documents(spec["yamlDocument"].as_str().unwrap()).unwrap();
+            let mut spec = json!({"yamlDocument": text});
+            let before = read(&spec).len();
+            let redacted =
+                redact(&mut spec, Some(&key())).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
+            let after = read(&spec);
+            assert!(!spec.to_string().contains("hunter2"), "{name}: {spec}");
+            assert_eq!(after.len(), before, "{name}: {spec}");
+            assert!(
+                after
+                    .iter()
+                    .any(|document| document.value["data"]["a"] == "stays"),
+                "{name}: {spec}"
+            );
+            assert_eq!(redacted.values.len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_still_has_a_value_in_clear_is_seen() {
+        let secret = |fields: Value| {
+            let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}});
+            secret
+                .as_object_mut()
+                .unwrap()
+                .extend(fields.as_object().unwrap().clone());
+            secret
+        };
+        let hidden = placeholder(&"0".repeat(64));
+        assert!(!leaks(&secret(json!({"data": {"a": hidden}}))));
+        for fields in [
+            json!({"data": {"a": "b25l"}}),
+            json!({"data": {"a": format!("{hidden} and more")}}),
+            json!({"data": "b25l"}),
+            json!({"stringData": {"a": hidden}}),
+            json!({"metadata": {"annotations": {LAST_APPLIED: "{}"}}}),
+        ] {
+            assert!(leaks(&secret(fields.clone())), "{fields}");
+            assert!(leaks(&json!({"kind": "List", "items": [secret(fields)]})));
+        }
     }
 
     #[test]

@@ -22,21 +22,28 @@ async fn count(bed: &Bed, table: &str) -> i64 {
         .unwrap()
 }
 
-/// All text that the database holds, apart from ciphertexts.
+/// All text that the database holds, in every column of every table.
 async fn all_text(bed: &Bed) -> String {
+    let columns = Sql::new(if bed.is_sqlite() {
+        "SELECT m.name AS table_name, c.name AS column_name FROM sqlite_master m, pragma_table_info(m.name) c \
+         WHERE m.type = 'table'"
+    } else {
+        "SELECT CAST(table_name AS TEXT) AS table_name, CAST(column_name AS TEXT) AS column_name \
+         FROM information_schema.columns WHERE table_schema = current_schema()"
+    });
     let mut text = String::new();
-    for (table, column) in [
-        ("object", "spec"),
-        ("object", "annotations"),
-        ("object_status", "status"),
-        ("revision", "spec"),
-        ("document", "content"),
-        ("operation", "changes"),
-        ("operation", "answer"),
-    ] {
-        let query = Sql::new(format!("SELECT COALESCE({column}, '') AS text FROM {table}"));
+    for row in bed.store.reader().all(columns).await.unwrap() {
+        let (table, column): (String, String) =
+            (row.get("table_name").unwrap(), row.get("column_name").unwrap());
+        let cast = if bed.is_sqlite() {
+            format!("CASE typeof({column}) WHEN 'blob' THEN hex({column}) ELSE CAST({column} AS TEXT) END")
+        } else {
+            format!("CAST({column} AS TEXT)")
+        };
+        let query = Sql::new(format!("SELECT COALESCE({cast}, '') AS text FROM {table}"));
         for row in bed.store.reader().all(query).await.unwrap() {
             text.push_str(&row.get::<String>("text").unwrap());
+            text.push('\n');
         }
     }
     text
@@ -112,6 +119,61 @@ database_test!(secret_values_are_nowhere_in_clear, bed, {
         1,
         "an instance gets what its definition holds"
     );
+});
+
+database_test!(no_way_of_writing_a_secret_keeps_it_in_clear, bed, {
+    let secret = |value: &str| {
+        format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\nstringData: {{password: {value}}}\n")
+    };
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: stays}\n";
+    let item = "{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {password: hunter1}}";
+    let annotated = secret("hunter5").replace(
+        "name: s",
+        "name: s, annotations: {kubectl.kubernetes.io/last-applied-configuration: 'hunter5'}",
+    );
+    let texts = [
+        ("list", format!("{map}---\nkind: List\nitems: [{item}]\n")),
+        ("after", format!("{map}...\n{}", secret("hunter2"))),
+        ("before", format!("{}...\n{map}", secret("hunter3"))),
+        (
+            "cr",
+            format!("{map}---\n{}", secret("hunter4")).replace('\n', "\r"),
+        ),
+        ("annotation", format!("{map}---\n{annotated}")),
+    ];
+    for (name, text) in texts {
+        // A large one too, which is stored apart.
+        let large = format!(
+            "{text}---\n{}",
+            map.replace("name: c", "name: d")
+                .replace("stays", &"x".repeat(5000))
+        );
+        for (name, text) in [(name.to_owned(), text), (format!("{name}-large"), large)] {
+            let stored = bed
+                .create("WorkloadDefinition", &name, json!({"yamlDocument": text}))
+                .await;
+            let read = stored.spec["yamlDocument"].as_str().unwrap();
+            assert!(read.contains("stays"), "{name} keeps what is no Secret: {read}");
+            assert!(!read.contains("hunter"), "{name}: {read}");
+            let claim = bed.claim_one(stored.id()).await;
+            assert_eq!(claim.secrets.len(), 1, "{name}");
+        }
+    }
+    let list = json!({"kind": "List", "items": [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"},
+        "stringData": {"password": "hunter6"}}]});
+    bed.create("WorkloadDefinition", "objects", json!({"manifests": [list]}))
+        .await;
+    let stored = all_text(bed).await;
+    assert!(
+        stored.contains("threeport.io/secret:") && stored.contains("stays"),
+        "the control"
+    );
+    let found: Vec<&str> = stored.lines().filter(|line| line.contains("hunter")).collect();
+    assert!(found.is_empty(), "{found:?}");
+    let encoded: Vec<String> = (1..=6)
+        .map(|number| STANDARD.encode(format!("hunter{number}")))
+        .collect();
+    assert!(!encoded.iter().any(|value| stored.contains(value)));
 });
 
 database_test!(placeholders_come_back_only_where_their_values_are, bed, {

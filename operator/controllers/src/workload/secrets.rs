@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use threeport_model::identity::SECRET_PLACEHOLDER;
+use threeport_model::{identity::SECRET_PLACEHOLDER, manifest};
 
 /// The object with the values behind its placeholders, or the key whose value is not known.
 pub(super) fn reveal(object: &Value, values: &BTreeMap<String, String>) -> Result<Value, String> {
     let mut object = object.clone();
-    if object["kind"] != "Secret" || object["apiVersion"] != "v1" {
+    if !manifest::is_secret(&object) {
         return Ok(object);
     }
     let data = object.get_mut("data").and_then(Value::as_object_mut);
