@@ -40,7 +40,7 @@ pub enum MediaType {
     MergePatch,
 }
 
-/// A body of a protocol route: `application/json`, of type `T`.
+/// A body of a protocol route: `application/json`, of type `T`; NULs in it are left out.
 pub struct Json<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
@@ -49,7 +49,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         media_type(&request, &[MediaType::Json])?;
         let bytes = read(request, MAX_BODY).await?;
-        typed(&json::parse(&bytes)?).map(Self)
+        typed(&json::parse_protocol(&bytes)?).map(Self)
     }
 }
 

@@ -132,6 +132,16 @@ impl Tailer<'_> {
             for change in changes.items {
                 self.send(&change);
             }
+            for unreadable in changes.unreadable {
+                let id = unreadable.cursor.id;
+                if self.is_new(id, unreadable.version, unreadable.cursor.at) {
+                    tracing::error!(
+                        what = unreadable.what,
+                        "watchers don't hear of what can't be read: {}",
+                        unreadable.why
+                    );
+                }
+            }
             cursor = changes.next;
             self.advance(changes.next);
             if !full {
@@ -147,16 +157,19 @@ impl Tailer<'_> {
         Ok(())
     }
 
+    /// Whether a change was not seen before.
+    fn is_new(&mut self, id: Uuid, version: (i64, i64), at: i64) -> bool {
+        let known = self.seen.get(&id).is_some_and(|(seen, _)| *seen == version);
+        if !known {
+            self.seen.insert(id, (version, at));
+        }
+        !known
+    }
+
     fn send(&mut self, change: &Change) {
-        let id = change.object.id();
-        if self
-            .seen
-            .get(&id)
-            .is_some_and(|(version, _)| *version == change.version)
-        {
+        if !self.is_new(change.object.id(), change.version, change.cursor.at) {
             return;
         }
-        self.seen.insert(id, (change.version, change.cursor.at));
         if self.changes.sender.receiver_count() == 0 {
             return;
         }

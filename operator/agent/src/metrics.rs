@@ -30,6 +30,8 @@ pub struct Outcome {
 pub struct Metrics {
     /// Observations that the API took.
     pub observations: Counter,
+    /// Observations that the API would never take.
+    pub dropped: Counter,
     /// Requests with observations.
     pub batches: Family<Outcome, Counter>,
     /// Heartbeats.
@@ -48,6 +50,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             observations: Counter::default(),
+            dropped: Counter::default(),
             batches: Family::default(),
             heartbeats: Family::default(),
             queue: Gauge::default(),
@@ -67,6 +70,11 @@ impl Metrics {
             "observations",
             "Observations that the API took",
             self.observations.clone(),
+        );
+        registry.register(
+            "dropped",
+            "Observations that the API refused and would refuse again",
+            self.dropped.clone(),
         );
         registry.register("batches", "Requests with observations", self.batches.clone());
         registry.register("heartbeats", "Heartbeats", self.heartbeats.clone());

@@ -1,6 +1,8 @@
 //! Observations on their way to the API: coalesced per object, in the order in which they were first seen, and the
 //! marks that a kind's list was complete or impossible in their place among them. Pure.
 //!
+//! All that is said passes here, so here the NULs go that programs print and no database keeps.
+//!
 //! It is bounded by what is watched: one observation per object, one mark per kind.
 
 use std::{
@@ -50,7 +52,14 @@ pub struct Batch {
 
 impl Outbox {
     /// An object was seen. What was to be said of it before is no longer said.
-    pub fn observe(&mut self, key: Key, observation: Observation) {
+    pub fn observe(&mut self, key: Key, mut observation: Observation) {
+        for image in &mut observation.images {
+            for text in [&mut image.repository, &mut image.reference, &mut image.image_id] {
+                without_nul(text);
+            }
+        }
+        observation.other_managers.iter_mut().for_each(without_nul);
+        without_nul(&mut observation.message);
         if self.observations.insert(key.clone(), observation).is_none() {
             self.order.push_back(Entry::Object(key));
         }
@@ -62,7 +71,8 @@ impl Outbox {
     }
 
     /// A kind can't be listed now.
-    pub fn unlistable(&mut self, kind: Arc<WatchedKind>, message: String) {
+    pub fn unlistable(&mut self, kind: Arc<WatchedKind>, mut message: String) {
+        without_nul(&mut message);
         self.mark(kind, Mark::Unlistable(message));
     }
 
@@ -132,6 +142,10 @@ impl Outbox {
     }
 }
 
+fn without_nul(text: &mut String) {
+    text.retain(|character| character != '\0');
+}
+
 impl Batch {
     /// The batch as the API takes it.
     pub fn to_request(&self, epoch: i64, sequence: i64) -> ObservationsRequest {
@@ -168,6 +182,11 @@ impl Batch {
     /// Whether it has no observation.
     pub fn is_empty(&self) -> bool {
         self.observations.is_empty()
+    }
+
+    /// How much it says: observations and marks.
+    pub fn entries(&self) -> usize {
+        self.observations.len() + self.marks.len()
     }
 }
 
@@ -277,6 +296,20 @@ mod tests {
         outbox.close(kind("A"));
         let request = outbox.take(10).to_request(1, 1);
         assert_eq!((request.closed.len(), request.unlistable.len()), (1, 0));
+    }
+
+    #[test]
+    fn what_is_sent_holds_no_nul() {
+        let mut outbox = Outbox::default();
+        let mut said = observation("a", 1);
+        "exited\0 with\0\0 1".clone_into(&mut said.message);
+        said.other_managers = vec!["some\0body".to_owned()];
+        outbox.observe(key("ConfigMap", "a"), said);
+        outbox.unlistable(kind("A"), "no\0".to_owned());
+        let request = outbox.take(10).to_request(1, 1);
+        assert_eq!(request.observations[0].message, "exited with 1");
+        assert_eq!(request.observations[0].other_managers, ["somebody"]);
+        assert_eq!(request.unlistable[0].message, "no");
     }
 
     #[test]

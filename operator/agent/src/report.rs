@@ -1,10 +1,16 @@
 //! One task per epoch that takes what the watches saw and brings it to the API: a batch at a time, in order, at once
 //! or [`DEBOUNCE`] later, and again with backoff until the API has it.
+//!
+//! What the API refuses for what it says would be refused for ever, and with it everything behind it. So such a batch is
+//! halved until it is one observation; that one is dropped, counted and logged.
 
 use std::{sync::Arc, time::Duration};
 
 use threeport_client::Error;
-use threeport_model::protocol::agent::{MAX_OBSERVATIONS, ObservationsResponse};
+use threeport_model::{
+    Code,
+    protocol::agent::{MAX_OBSERVATIONS, ObservationsResponse},
+};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
@@ -55,6 +61,7 @@ impl Reporter {
         let mut sequence = 0;
         let mut due = None;
         let mut delay = RETRY.0;
+        let mut limit = MAX_OBSERVATIONS;
         loop {
             if due.is_none() && !outbox.is_empty() {
                 due = Some(Instant::now() + DEBOUNCE);
@@ -67,15 +74,25 @@ impl Reporter {
                 () = shutdown.cancelled() => return self.drain(outbox, sequence).await,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     sequence += 1;
-                    let batch = outbox.take(MAX_OBSERVATIONS);
+                    let batch = outbox.take(limit);
                     let sent = self.send_while_watching(&batch, sequence, &mut events, &mut world, &mut outbox).await;
                     due = match sent {
                         Ok(_) => {
                             delay = RETRY.0;
+                            limit = (limit * 2).min(MAX_OBSERVATIONS);
                             // What waited meanwhile has waited long enough.
                             (!outbox.is_empty()).then(Instant::now)
                         }
                         Err(error) if epoch_is_over(&error) => return End::Superseded,
+                        Err(error) if is_about_content(&error) => {
+                            if batch.entries() > 1 {
+                                limit = batch.entries() / 2;
+                                outbox.put_back(batch);
+                            } else {
+                                self.give_up(&batch, sequence, &error);
+                            }
+                            Some(Instant::now())
+                        }
                         Err(error) => {
                             tracing::warn!(error = explain(&error), "failed to report observations");
                             outbox.put_back(batch);
@@ -125,6 +142,21 @@ impl Reporter {
         sent
     }
 
+    /// Gives up on what the API will never take.
+    fn give_up(&self, batch: &Batch, sequence: i64, error: &Error) {
+        self.metrics.dropped.inc();
+        let said = batch.to_request(self.epoch, sequence);
+        let what = said.observations.first().map_or_else(
+            || "what was said of a kind".to_owned(),
+            |seen| format!("{} {}/{}", seen.kind, seen.namespace, seen.name),
+        );
+        tracing::error!(
+            what,
+            error = explain(error),
+            "the API refuses an observation: it is dropped"
+        );
+    }
+
     async fn drain(&self, mut outbox: Outbox, mut sequence: i64) -> End {
         let all = async {
             while !outbox.is_empty() {
@@ -142,3 +174,14 @@ impl Reporter {
         End::Shutdown
     }
 }
+
+/// Whether the API refused what was said, and would refuse it again.
+fn is_about_content(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        Some(Code::Malformed | Code::Invalid | Code::TooLarge)
+    )
+}
+
+#[cfg(test)]
+mod tests;

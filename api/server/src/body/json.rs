@@ -1,6 +1,10 @@
 //! Strict JSON: duplicate keys are refused with their path and line, nesting is limited.
 //!
 //! `serde_json` takes the last of two equal keys silently; here a visitor of our own builds the value.
+//!
+//! No database keeps a NUL in text. In what people write it is refused ([`parse`]). In what agents and controllers say
+//! it is left out ([`parse_protocol`]): they pass on what programs in some cluster printed, and one such message must
+//! not hold up all the others.
 
 use std::{cell::RefCell, fmt};
 
@@ -13,13 +17,22 @@ use crate::problem::ApiError;
 
 /// The one value in `bytes`.
 pub fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
+    read(bytes, Nul::Refused)
+}
+
+/// The one value in `bytes`, without the NULs in it.
+pub fn parse_protocol(bytes: &[u8]) -> Result<Value, ApiError> {
+    read(bytes, Nul::LeftOut)
+}
+
+fn read(bytes: &[u8], nul: Nul) -> Result<Value, ApiError> {
     let text = std::str::from_utf8(bytes).map_err(|error| not_utf8(&error))?;
     if text.trim().is_empty() {
         return Err(ApiError::new(Code::Malformed, "the body is empty"));
     }
     let path = RefCell::new(Vec::new());
     let mut reader = serde_json::Deserializer::from_str(text);
-    let seed = Strict { path: &path };
+    let seed = Strict { path: &path, nul };
     let parsed = seed
         .deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value));
@@ -47,11 +60,32 @@ fn strip_place(message: &str) -> String {
 /// Where the reader is; what was pushed stays there when it fails, and so names the place.
 struct Strict<'a> {
     path: &'a RefCell<Vec<String>>,
+    nul: Nul,
+}
+
+/// What becomes of a NUL in a string.
+#[derive(Clone, Copy)]
+enum Nul {
+    Refused,
+    LeftOut,
 }
 
 impl Strict<'_> {
     fn inner(&self) -> Self {
-        Self { path: self.path }
+        Self {
+            path: self.path,
+            nul: self.nul,
+        }
+    }
+
+    fn text<E: Error>(&self, mut text: String) -> Result<String, E> {
+        if text.contains('\0') {
+            match self.nul {
+                Nul::Refused => return Err(E::custom("holds a NUL character")),
+                Nul::LeftOut => text.retain(|character| character != '\0'),
+            }
+        }
+        Ok(text)
     }
 
     fn enter<E: Error>(&self, segment: String) -> Result<(), E> {
@@ -110,11 +144,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
-        // SQL text holds no NUL, and no field of ours means one.
-        if value.contains('\0') {
-            return Err(E::custom("holds a NUL character"));
-        }
-        Ok(Value::String(value))
+        self.text(value).map(Value::String)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
@@ -134,6 +164,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
             self.enter(format!(".{key}"))?;
+            let key = self.text(key)?;
             if map.contains_key(&key) {
                 return Err(A::Error::custom(format!("duplicate key {key:?}")));
             }
@@ -147,7 +178,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, parse_protocol};
 
     #[test]
     fn a_duplicate_key_is_refused_with_path_and_line() {
@@ -176,6 +207,16 @@ mod tests {
     }
 
     #[test]
+    fn of_what_programs_pass_on_only_the_nul_is_lost() {
+        let read = parse_protocol(br#"{"message": "a\u0000b", "images\u0000": ["\u0000"]}"#).unwrap();
+        assert_eq!(read, serde_json::json!({"message": "ab", "images": [""]}));
+        assert!(
+            parse_protocol(br#"{"a": 1, "a\u0000": 2}"#).is_err(),
+            "duplicate all the same"
+        );
+    }
+
+    #[test]
     fn what_is_not_json_is_refused() {
         let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
         let nearly = format!("{}{}", "[".repeat(65), "]".repeat(65));
@@ -187,6 +228,7 @@ mod tests {
             "{} {}",
             "nul",
             "\"\\u0000\"",
+            "{\"a\\u0000\": 1}",
             "1e999",
             deep.as_str(),
             nearly.as_str(),

@@ -55,3 +55,47 @@ async fn an_older_epoch_is_a_conflict() {
         .await
         .expect(422);
 }
+
+/// What a program printed before it ended is in its pod's message, whatever it is.
+#[tokio::test]
+async fn a_nul_in_a_message_stops_no_observations() {
+    for api in Api::everywhere().await {
+        let definition = crate::harness::definition("web", "1");
+        api.admin("POST", "/v1alpha1/workloaddefinitions", definition)
+            .await
+            .expect(201);
+        let instance = crate::harness::instance("web", "web");
+        let instance = api
+            .admin("POST", "/v1alpha1/workloadinstances", instance)
+            .await
+            .expect(201)
+            .json();
+        let registered = post(&api, "/v1alpha1/agents", json!({"version": "0.1.0"}))
+            .await
+            .expect(200)
+            .json();
+        let seen = |name: &str, message: &str| {
+            json!({"group": "apps", "version": "v1", "kind": "Deployment", "namespace": "web", "name": name,
+                "uid": "u", "instanceId": instance["metadata"]["id"], "resourceVersion": "1", "health": "Failed",
+                "message": message})
+        };
+        let observations = json!({"epoch": registered["epoch"], "sequence": 1,
+            "observations": [seen("a", "exit\0 1"), seen("b", "exit 2")]});
+        let runtime = registered["runtimeId"].as_str().unwrap();
+        let path = format!("/v1alpha1/agents/{runtime}/observations");
+        let answer = post(&api, &path, observations).await.expect(200).json();
+        assert_eq!(answer["changed"], 2);
+        let resources = api
+            .admin("GET", "/v1alpha1/workloadinstances/web/resources", None)
+            .await
+            .expect(200)
+            .json();
+        let messages: Vec<&Value> = resources
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| &row["observed"]["message"])
+            .collect();
+        assert_eq!(messages, ["exit 1", "exit 2"]);
+    }
+}
