@@ -10,10 +10,12 @@
 //! try took whose commit was not answered. (An answer of a sweep that is lost on the way to the holder costs the time to
 //! live.)
 //!
-//! [`complete`] ends a run in one transaction, refused as a whole where the epoch is not the newest.
+//! [`complete`] ends a run in one transaction, refused as a whole where the epoch is not the newest. What can't be read is
+//! given to nobody: [`unreadable`] says so in its status and tries again a minute later.
 
 mod complete;
 pub(crate) mod counts;
+mod unreadable;
 pub(crate) mod world;
 
 use std::{
@@ -23,7 +25,7 @@ use std::{
 
 use sea_orm::Value;
 use threeport_model::protocol::claim::{
-    Claim, ClaimRequest, ClaimResponse, MAX_CLAIMS, RenewRequest, RenewResponse,
+    ClaimRequest, ClaimResponse, MAX_CLAIMS, RenewRequest, RenewResponse,
 };
 use uuid::Uuid;
 
@@ -45,14 +47,21 @@ impl Store {
     /// Gives due and unclaimed work: the wanted objects' or, where none are named, the oldest of the freshest class.
     pub async fn claim(&self, request: &ClaimRequest) -> Result<ClaimResponse> {
         let input = (request, Before::default());
-        let (taken, busy) = self
+        let (taken, mut busy) = self
             .transactions()
             .run("claim", &input, |transaction, (request, before)| {
                 Box::pin(take(transaction, request, before))
             })
             .await?;
-        let claims: Vec<Claim> = self.world(&taken).await?;
-        Ok(ClaimResponse { claims, busy })
+        let worlds = self.world(&taken).await?;
+        if !worlds.unreadable.is_empty() {
+            busy.extend(worlds.unreadable.iter().map(|(one, _)| one.id));
+            self.set_aside(&worlds.unreadable).await?;
+        }
+        Ok(ClaimResponse {
+            claims: worlds.claims,
+            busy,
+        })
     }
 
     /// Keeps claims: those whose epoch is still the newest and whose holder asks, run out or not.

@@ -15,7 +15,9 @@ use threeport_model::{
 use uuid::Uuid;
 
 use crate::{
-    Store, clock,
+    Store,
+    claim::world::{Broken, because},
+    clock,
     error::{Error, Result},
     sql::{Fetch, Row, Sql, to_json},
     status::{self, Subject},
@@ -73,18 +75,22 @@ pub(crate) fn of_all(ids: &[Uuid]) -> Sql {
     query
 }
 
-/// The rows of instances, leftovers included.
+/// The rows of instances, leftovers included; of those apart that have a row that can't be read.
 pub(crate) async fn of_instances(
     connection: &Transaction,
     ids: &[Uuid],
+    broken: &mut Broken,
 ) -> Result<BTreeMap<Uuid, Vec<InventoryRow>>> {
     let mut found: BTreeMap<Uuid, Vec<InventoryRow>> = BTreeMap::new();
     if ids.is_empty() {
         return Ok(found);
     }
     for row in connection.all(of_all(ids)).await? {
-        let row = read(&row)?;
-        found.entry(row.instance_id).or_default().push(row);
+        let instance = row.get("instance_id")?;
+        match read(&row) {
+            Ok(row) => found.entry(instance).or_default().push(row),
+            Err(error) => drop(broken.insert(instance, because("its inventory", &error))),
+        }
     }
     Ok(found)
 }

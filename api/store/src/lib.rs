@@ -60,7 +60,7 @@ pub use retention::Purged;
 pub use secret::EncryptionKey;
 pub use system::{Ensured, SelfRecord};
 pub use transaction::TransactionCount;
-pub use watch::{Change, Changes, Cursor};
+pub use watch::{Change, Changes, Cursor, Unreadable};
 
 use crate::{
     connection::{Connections, Dialect},

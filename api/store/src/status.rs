@@ -68,7 +68,7 @@ pub(crate) struct Subject {
     pub(crate) deleted: bool,
     is_default_runtime: bool,
     pub(crate) epoch: i64,
-    status: Value,
+    pub(crate) status: Value,
     seen_definition: Option<i64>,
     pub(crate) definition: Option<i64>,
     /// Of its pending row.

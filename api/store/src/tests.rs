@@ -20,4 +20,5 @@ mod sources;
 mod state_machine;
 mod systems;
 mod transactions;
+mod unreadable;
 mod watches;

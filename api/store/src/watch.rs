@@ -77,11 +77,26 @@ pub struct Change {
     pub version: (i64, i64),
 }
 
+/// A change of an object that can't be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Where it stands.
+    pub cursor: Cursor,
+    /// `Kind/name`.
+    pub what: String,
+    /// Versions of the object and of its status.
+    pub version: (i64, i64),
+    /// Why.
+    pub why: String,
+}
+
 /// A page of changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Changes {
     /// In order.
     pub items: Vec<Change>,
+    /// What is left out, since it can't be read. Everything else goes on.
+    pub unreadable: Vec<Unreadable>,
     /// Where to go on: the last item, or as far as nothing happened.
     pub next: Cursor,
     /// Whether there is more right now.
@@ -124,14 +139,24 @@ impl Store {
             since
         };
         let rows = self.reader().all(statement(from, i64::from(limit))).await?;
-        let items: Vec<Change> = rows
-            .iter()
-            .map(|row| read(row, since.incarnation))
-            .collect::<Result<_>>()?;
-        let more = items.len() == usize::try_from(limit).unwrap_or(usize::MAX);
-        let last = items.last().map_or(from, |change| change.cursor);
+        let mut items = Vec::with_capacity(rows.len());
+        let mut unreadable = Vec::new();
+        let mut last = from;
+        for row in &rows {
+            last = Cursor {
+                incarnation: since.incarnation,
+                at: row.get("changed_at")?,
+                id: row.get("id")?,
+            };
+            match read(row, last) {
+                Ok(change) => items.push(change),
+                Err(error) => unreadable.push(skipped(row, last, &error)?),
+            }
+        }
+        let more = rows.len() == usize::try_from(limit).unwrap_or(usize::MAX);
         Ok(Changes {
             items,
+            unreadable,
             next: if more { last } else { last.max(since) },
             more,
             now,
@@ -155,14 +180,20 @@ pub(crate) fn statement(from: Cursor, limit: i64) -> Sql {
     .values([from.at.into(), from.id.into(), limit.into()])
 }
 
-fn read(row: &Row, incarnation: u32) -> Result<Change> {
+fn skipped(row: &Row, cursor: Cursor, error: &Error) -> Result<Unreadable> {
+    let (kind, name): (String, String) = (row.get("kind")?, row.get("name")?);
+    Ok(Unreadable {
+        cursor,
+        version: (row.get("resource_version")?, row.get("status_version")?),
+        why: error.to_string(),
+        what: format!("{kind}/{name}"),
+    })
+}
+
+fn read(row: &Row, cursor: Cursor) -> Result<Change> {
     let object = ObjectRow::read(row)?;
     Ok(Change {
-        cursor: Cursor {
-            incarnation,
-            at: row.get("changed_at")?,
-            id: object.id,
-        },
+        cursor,
         deleted: object.deleted_at.is_some(),
         version: (object.resource_version, object.status_version),
         object: object.served()?,

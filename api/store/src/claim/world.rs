@@ -1,4 +1,7 @@
 //! All that the holder of a claim needs to know, as of one moment.
+//!
+//! What can't be read (a row that somebody damaged or that a newer version wrote, secret values without their key) fails
+//! the claims that need it and no others: [`Broken`] says which, and why.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,21 +15,32 @@ use uuid::Uuid;
 use super::{Taken, counts};
 use crate::{
     Store, agent,
-    error::Result,
+    error::{Error, Result},
     inventory, pending,
     row::{COLUMNS, FROM, ObjectRow, has_footprint},
     secret::table,
-    sql::Sql,
+    sql::{Row, Sql},
     transaction::Transaction,
 };
 
 const RUNTIME: &str = "KubernetesRuntimeInstance";
 
+/// What can't be read, by the object that it is of: what it is, and why.
+pub(crate) type Broken = BTreeMap<Uuid, String>;
+
+/// The worlds of taken rows.
+#[derive(Debug, Default)]
+pub(crate) struct Worlds {
+    pub(crate) claims: Vec<Claim>,
+    /// Those whose world can't be read, and why.
+    pub(crate) unreadable: Vec<(Taken, String)>,
+}
+
 impl Store {
     /// The worlds of taken rows, those apart that were lost meanwhile.
-    pub(crate) async fn world(&self, taken: &[Taken]) -> Result<Vec<Claim>> {
+    pub(crate) async fn world(&self, taken: &[Taken]) -> Result<Worlds> {
         if taken.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Worlds::default());
         }
         let input = (self, taken);
         self.transactions()
@@ -37,42 +51,47 @@ impl Store {
     }
 }
 
-async fn load(transaction: &Transaction, store: &Store, taken: &[Taken]) -> Result<Vec<Claim>> {
+async fn load(transaction: &Transaction, store: &Store, taken: &[Taken]) -> Result<Worlds> {
+    let mut broken = Broken::new();
     let ids: Vec<Uuid> = taken.iter().map(|one| one.id).collect();
-    let mut objects = objects(transaction, &ids).await?;
-    objects.retain(|id, (_, epoch)| taken.iter().any(|one| one.id == *id && one.epoch == *epoch));
+    let mut objects = objects(transaction, &ids, &mut broken).await?;
+    objects.retain(|id, found| taken.iter().any(|one| one.id == *id && one.epoch == found.epoch));
     let instances: Vec<Uuid> = of_kind(&objects, has_footprint);
     let mut references = ordered_references(transaction, &ids).await?;
-    let mut inventory = inventory::of_instances(transaction, &instances).await?;
+    let mut inventory = inventory::of_instances(transaction, &instances, &mut broken).await?;
     let default = default_runtime(transaction, store.control_plane_id()).await?;
     for id in &instances {
         place(references.entry(*id).or_default(), inventory.get(id), default);
     }
     let wanted: BTreeSet<Uuid> = references.values().flatten().map(|(id, _)| *id).collect();
-    let others = self::objects(transaction, &wanted.into_iter().collect::<Vec<_>>()).await?;
+    let others = self::objects(transaction, &wanted.into_iter().collect::<Vec<_>>(), &mut broken).await?;
     let runtimes = runtimes(&objects, &references, &inventory);
     let agents = agent::states(transaction, &runtimes.values().copied().collect::<Vec<_>>()).await?;
     let definitions = of_kind(&objects, |kind| kind == "WorkloadDefinition");
     let instance_counts = counts::instances(transaction, &definitions).await?;
     let mut worst = counts::worst(transaction, &definitions).await?;
-    let rows = || objects.values().chain(others.values()).map(|(row, _)| row);
+    let rows = || objects.values().chain(others.values()).map(|found| &found.row);
     let texts: Vec<(Uuid, String)> = rows().map(|row| (row.id, row.secret_text())).collect();
     let texts: Vec<(Uuid, &str)> = texts.iter().map(|(id, text)| (*id, text.as_str())).collect();
-    let secrets = table::values(transaction, store.encryption_key(), &texts).await?;
+    let secrets = table::values(transaction, store.encryption_key(), &texts, &mut broken).await?;
 
-    let mut claims = Vec::with_capacity(taken.len());
+    let mut worlds = Worlds::default();
     for one in taken {
-        let Some((row, _)) = objects.get(&one.id) else {
+        let named: Vec<Uuid> = references
+            .get(&one.id)
+            .map(|ids| ids.iter().map(|(id, _)| *id).collect())
+            .unwrap_or_default();
+        if let Some(why) = std::iter::once(&one.id)
+            .chain(&named)
+            .find_map(|id| broken.get(id))
+        {
+            worlds.unreadable.push((one.clone(), why.clone()));
+            continue;
+        }
+        let Some(found) = objects.get(&one.id) else {
             continue;
         };
-        let named: Vec<&ObjectRow> = references
-            .get(&one.id)
-            .map(|ids| {
-                ids.iter()
-                    .filter_map(|(id, _)| others.get(id).map(|(row, _)| row))
-                    .collect()
-            })
-            .unwrap_or_default();
+        let row = &found.row;
         let of = |id: Uuid| {
             secrets
                 .get(&id)
@@ -81,8 +100,8 @@ async fn load(transaction: &Transaction, store: &Store, taken: &[Taken]) -> Resu
                 .map(|(key, value)| (key.clone(), value.clone()))
         };
         let is_definition = row.kind == "WorkloadDefinition";
-        claims.push(Claim {
-            object: row.stored()?,
+        worlds.claims.push(Claim {
+            object: found.object.clone(),
             deleted: row.deleted_at.is_some(),
             token: one.token.clone(),
             epoch: one.epoch,
@@ -91,11 +110,9 @@ async fn load(transaction: &Transaction, store: &Store, taken: &[Taken]) -> Resu
             pending_milliseconds: one.waited / 1000,
             references: named
                 .iter()
-                .map(|row| row.stored())
-                .collect::<Result<Vec<Object>>>()?,
-            secrets: of(one.id)
-                .chain(named.iter().flat_map(|row| of(row.id)))
+                .filter_map(|id| others.get(id).map(|other| other.object.clone()))
                 .collect(),
+            secrets: of(one.id).chain(named.iter().flat_map(|id| of(*id))).collect(),
             inventory: inventory.remove(&one.id).unwrap_or_default(),
             agent: runtimes
                 .get(&one.id)
@@ -104,10 +121,29 @@ async fn load(transaction: &Transaction, store: &Store, taken: &[Taken]) -> Resu
             worst_instance: worst.remove(&one.id),
         });
     }
-    Ok(claims)
+    Ok(worlds)
 }
 
-type Objects = BTreeMap<Uuid, (ObjectRow, i64)>;
+/// An object that could be read.
+struct Found {
+    row: ObjectRow,
+    object: Object,
+    epoch: i64,
+}
+
+impl Found {
+    fn read(row: &Row) -> Result<Self> {
+        let epoch = row.get("epoch")?;
+        let row = ObjectRow::read(row)?;
+        Ok(Self {
+            object: row.stored()?,
+            row,
+            epoch,
+        })
+    }
+}
+
+type Objects = BTreeMap<Uuid, Found>;
 type References = BTreeMap<Uuid, Vec<(Uuid, String)>>;
 
 /// The statement that reads objects with all that is stored of them.
@@ -117,20 +153,37 @@ pub(crate) fn of_ids(ids: &[Uuid]) -> Sql {
     query
 }
 
-async fn objects(transaction: &Transaction, ids: &[Uuid]) -> Result<Objects> {
+async fn objects(transaction: &Transaction, ids: &[Uuid], broken: &mut Broken) -> Result<Objects> {
+    let mut objects = Objects::new();
     if ids.is_empty() {
-        return Ok(Objects::new());
+        return Ok(objects);
     }
-    let rows = transaction.all(of_ids(ids)).await?;
-    rows.iter()
-        .map(|row| Ok((row.get("id")?, (ObjectRow::read(row)?, row.get("epoch")?))))
-        .collect()
+    for row in transaction.all(of_ids(ids)).await? {
+        let id = row.get("id")?;
+        match Found::read(&row) {
+            Ok(found) => drop(objects.insert(id, found)),
+            Err(error) => {
+                let (kind, name): (String, String) = (row.get("kind")?, row.get("name")?);
+                broken.insert(id, because(&format!("{kind}/{name}"), &error));
+            }
+        }
+    }
+    Ok(objects)
+}
+
+/// Why something can't be read, for people.
+pub(crate) fn because(what: &str, error: &Error) -> String {
+    match error {
+        Error::Decode { what: column, why } => format!("{what}, {column}: {why}"),
+        Error::Database(cause) => format!("{what}: {cause}"),
+        error => format!("{what}: {error}"),
+    }
 }
 
 fn of_kind(objects: &Objects, wanted: impl Fn(&str) -> bool) -> Vec<Uuid> {
     objects
         .iter()
-        .filter(|(_, (row, _))| wanted(&row.kind))
+        .filter(|(_, found)| wanted(&found.row.kind))
         .map(|(id, _)| *id)
         .collect()
 }
@@ -208,6 +261,6 @@ fn runtimes(
     };
     objects
         .iter()
-        .filter_map(|(id, (row, _))| Some((*id, runtime(id, row)?)))
+        .filter_map(|(id, found)| Some((*id, runtime(id, &found.row)?)))
         .collect()
 }

@@ -32,15 +32,22 @@ impl Store {
     pub async fn object_list(&self, query: &ListQuery) -> Result<ObjectList> {
         let start: Cursor = self.watch_start().await?;
         let rows = self.reader().all(self.list_statement(query)?).await?;
-        let items: Vec<Object> = rows
-            .iter()
-            .map(|row| ObjectRow::read(row)?.served())
-            .collect::<Result<_>>()?;
-        let full = items.len() == usize::try_from(query.limit).unwrap_or(usize::MAX);
-        let next = items
-            .last()
-            .filter(|_| full)
-            .map(|last| URL_SAFE_NO_PAD.encode(&last.metadata.name));
+        let mut items: Vec<Object> = Vec::with_capacity(rows.len());
+        for row in &rows {
+            // One that can't be read must not hide the others; whoever asks for it by name is told why.
+            match ObjectRow::read(row).and_then(|row| row.served()) {
+                Ok(object) => items.push(object),
+                Err(error) => {
+                    let name: String = row.get("name")?;
+                    tracing::warn!(kind = query.kind, name, "left out of a list: {error}");
+                }
+            }
+        }
+        let full = rows.len() == usize::try_from(query.limit).unwrap_or(usize::MAX);
+        let next = match rows.last().filter(|_| full) {
+            Some(last) => Some(URL_SAFE_NO_PAD.encode(last.get::<String>("name")?)),
+            None => None,
+        };
         Ok(ObjectList {
             items,
             continue_token: next,

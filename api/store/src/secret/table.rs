@@ -11,8 +11,9 @@ use super::{
     seal::{EncryptionKey, Sealed},
 };
 use crate::{
+    claim::world::{Broken, because},
     error::{Error, Result},
-    sql::Sql,
+    sql::{Row, Sql},
     transaction::Transaction,
 };
 
@@ -57,11 +58,13 @@ pub(crate) fn of_objects(ids: &[Uuid]) -> Sql {
     query
 }
 
-/// The values behind the placeholders in specifications, base64, by placeholder.
+/// The values behind the placeholders in specifications, base64, by placeholder; of those apart of which one can't be
+/// read.
 pub(crate) async fn values(
     transaction: &Transaction,
     key: Option<&EncryptionKey>,
     objects: &[(Uuid, &str)],
+    broken: &mut Broken,
 ) -> Result<BTreeMap<Uuid, BTreeMap<String, String>>> {
     let wanted: BTreeMap<Uuid, BTreeSet<&str>> = objects
         .iter()
@@ -72,26 +75,32 @@ pub(crate) async fn values(
     if wanted.is_empty() {
         return Ok(found);
     }
-    let key = key.ok_or_else(|| Error::Secret("there is no encryption key".to_owned()))?;
     let ids: Vec<Uuid> = wanted.keys().copied().collect();
     for row in transaction.all(of_objects(&ids)).await? {
         let object: Uuid = row.get("object_id")?;
-        let sealed = Sealed {
-            digest: row.get("digest")?,
-            key_id: row.get("key_id")?,
-            nonce: row.get("nonce")?,
-            ciphertext: row.get("ciphertext")?,
-        };
-        if wanted
+        let digest: String = row.get("digest")?;
+        if !wanted
             .get(&object)
-            .is_some_and(|digests| digests.contains(sealed.digest.as_str()))
+            .is_some_and(|digests| digests.contains(digest.as_str()))
         {
-            let value = STANDARD.encode(key.open(object, &sealed)?.as_slice());
-            found
-                .entry(object)
-                .or_default()
-                .insert(redact::placeholder(&sealed.digest), value);
+            continue;
+        }
+        match open(&row, key, object, digest) {
+            Ok((placeholder, value)) => drop(found.entry(object).or_default().insert(placeholder, value)),
+            Err(error) => drop(broken.insert(object, because("its secret values", &error))),
         }
     }
     Ok(found)
+}
+
+fn open(row: &Row, key: Option<&EncryptionKey>, object: Uuid, digest: String) -> Result<(String, String)> {
+    let key = key.ok_or_else(|| Error::Secret("there is no encryption key".to_owned()))?;
+    let sealed = Sealed {
+        key_id: row.get("key_id")?,
+        nonce: row.get("nonce")?,
+        ciphertext: row.get("ciphertext")?,
+        digest,
+    };
+    let value = STANDARD.encode(key.open(object, &sealed)?.as_slice());
+    Ok((redact::placeholder(&sealed.digest), value))
 }

@@ -1,0 +1,122 @@
+//! Objects that can't be read: no controller gets them, their status says so, and they are tried again after a while.
+//!
+//! One of them must not cost the others their claims. Its status speaks about its newest generation, so that it is
+//! served as it is; where the status itself is what can't be read, that stays for somebody to mend, and only the columns
+//! say it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use threeport_model::{
+    Condition, ConditionStatus,
+    condition::{self, READY, RECONCILING, STALLED},
+    protocol::claim::{StatusUpdate, Trigger},
+};
+
+use super::Taken;
+use crate::{
+    Store, clock,
+    error::{Error, Result},
+    pending,
+    sql::Sql,
+    status::{self, Subject},
+    transaction::Transaction,
+};
+
+/// After how long it is tried again.
+const AGAIN: Duration = Duration::from_secs(60);
+const REASON: &str = "Unreadable";
+const NEXT: &str = "Apply it again as it should be, restore the database, or run the version (with the encryption key) \
+    that wrote it; it is tried again every minute";
+
+impl Store {
+    /// Gives claims back whose objects can't be read.
+    pub(crate) async fn set_aside(&self, unreadable: &[(Taken, String)]) -> Result<()> {
+        for (one, why) in unreadable {
+            tracing::error!(object = %one.id, why, "an object can't be read: it is left alone");
+        }
+        self.transactions()
+            .run("claim_unreadable", &unreadable, |transaction, unreadable| {
+                Box::pin(async move {
+                    for (one, why) in *unreadable {
+                        let message = format!("What the database holds can't be read ({why}). {NEXT}.");
+                        if say(transaction, one, &message).await? {
+                            give_back(transaction, one).await?;
+                        }
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
+
+/// Answers whether the claim is still the newest.
+async fn say(transaction: &Transaction, one: &Taken, message: &str) -> Result<bool> {
+    match Subject::by_id(transaction, one.id).await {
+        Ok(subject) if subject.epoch != one.epoch => Ok(false),
+        Ok(subject) => {
+            let update = update(&subject, message, clock::timestamp(transaction.now)?);
+            status::write(transaction, &subject, &update, subject.definition).await?;
+            Ok(true)
+        }
+        Err(Error::Decode { .. }) => {
+            let columns = Sql::new(
+                "UPDATE object_status SET ready = $1, reason = $2, message = $3 WHERE object_id = $4 AND epoch = $5",
+            );
+            let ready = ConditionStatus::False.as_str();
+            let values = [
+                ready.into(),
+                REASON.into(),
+                message.into(),
+                one.id.into(),
+                one.epoch.into(),
+            ];
+            Ok(transaction.run(columns.values(values)).await? > 0)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn update(subject: &Subject, message: &str, now: jiff::Timestamp) -> StatusUpdate {
+    let mut status = subject.status.clone();
+    if !status.is_object() {
+        status = json!({});
+    }
+    let previous: Vec<Condition> = status
+        .get("conditions")
+        .and_then(|value| serde::Deserialize::deserialize(value).ok())
+        .unwrap_or_default();
+    let says = |kind, status| Condition::new(kind, status, REASON, message, subject.generation);
+    let mut conditions = previous.clone();
+    conditions.retain(|found| ![READY, RECONCILING, STALLED].contains(&found.kind.as_str()));
+    conditions.push(says(READY, ConditionStatus::False));
+    conditions.push(says(STALLED, ConditionStatus::True));
+    status["conditions"] = json!(condition::merge(&previous, conditions, now));
+    status["observedGeneration"] = Value::from(subject.generation);
+    StatusUpdate {
+        observed_generation: subject.generation,
+        status,
+    }
+}
+
+/// Due again later; a change that came meanwhile, at once.
+async fn give_back(transaction: &Transaction, one: &Taken) -> Result<()> {
+    let later = transaction.now + i64::try_from(AGAIN.as_micros()).unwrap_or(i64::MAX / 2);
+    let mut sql = Sql::new(
+        "UPDATE pending SET claim_holder = '', claim_until = 0, attempts = attempts + 1, priority = ",
+    );
+    sql.bind(pending::priority(Trigger::Retry))
+        .push(", not_before = ");
+    sql.bind(later)
+        .push(" WHERE object_id = ")
+        .bind(one.id)
+        .push(" AND token = ")
+        .bind(one.token.clone());
+    let kept = transaction.run(sql).await?;
+    if kept == 0 {
+        let release = Sql::new("UPDATE pending SET claim_holder = '', claim_until = 0 WHERE object_id = $1");
+        transaction.run(release.values([one.id.into()])).await?;
+    }
+    Ok(())
+}
