@@ -49,7 +49,31 @@ pub fn documents(text: &str) -> Result<Vec<Document>, FieldError> {
             value: document.value,
         }
     });
-    Ok(numbered.filter(|document| !document.value.is_null()).collect())
+    let documents: Vec<Document> = numbered.filter(|document| !document.value.is_null()).collect();
+    // Only an escape or a tag (`!!binary`) can make one.
+    if text.contains(['\\', '!'])
+        && let Some(found) = documents.iter().find(|document| holds_nul(&document.value))
+    {
+        return Err(FieldError {
+            field: String::new(),
+            message: "holds a NUL character".to_owned(),
+            line: Some(found.line),
+            document: Some(found.number),
+        });
+    }
+    Ok(documents)
+}
+
+/// No database keeps a NUL in text, and Kubernetes has no use for one.
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(key, value)| key.contains('\0') || holds_nul(value)),
+        _ => false,
+    }
 }
 
 /// What is wrong, without the place (which an error has as fields) and without advice to programmers.
@@ -117,6 +141,20 @@ mod tests {
         let error = documents("a: 1\n---\nb: 1\nb: 2\n").unwrap_err();
         assert_eq!(error.line, Some(4), "{error:?}");
         assert_eq!(error.document, Some(2), "{error:?}");
+    }
+
+    #[test]
+    fn a_nul_is_refused_with_its_document() {
+        for text in [
+            "a: 1\n---\nb: [\"x\\0y\"]\n",
+            "a: 1\n---\n\"b\\x00\": 1\n",
+            "a: 1\n---\nb: !!binary AA==\n",
+        ] {
+            match documents(text) {
+                Err(error) => assert_eq!((error.line, error.document), (Some(3), Some(2)), "{text}"),
+                Ok(read) => panic!("{text}: {read:?}"),
+            }
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@ use sea_orm::DbErr;
 use threeport_model::{Code, FieldError, ManagedBy};
 use uuid::Uuid;
 
+use crate::transaction::Refusal;
+
 /// What every method of the store answers.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -133,7 +135,23 @@ pub enum Error {
     },
     /// The database failed.
     #[error("the database failed")]
-    Database(#[from] DbErr),
+    Database(#[source] DbErr),
+}
+
+impl From<DbErr> for Error {
+    fn from(error: DbErr) -> Self {
+        match crate::transaction::refusal(&error) {
+            None => Self::Database(error),
+            // What came in should have been refused before it got there: the log says what the database said.
+            Some(Refusal::Content) => {
+                tracing::warn!("the database refused a value: {error}");
+                Self::Invalid {
+                    what: "the request".to_owned(),
+                    errors: vec![FieldError::new("", "holds a value that the database can't keep")],
+                }
+            }
+        }
+    }
 }
 
 impl Error {

@@ -26,7 +26,7 @@ use sea_orm::{
     TransactionTrait,
 };
 
-pub(crate) use failure::{code, is_connection_lost, is_retryable, is_transient, violated};
+pub(crate) use failure::{Refusal, code, is_connection_lost, is_retryable, is_transient, refusal, violated};
 
 use crate::{
     connection::{Connections, Dialect},

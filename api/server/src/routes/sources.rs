@@ -2,14 +2,14 @@
 
 use axum::{
     Json,
-    extract::{Path, Request, State},
-    http::StatusCode,
+    extract::{FromRequestParts, Path, Request, State},
+    http::{StatusCode, request::Parts},
     response::Response,
     routing,
 };
 use serde::Deserialize;
 use threeport_model::{
-    API_VERSION, Object, find_kind,
+    API_VERSION, Object, find_kind, name,
     problem::Code,
     protocol::{apply::Applied, source::SourceRequest, whoami::Role},
 };
@@ -26,6 +26,7 @@ use crate::{
 
 const FACADE: Access = Access::Roles(&[Role::Facade]);
 const PATH: &str = "/v1alpha1/sources/{uid}";
+const MAX_UID: usize = 128;
 
 /// See the module.
 pub const ROUTES: &[Route] = &[
@@ -64,9 +65,29 @@ pub const ROUTES: &[Route] = &[
     },
 ];
 
+/// The uid in the path.
+struct Uid(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Uid {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let Path(uid) = Path::<String>::from_request_parts(parts, &())
+            .await
+            .map_err(|_| ApiError::new(Code::NotFound, "the path can't be read"))?;
+        if uid.len() <= MAX_UID && uid.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self(uid))
+        } else {
+            let message =
+                format!("must be the uid of a resource: at most {MAX_UID} visible ASCII characters");
+            Err(ApiError::field("uid", message))
+        }
+    }
+}
+
 async fn put(
     State(app): State<App>,
-    Path(uid): Path<String>,
+    Uid(uid): Uid,
     writer: Writer,
     body: Request,
 ) -> Result<Json<Applied>, ApiError> {
@@ -107,7 +128,7 @@ struct DeleteParameters {
 
 async fn delete(
     State(app): State<App>,
-    Path(uid): Path<String>,
+    Uid(uid): Uid,
     Query(parameters): Query<DeleteParameters>,
     writer: Writer,
 ) -> Result<Response, ApiError> {
@@ -120,6 +141,9 @@ async fn delete(
     let kind = kind
         .ok_or_else(|| ApiError::field("kind", format!("is not a kind of {API_VERSION}")))?
         .kind;
+    if let Some(problem) = name::problem(&name) {
+        return Err(ApiError::field("name", problem));
+    }
     let request = writer.kubernetes_request(b"");
     let gone = || {
         ApiError::new(

@@ -159,6 +159,14 @@ fn requests() -> Vec<Case> {
         case("a bad token", ("GET", "/v1alpha1/workloadinstances?continue=%22x", ""), "", INVALID, "continue", 0),
         case("a bad selector", ("GET", "/v1alpha1/workloadinstances?labelSelector=a%20b", ""), "", INVALID, "labelSelector", 0),
         case("a bad field selector", ("GET", "/v1alpha1/workloadinstances?fieldSelector=spec.x%3D1", ""), "", INVALID, "fieldSelector", 0),
+        case("a token with a NUL", ("GET", "/v1alpha1/workloadinstances?continue=AA", ""), "", INVALID, "continue", 0),
+        case("a selector with a NUL", ("GET", "/v1alpha1/workloadinstances?labelSelector=a%3D%00", ""), "", INVALID, "labelSelector", 0),
+        case("a list of values with a NUL", ("GET", "/v1alpha1/workloadinstances?labelSelector=a%20notin%20(b,%00)", ""), "", INVALID, "labelSelector", 0),
+        case("a field selector with a NUL", ("GET", "/v1alpha1/workloadinstances?fieldSelector=metadata.name%3Da%00", ""), "", INVALID, "fieldSelector", 0),
+        case("a NUL in the path", ("GET", "/v1alpha1/workloadinstances/a%00", ""), "", INVALID, "name", 0),
+        case("a source with a NUL", ("PUT", "/v1alpha1/sources/%00", JSON), r#"{"kind": "KubernetesRuntimeDefinition", "name": "a", "generation": 1, "spec": {}}"#, INVALID, "uid", 0),
+        case("deleting a source with a NUL", ("DELETE", "/v1alpha1/sources/%00?kind=WorkloadInstance&name=a&generation=1", ""), "", INVALID, "uid", 0),
+        case("deleting a source of a NUL", ("DELETE", "/v1alpha1/sources/u?kind=WorkloadInstance&name=%00&generation=1", ""), "", INVALID, "name", 0),
         case("a bad watch token", ("GET", "/v1alpha1/watch?since=x", ""), "", INVALID, "since", 0),
         case("a watch of nonsense", ("GET", "/v1alpha1/watch?kinds=Nonsense", ""), "", INVALID, "kinds", 0),
         case("a bad propagation", ("DELETE", "/v1alpha1/workloadinstances/a?propagation=all", ""), "", INVALID, "propagation", 0),
@@ -179,6 +187,41 @@ fn requests() -> Vec<Case> {
         case("an apply of nothing", ("POST", APPLY, JSON), "[]", MALFORMED, "", 0),
         case("a bad dryRun", ("POST", "/v1alpha1/apply?dryRun=maybe", JSON), good(), INVALID, "dryRun", 0),
     ]
+}
+
+/// More values than a statement takes parameters.
+fn many_values() -> Case {
+    let path = format!(
+        "/v1alpha1/workloadinstances?labelSelector=a%20in%20({})",
+        ",".repeat(20_000)
+    );
+    case(
+        "a selector of 20,000 values",
+        ("GET", path.leak(), ""),
+        "",
+        INVALID,
+        "labelSelector",
+        0,
+    )
+}
+
+/// A NUL in a document that is large enough to be stored as text of its own.
+fn nul_in_a_large_document() -> Case {
+    let text = format!(
+        "apiVersion: v1\\nkind: ConfigMap\\nmetadata: {{name: a}}\\ndata: {{a: {}\\0}}\\n",
+        "x".repeat(5000)
+    );
+    let body = format!(
+        "apiVersion: threeport.io/v1alpha1\nkind: WorkloadDefinition\nmetadata: {{name: web}}\nspec:\n  yamlDocument: \"{text}\"\n"
+    );
+    case(
+        "a NUL in a large document",
+        ("POST", DEFINITIONS, YAML),
+        body,
+        MALFORMED,
+        "",
+        1,
+    )
 }
 
 async fn everything(api: &Api) -> Vec<Value> {
@@ -203,11 +246,22 @@ async fn everything(api: &Api) -> Vec<Value> {
 
 #[tokio::test]
 async fn bad_input_is_refused_and_leaves_nothing() {
-    let api = Api::new().await;
+    for api in Api::everywhere().await {
+        is_refused_and_leaves_nothing(&api).await;
+    }
+}
+
+async fn is_refused_and_leaves_nothing(api: &Api) {
     let errors = errors_logged();
-    let before = everything(&api).await;
+    let before = everything(api).await;
     let mut wrong = Vec::new();
-    for case in bodies().into_iter().chain(documents()).chain(requests()) {
+    let more = [many_values(), nul_in_a_large_document()];
+    for case in bodies()
+        .into_iter()
+        .chain(documents())
+        .chain(requests())
+        .chain(more)
+    {
         let (method, path, content_type) = case.request;
         let headers: Vec<_> = (!content_type.is_empty())
             .then_some(("content-type", content_type))
@@ -230,13 +284,13 @@ async fn bad_input_is_refused_and_leaves_nothing() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(everything(&api).await, before);
+    assert_eq!(everything(api).await, before);
     assert_eq!(errors_logged(), errors, "errors were logged");
     // The control: this way of looking does see a write.
     api.admin("POST", DEFINITIONS, definition("web", "1"))
         .await
         .expect(201);
-    assert_ne!(everything(&api).await, before);
+    assert_ne!(everything(api).await, before);
     tracing::error!("seen");
     assert_eq!(errors_logged(), errors + 1);
 }

@@ -81,6 +81,7 @@ impl Store {
                 .decode(after)
                 .ok()
                 .and_then(|bytes| String::from_utf8(bytes).ok());
+            let name = name.filter(|name| threeport_model::name::problem(name).is_none());
             let name: String = name.ok_or_else(|| Cursor::wrong(after))?;
             sql.push(&format!(" AND {order} > ")).bind(name);
         }

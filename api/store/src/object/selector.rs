@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use threeport_model::ManagedBy;
+use threeport_model::{ManagedBy, name};
 
 use crate::sql::Sql;
 
@@ -29,6 +29,8 @@ pub struct FieldSelector {
 
 /// The most requirements in one selector.
 const MOST: usize = 32;
+/// The most values in all of them.
+const MOST_VALUES: usize = 256;
 
 impl FromStr for LabelSelector {
     type Err = String;
@@ -43,6 +45,10 @@ impl FromStr for LabelSelector {
                 "has {} requirements, more than {MOST}",
                 requirements.len()
             ));
+        }
+        let values: usize = requirements.iter().map(Requirement::values).sum();
+        if values > MOST_VALUES {
+            return Err(format!("has {values} values, more than {MOST_VALUES}"));
         }
         Ok(Self { requirements })
     }
@@ -73,7 +79,7 @@ fn requirement(part: &str) -> Result<Requirement, String> {
     }
     if let Some(list) = part.strip_suffix(')') {
         let (head, values) = list.split_once('(').ok_or_else(wrong)?;
-        let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
+        let values: Vec<String> = values.split(',').map(value).collect::<Result<_, _>>()?;
         let mut words = head.split_whitespace();
         let name = words.next().and_then(key).ok_or_else(wrong)?;
         return match (words.next(), words.next()) {
@@ -82,17 +88,14 @@ fn requirement(part: &str) -> Result<Requirement, String> {
             _ => Err(wrong()),
         };
     }
-    if let Some((name, value)) = part.split_once("!=") {
+    if let Some((name, text)) = part.split_once("!=") {
         return Ok(Requirement::NotIn(
             key(name).ok_or_else(wrong)?,
-            vec![value.trim().to_owned()],
+            vec![value(text)?],
         ));
     }
-    if let Some((name, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
-        return Ok(Requirement::In(
-            key(name).ok_or_else(wrong)?,
-            vec![value.trim().to_owned()],
-        ));
+    if let Some((name, text)) = part.split_once("==").or_else(|| part.split_once('=')) {
+        return Ok(Requirement::In(key(name).ok_or_else(wrong)?, vec![value(text)?]));
     }
     Ok(Requirement::Exists(key(part).ok_or_else(wrong)?))
 }
@@ -101,6 +104,17 @@ fn key(text: &str) -> Option<String> {
     let text = text.trim();
     let allowed = |character: char| character.is_ascii_alphanumeric() || "-_./".contains(character);
     (!text.is_empty() && text.chars().all(allowed)).then(|| text.to_owned())
+}
+
+/// A label's value: of the characters that one can have, or empty.
+fn value(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let allowed = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+    if text.chars().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} can't be the value of a label"))
+    }
 }
 
 impl LabelSelector {
@@ -139,6 +153,13 @@ impl LabelSelector {
 }
 
 impl Requirement {
+    fn values(&self) -> usize {
+        match self {
+            Self::In(_, values) | Self::NotIn(_, values) => values.len(),
+            Self::Exists(_) | Self::Absent(_) => 0,
+        }
+    }
+
     /// Appends the condition on `o`.
     pub(crate) fn push(&self, sql: &mut Sql) {
         let (negated, key, values) = match self {
@@ -173,7 +194,13 @@ impl FromStr for FieldSelector {
                     )
                 })?;
             match field.trim() {
-                "metadata.name" => selector.name = Some(value.trim().to_owned()),
+                "metadata.name" => {
+                    let value = value.trim();
+                    if let Some(problem) = name::problem(value) {
+                        return Err(format!("metadata.name {value:?} {problem}"));
+                    }
+                    selector.name = Some(value.to_owned());
+                }
                 "metadata.managedBy" => {
                     let owner = ManagedBy::from_word(value.trim());
                     selector.managed_by =
@@ -219,9 +246,22 @@ mod tests {
                 "{text}"
             );
         }
-        for wrong in ["=x", "a in b", "a b", "a in (x", "!", "a;b"] {
+        let many = format!("a in ({})", ",".repeat(MOST_VALUES));
+        for wrong in [
+            "=x",
+            "a in b",
+            "a b",
+            "a in (x",
+            "!",
+            "a;b",
+            "a=\0",
+            "a!=b c",
+            "a notin (\0)",
+            &many,
+        ] {
             assert!(wrong.parse::<LabelSelector>().is_err(), "{wrong}");
         }
+        assert!("metadata.name=a\0".parse::<FieldSelector>().is_err());
         assert!("status.x=1".parse::<FieldSelector>().is_err());
         assert_eq!(
             "metadata.name=web"

@@ -48,6 +48,20 @@ pub(crate) fn is_transient(error: &DbErr) -> bool {
         || ["57014", "53300", "53100", "25P03"].contains(&code(error).as_str())
 }
 
+/// Why a database takes a statement never, whoever sends it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// A value that it can't keep: SQLSTATE class 22.
+    Content,
+}
+
+/// Whether the statement itself was refused.
+pub(crate) fn refusal(error: &DbErr) -> Option<Refusal> {
+    let code = code(error);
+    // SQLite's codes are numbers, too, but none has five characters and begins like this.
+    (code.len() == 5 && code.starts_with("22")).then_some(Refusal::Content)
+}
+
 /// The SQLSTATE, or SQLite's code.
 pub(crate) fn code(error: &DbErr) -> String {
     database_error(error)
