@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, Parser, Subcommand, parser::ValueSource};
 
 use crate::{commands, exit};
 
@@ -88,6 +88,26 @@ pub struct Connection {
     pub config: Option<PathBuf>,
 }
 
+impl Connection {
+    /// A control plane that was named on the command line goes before one that the environment names, or `tptctl -n other`
+    /// in a shell that was prepared for one control plane would change that one.
+    pub fn prefer_command_line(&mut self, matches: &ArgMatches) {
+        let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let inherited = |id: &str| matches.value_source(id) == Some(ValueSource::EnvVariable);
+        if !typed("server") && ["context", "kube_context", "namespace"].into_iter().any(typed) {
+            if inherited("server") {
+                self.server = None;
+            }
+            if inherited("ca") {
+                self.ca = None;
+            }
+            if inherited("token_file") {
+                self.token_file = None;
+            }
+        }
+    }
+}
+
 /// What to do.
 #[derive(Subcommand, Debug)]
 #[expect(missing_docs, reason = "each is documented at its type")]
@@ -123,4 +143,36 @@ pub struct Files {
 /// A time-out in Go's form.
 pub fn duration(text: &str) -> Result<Duration, String> {
     threeport_model::duration::parse(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches};
+
+    use super::*;
+
+    fn server(line: &[&str]) -> Option<String> {
+        // As if the environment had named one.
+        let command = Arguments::command().mut_arg("server", |argument| argument.env("CARGO_PKG_NAME"));
+        let matches = command.try_get_matches_from(line).unwrap();
+        let mut arguments = Arguments::from_arg_matches(&matches).unwrap();
+        arguments.connection.prefer_command_line(&matches);
+        arguments.connection.server
+    }
+
+    #[test]
+    fn a_control_plane_that_is_typed_goes_before_one_of_the_environment() {
+        let inherited = Some(env!("CARGO_PKG_NAME").to_owned());
+        assert_eq!(server(&["tptctl", "get", "all"]), inherited);
+        for line in [
+            ["tptctl", "get", "all", "-n", "other"],
+            ["tptctl", "--namespace", "other", "get", "all"],
+            ["tptctl", "get", "all", "--context", "other"],
+            ["tptctl", "--kube-context", "other", "get", "all"],
+        ] {
+            assert_eq!(server(&line), None, "{line:?}");
+        }
+        let both = ["tptctl", "-n", "other", "--server", "https://there", "get", "all"];
+        assert_eq!(server(&both).as_deref(), Some("https://there"));
+    }
 }

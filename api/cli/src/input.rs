@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use threeport_model::yaml;
+use serde_json::Value;
+use threeport_model::{FieldError, yaml};
 
 /// The most that is read, in bytes: what the API takes, and some.
 const MOST: usize = 32 << 20;
@@ -61,21 +62,99 @@ pub fn read(names: &[PathBuf], recursive: bool, kustomize: bool) -> anyhow::Resu
     Ok(sources)
 }
 
-/// All sources as one multi-document YAML text, which is also how JSON goes (it is YAML). A text that can't be read is
-/// refused here, with its own name and line.
-pub fn joined(sources: &[Source]) -> anyhow::Result<String> {
-    let mut whole = String::new();
+/// All sources as one multi-document YAML text, which is also how JSON goes (it is YAML), and where each is in it.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// What is sent.
+    pub text: String,
+    places: Vec<Place>,
+}
+
+/// Where a source is in a joined text.
+#[derive(Clone, Debug)]
+struct Place {
+    name: String,
+    /// How many lines stand before it.
+    lines_before: u64,
+    /// How many objects it holds.
+    objects: usize,
+}
+
+/// Joins sources. A text that can't be read is refused here, with its own name and line.
+pub fn joined(sources: &[Source]) -> anyhow::Result<Joined> {
+    let mut text = String::new();
+    let mut places = Vec::new();
     for source in sources {
-        documents(source)?;
-        if !whole.is_empty() {
-            whole.push_str("---\n");
+        let documents = documents(source)?;
+        if !text.is_empty() {
+            text.push_str("---\n");
         }
-        whole.push_str(source.text.trim_start_matches("---\n"));
-        if !whole.ends_with('\n') {
-            whole.push('\n');
+        places.push(Place {
+            name: source.name.clone(),
+            lines_before: text.lines().count() as u64,
+            objects: documents.iter().map(|document| objects_in(&document.value)).sum(),
+        });
+        match source.text.strip_prefix("---\n") {
+            // A line for a line, so that numbers stay what they are in the file.
+            Some(rest) if text.is_empty() => text = format!("\n{rest}"),
+            Some(rest) => text.extend(["\n", rest]),
+            None => text.push_str(&source.text),
+        }
+        if !text.ends_with('\n') {
+            text.push('\n');
         }
     }
-    Ok(whole)
+    Ok(Joined { text, places })
+}
+
+/// How many objects the API sees in a document.
+fn objects_in(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => items.len(),
+        Value::Object(map) if map.get("kind").and_then(Value::as_str) == Some("List") => {
+            map.get("items").and_then(Value::as_array).map_or(1, Vec::len)
+        }
+        _ => 1,
+    }
+}
+
+impl Joined {
+    /// The API's refusal in words of the files: `web.yaml:12: spec.runtyme` for `objects[3].spec.runtyme` in line 40.
+    pub fn explain(&self, error: threeport_client::Error) -> threeport_client::Error {
+        match error {
+            threeport_client::Error::Refused(mut problem) => {
+                problem.errors.iter_mut().for_each(|error| self.place(error));
+                threeport_client::Error::Refused(problem)
+            }
+            other => other,
+        }
+    }
+
+    fn place(&self, error: &mut FieldError) {
+        let parsed = error.field.strip_prefix("objects[").and_then(|rest| {
+            let (index, field) = rest.split_once(']')?;
+            Some((
+                index.parse::<usize>().ok()?,
+                field.trim_start_matches('.').to_owned(),
+            ))
+        });
+        let Some((mut index, field)) = parsed else { return };
+        for place in &self.places {
+            if index >= place.objects {
+                index -= place.objects;
+                continue;
+            }
+            // A line of an embedded document is one within that, not of the file.
+            let embedded = field.contains("yamlDocument");
+            let line = error.line.filter(|_| !embedded);
+            let line = line.map(|line| format!(":{}", line.saturating_sub(place.lines_before)));
+            error.field = format!("{}{}: {field}", place.name, line.unwrap_or_default());
+            if !embedded {
+                (error.line, error.document) = (None, None);
+            }
+            return;
+        }
+    }
 }
 
 /// The documents of one source.
@@ -183,9 +262,46 @@ mod tests {
             ("d/e.yml", "e: 1"),
         ]);
         let names = [folder.path().to_owned()];
-        let texts = |recursive| joined(&read(&names, recursive, false).unwrap()).unwrap();
+        let texts = |recursive| joined(&read(&names, recursive, false).unwrap()).unwrap().text;
         assert_eq!(texts(false), "{\"a\": 1}\n---\nb: 1\n");
         assert_eq!(texts(true), "{\"a\": 1}\n---\nb: 1\n---\ne: 1\n");
+    }
+
+    #[test]
+    fn errors_of_the_api_are_placed_in_their_files() {
+        let source = |name: &str, text: &str| Source {
+            name: name.to_owned(),
+            text: text.to_owned(),
+        };
+        let whole = joined(&[
+            source("a.yaml", "---\nkind: A\n---\nkind: List\nitems: [{}, {}]"),
+            source("b.yaml", "---\n# first\nkind: B\nspec: {}\n---\nkind: C\n"),
+        ])
+        .unwrap();
+        assert_eq!(whole.text.lines().count(), 12, "{}", whole.text);
+        for (index, line, expected) in [
+            (0, 2, "a.yaml:2: spec.x"),
+            (2, 4, "a.yaml:4: spec.x"),
+            (3, 9, "b.yaml:3: spec.x"),
+            (4, 12, "b.yaml:6: spec.x"),
+        ] {
+            let documents = yaml::documents(&whole.text).unwrap();
+            assert!(
+                documents.iter().any(|document| document.line == line),
+                "the test is wrong: no document begins in line {line}"
+            );
+            let mut error = FieldError::new(format!("objects[{index}].spec.x"), "unknown");
+            (error.line, error.document) = (Some(line), Some(7));
+            whole.place(&mut error);
+            assert_eq!((error.field.as_str(), error.line), (expected, None));
+        }
+        let mut embedded = FieldError::new("objects[3].spec.yamlDocument", "duplicate key");
+        embedded.line = Some(5);
+        whole.place(&mut embedded);
+        assert_eq!(
+            (embedded.field.as_str(), embedded.line),
+            ("b.yaml: spec.yamlDocument", Some(5))
+        );
     }
 
     #[test]

@@ -37,9 +37,11 @@ pub fn run(name: &'static str) -> ExitCode {
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
     let command = Arguments::command().name(name).bin_name(name);
-    let parsed = command
-        .try_get_matches()
-        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let parsed = command.try_get_matches().and_then(|matches| {
+        let mut arguments = Arguments::from_arg_matches(&matches)?;
+        arguments.connection.prefer_command_line(&matches);
+        Ok(arguments)
+    });
     let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {

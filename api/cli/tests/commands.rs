@@ -34,6 +34,37 @@ spec:
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_fails_keeps_no_other_from_going() {
+    let world = World::new().await;
+    let file = world.write("web.yaml", &pair("web", "hello"));
+    world.run(&["apply", "-f", &file]).await.ok();
+    let other = world.write("other.yaml", &pair("other", "hello"));
+    world.run(&["apply", "-f", &other]).await.ok();
+    world.run(&["delete", "workloadinstance/other"]).await.ok();
+    world.finalize("WorkloadInstance", "other").await;
+    let both = world.run(&["delete", "-f", &other]).await;
+    assert_eq!(both.code, 1, "{both:?}");
+    assert!(both.stderr.contains("WorkloadInstance/other"), "{both:?}");
+    assert_eq!(
+        both.stdout, "workloaddefinition/other deletion requested\n",
+        "what is there goes all the same"
+    );
+    assert_eq!(world.run(&["get", "tpwd", "web"]).await.code, 0, "the control");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_of_the_api_names_file_and_line() {
+    let world = World::new().await;
+    let first = world.write("app/a.yaml", &format!("---\n{}", pair("a", "hello")));
+    let folder = Path::new(&first).parent().unwrap().display().to_string();
+    let wrong = "apiVersion: threeport.io/v1alpha1\nkind: WorkloadInstance\nmetadata: {name: b}\nspec: {definition: a, runtyme: x}\n";
+    world.write("app/b.yaml", &format!("# a comment\n{wrong}"));
+    let refused = world.run(&["apply", "-f", &folder]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("b.yaml:2: spec"), "{}", refused.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_applied_can_be_seen_changed_and_deleted() {
     let world = World::new().await;
     let folder = Path::new(&world.write("app/web.yaml", &pair("web", "hello")))

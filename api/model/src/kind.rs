@@ -26,6 +26,9 @@ pub trait Kind: Send + Sync + 'static {
     const FOOTPRINT: bool = false;
     /// The columns of `get` after NAME and before AGE.
     const COLUMNS: &'static [Column];
+    /// Fields of the status that move by themselves (a heartbeat's time), as JSON pointers: custom resources leave them
+    /// out, so that an idle system writes nothing to etcd. REST has them.
+    const UNMIRRORED: &'static [&'static str] = &[];
     /// The desired state.
     type Spec: Serialize + DeserializeOwned + JsonSchema;
     /// The observed state: has `observedGeneration` and `conditions`.
@@ -150,6 +153,8 @@ pub struct KindDescriptor {
     pub footprint: bool,
     /// See [`Kind::COLUMNS`].
     pub columns: &'static [Column],
+    /// See [`Kind::UNMIRRORED`].
+    pub unmirrored: &'static [&'static str],
     /// Parses and validates a specification; the answer is its normal form (defaults filled in).
     pub normalize: fn(&Value) -> Result<Value, Vec<FieldError>>,
     /// See [`Kind::not_supported`]; of a normal form.
@@ -178,6 +183,7 @@ impl KindDescriptor {
             custom_resource: K::CUSTOM_RESOURCE,
             footprint: K::FOOTPRINT,
             columns: K::COLUMNS,
+            unmirrored: K::UNMIRRORED,
             normalize: normalize::<K>,
             not_supported: |spec| on_spec::<K, _>(spec, K::not_supported),
             validate_change: |old, new| match (parse::<K>(old), parse::<K>(new)) {

@@ -41,9 +41,10 @@ impl Position {
         let source = owned.and_then(|object| object.metadata.source.as_ref());
         Self {
             resource,
+            // A resource that is behind what was taken from it (etcd was restored) is not what the database has.
             synced: source
-                .filter(|source| source.uid == uid)
-                .map(|source| source.generation.min(resource)),
+                .filter(|source| source.uid == uid && source.generation <= resource)
+                .map(|source| source.generation),
             database: object.map_or(0, Object::generation),
             previous,
         }
@@ -166,8 +167,8 @@ mod tests {
                 "the cluster was restored and is behind the database",
                 (40, Some(("u", 57)), 9, 40),
                 9,
-                40,
-                true,
+                39,
+                false,
             ),
             ("refused, never stored", (1, None, 0, 0), 0, 0, false),
         ];

@@ -46,8 +46,15 @@ pub use policy::POLICY;
 pub use strip::strip_finalizers;
 
 /// Runs until `shutdown`. Fails where the cluster lacks what the facade needs and it may not install it itself; the
-/// error says what to run.
+/// error says what to run. However it ends, it lets go of what is in a namespace that is on its way out.
 pub async fn run(options: FacadeOptions, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let (kube, namespace) = (options.kube.clone(), options.namespace.clone());
+    let served = serve(options, shutdown).await;
+    let let_go = strip::on_shutdown(&kube, &namespace).await;
+    served.and(let_go)
+}
+
+async fn serve(options: FacadeOptions, shutdown: CancellationToken) -> anyhow::Result<()> {
     let kube = options.kube.clone();
     namespace::ensure_served(&kube, &options.namespace).await?;
     crd_install::install(&kube)
@@ -83,5 +90,5 @@ pub async fn run(options: FacadeOptions, shutdown: CancellationToken) -> anyhow:
     })
     .await;
     tasks.wait().await;
-    strip::on_shutdown(&kube, &context.options.namespace).await
+    Ok(())
 }

@@ -70,8 +70,8 @@ pub(crate) async fn reconcile(context: Arc<Context>, key: Key) -> Next {
 pub(crate) fn is_settled(context: &Context, kind: &'static KindDescriptor, object: &Object) -> bool {
     let found = context.found(kind, &object.metadata.name);
     match (side(found.as_deref(), Some(object)), &found) {
-        (Side::Intake, Some(found)) => intake::is_settled(context, found, object),
-        _ => mirror::is_settled(context, found.as_deref(), object),
+        (Side::Intake, Some(found)) => intake::is_settled(context, kind, found, object),
+        _ => mirror::is_settled(context, kind, found.as_deref(), object),
     }
 }
 

@@ -2,8 +2,8 @@
 
 /// The longest note of a Kubernetes Event is 1024 bytes.
 pub(crate) const NOTE: usize = 1000;
-/// The longest message of a condition is 32768 bytes; mirrors are to stay small.
-pub(crate) const MESSAGE: usize = 4000;
+/// The longest message of a condition is 32768 bytes; custom resources are to stay small, and REST has all of it.
+pub(crate) const MESSAGE: usize = 1000;
 
 /// At most `most` bytes of `text`, cut between characters.
 pub(crate) fn cut(text: &str, most: usize) -> String {

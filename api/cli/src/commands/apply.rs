@@ -37,9 +37,13 @@ pub struct Apply {
 
 impl Apply {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        let text = input::joined(&input::read(&self.files.files, self.files.recursive, false)?)?;
+        let input = input::joined(&input::read(&self.files.files, self.files.recursive, false)?)?;
         let api = session.connect().await?;
-        let response = api.client.apply(ApplyBody::Yaml(text), self.dry_run).await?;
+        let answer = api
+            .client
+            .apply(ApplyBody::Yaml(input.text.clone()), self.dry_run)
+            .await;
+        let response = answer.map_err(|error| input.explain(error))?;
         match self.output {
             None => print_outcomes(&response)?,
             Some(format) => {

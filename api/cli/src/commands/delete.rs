@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::Session;
 use crate::{
     arguments::{Files, duration},
-    exit::Exit,
+    exit::{self, Exit},
     output,
     progress::Progress,
     selection::{self, Named},
@@ -57,34 +57,33 @@ impl Delete {
         let api = session.connect().await?;
         let mut progress = Progress::new(session.quiet);
         let deadline = Instant::now() + self.timeout;
-        let targets = match self
+        let (targets, asked) = self
             .delete_all(&api.client, objects, deadline, &mut progress)
-            .await?
-        {
-            Ok(targets) => targets,
-            Err(exit) => return Ok(exit),
-        };
-        if !self.wait {
-            return Ok(Exit::Ok);
+            .await?;
+        if !self.wait || asked == Exit::TimedOut {
+            return Ok(asked);
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        wait(&api.client, targets, &Goal::Gone, left, &mut progress).await
+        let gone = wait(&api.client, targets, &Goal::Gone, left, &mut progress).await?;
+        Ok(if asked == Exit::Ok { gone } else { asked })
     }
 
-    /// Asks for every deletion. What others of the same command still refer to is tried again until those are gone.
+    /// Asks for every deletion. What others of the same command still refer to is tried again until those are gone. A
+    /// failure is told and keeps none of the others from going.
     async fn delete_all(
         &self,
         client: &Client,
         objects: Vec<Named>,
         deadline: Instant,
         progress: &mut Progress,
-    ) -> anyhow::Result<Result<Vec<Target>, Exit>> {
+    ) -> anyhow::Result<(Vec<Target>, Exit)> {
         let references: Vec<String> = objects
             .iter()
             .map(|(kind, name)| format!("{}/{name}", kind.kind))
             .collect();
         let mut targets = Vec::new();
         let mut left = objects;
+        let mut exit = Exit::Ok;
         loop {
             let mut refused = Vec::new();
             for (kind, name) in left {
@@ -95,26 +94,20 @@ impl Delete {
                         targets.push(Target::of(kind, &object));
                     }
                     Ok(None) => {}
-                    Err(error) => {
-                        let problem = error.problem().filter(|problem| problem.code == Code::Referenced);
-                        let Some(problem) = problem else {
-                            return Err(error.into());
-                        };
-                        if !problem
-                            .referrers
-                            .iter()
-                            .all(|referrer| references.contains(referrer))
-                        {
-                            return Err(error.into());
+                    Err(error) => match ends_by_itself(&error, &references) {
+                        Some(waits) => {
+                            progress.update(&format!("{}/{name}", kind.singular), &waits);
+                            refused.push((kind, name));
                         }
-                        let waits = format!("waits for {}", problem.referrers.join(", "));
-                        progress.update(&format!("{}/{name}", kind.singular), &waits);
-                        refused.push((kind, name));
-                    }
+                        None => {
+                            progress.finish();
+                            exit = exit::report(&error.into());
+                        }
+                    },
                 }
             }
             if refused.is_empty() {
-                return Ok(Ok(targets));
+                return Ok((targets, exit));
             }
             if Instant::now() >= deadline {
                 progress.finish();
@@ -123,7 +116,7 @@ impl Delete {
                     .map(|(kind, name)| format!("{}/{name}", kind.singular))
                     .collect();
                 eprintln!("timed out; still referred to: {}", names.join(", "));
-                return Ok(Err(Exit::TimedOut));
+                return Ok((targets, Exit::TimedOut));
             }
             left = refused;
             tokio::time::sleep(RETRY).await;
@@ -147,4 +140,13 @@ impl Delete {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What a refused deletion waits for, where all of that is going with the same command.
+fn ends_by_itself(error: &threeport_client::Error, going: &[String]) -> Option<String> {
+    let problem = error
+        .problem()
+        .filter(|problem| problem.code == Code::Referenced)?;
+    let all = problem.referrers.iter().all(|referrer| going.contains(referrer));
+    all.then(|| format!("waits for {}", problem.referrers.join(", ")))
 }

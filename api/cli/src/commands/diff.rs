@@ -18,9 +18,10 @@ pub struct Diff {
 
 impl Diff {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        let text = input::joined(&input::read(&self.files.files, self.files.recursive, false)?)?;
+        let input = input::joined(&input::read(&self.files.files, self.files.recursive, false)?)?;
         let api = session.connect().await?;
-        let response = api.client.apply(ApplyBody::Yaml(text), true).await?;
+        let answer = api.client.apply(ApplyBody::Yaml(input.text.clone()), true).await;
+        let response = answer.map_err(|error| input.explain(error))?;
         let changed = response
             .results
             .iter()

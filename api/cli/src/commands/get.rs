@@ -1,8 +1,11 @@
 //! `tptctl get`.
 
+use std::time::Duration;
+
 use clap::Args;
 use futures::StreamExt;
-use threeport_model::{KindDescriptor, Object, protocol::watch::WatchEvent};
+use threeport_client::{Client, WatchStream};
+use threeport_model::{Code, KindDescriptor, Object, protocol::watch::WatchEvent};
 
 use super::{Session, list};
 use crate::{
@@ -10,6 +13,9 @@ use crate::{
     output::{self, Format},
     selection::{self, Selected},
 };
+
+/// How long to wait before a watch that ended is opened again.
+const REOPEN: Duration = Duration::from_secs(1);
 
 /// Show objects
 #[derive(Args, Debug)]
@@ -45,17 +51,7 @@ impl Get {
         } else {
             None
         };
-        let mut groups: Groups = Vec::new();
-        for Selected { kind, name } in &selected {
-            let objects = match name {
-                Some(name) => vec![api.client.object_get(kind, name).await?],
-                None => list(&api.client, kind, self.selector.as_deref()).await?,
-            };
-            match groups.last_mut() {
-                Some((last, group)) if last.kind == kind.kind => group.extend(objects),
-                _ => groups.push((kind, objects)),
-            }
-        }
+        let groups = self.read(&api.client, &selected).await?;
         let single = matches!(selected.as_slice(), [Selected { name: Some(_), .. }]);
         if groups.iter().all(|(_, objects)| objects.is_empty())
             && matches!(self.output, Format::Table | Format::Wide)
@@ -66,20 +62,63 @@ impl Get {
         let Some(mut events) = events else {
             return Ok(Exit::Ok);
         };
-        let several = groups.len() > 1;
+        // A watch ends when the API restarts, and from time to time by itself: the next one goes on where it was.
+        let mut since = None;
+        loop {
+            self.follow(&mut events, &selected, &mut since).await?;
+            events = match reopen(&api.client, &kinds, since.as_deref()).await? {
+                Some(events) => events,
+                None => {
+                    eprintln!("the API no longer has what happened meanwhile; this is how things are now:");
+                    let events = api.client.watch(&kinds, None).await?;
+                    output::objects(&self.read(&api.client, &selected).await?, single, self.output)?;
+                    events
+                }
+            };
+        }
+    }
+
+    async fn read(&self, client: &Client, selected: &[Selected]) -> anyhow::Result<Groups> {
+        let mut groups: Groups = Vec::new();
+        for Selected { kind, name } in selected {
+            let objects = match name {
+                Some(name) => vec![client.object_get(kind, name).await?],
+                None => list(client, kind, self.selector.as_deref()).await?,
+            };
+            match groups.last_mut() {
+                Some((last, group)) if last.kind == kind.kind => group.extend(objects),
+                _ => groups.push((kind, objects)),
+            }
+        }
+        Ok(groups)
+    }
+
+    /// Shows what a watch brings until it ends.
+    async fn follow(
+        &self,
+        events: &mut WatchStream,
+        selected: &[Selected],
+        since: &mut Option<String>,
+    ) -> anyhow::Result<()> {
+        let several = selected.iter().any(|it| it.kind.kind != selected[0].kind.kind);
         while let Some(item) = events.next().await {
-            match item?.event {
-                WatchEvent::Changed { object } if self.wants(&selected, &object) => {
+            let item = match item {
+                Ok(item) => item,
+                Err(error) if error.is_transient() => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            match item.event {
+                WatchEvent::Changed { object } if self.wants(selected, &object) => {
                     self.show(&object, several)?;
                 }
-                WatchEvent::Removed { kind, name, .. } if wanted(&selected, &kind, &name) => {
+                WatchEvent::Removed { kind, name, .. } if wanted(selected, &kind, &name) => {
                     eprintln!("{}/{name} deleted", kind.to_ascii_lowercase());
                 }
                 _ => {}
             }
+            *since = Some(item.token);
         }
-        eprintln!("the API ended the watch");
-        Ok(Exit::Ok)
+        Ok(())
     }
 
     fn wants(&self, selected: &[Selected], object: &Object) -> bool {
@@ -107,6 +146,19 @@ impl Get {
             return output::print(table.split_once('\n').map_or("", |(_, row)| row));
         }
         output::objects(&[(kind, vec![object.clone()])], true, self.output)
+    }
+}
+
+/// A watch from `since` on, as soon as the API answers again; nothing where that is longer ago than the API remembers.
+async fn reopen(client: &Client, kinds: &[&str], since: Option<&str>) -> anyhow::Result<Option<WatchStream>> {
+    loop {
+        tokio::time::sleep(REOPEN).await;
+        match client.watch(kinds, since).await {
+            Ok(events) => return Ok(Some(events)),
+            Err(error) if error.code() == Some(Code::Gone) => return Ok(None),
+            Err(error) if error.is_transient() => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

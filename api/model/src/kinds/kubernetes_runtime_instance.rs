@@ -138,6 +138,7 @@ impl Kind for KubernetesRuntimeInstance {
         Column::text("REACHABLE", ".status.reachable.status"),
         MESSAGE,
     ];
+    const UNMIRRORED: &'static [&'static str] = &["/agent/lastSeen"];
     type Spec = Spec;
     type Status = Status;
 

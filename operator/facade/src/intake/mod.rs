@@ -29,7 +29,7 @@ use plan::Action;
 pub(crate) struct Outcome {
     pub(crate) synced: project::Synced,
     pub(crate) object: Option<Object>,
-    pub(crate) deletion_blocked: Option<String>,
+    pub(crate) deletion_blocked: Option<project::Blocked>,
     pub(crate) operation_id: Option<String>,
     pub(crate) next: Next,
 }
@@ -83,7 +83,7 @@ async fn show(
 ) -> Result<Next, Error> {
     let object = outcome.object.as_ref();
     let position = position(found, object);
-    let status = status(found, &outcome, position);
+    let status = status(kind, found, &outcome, position);
     let refused = event::refusal(found, &status);
     let changed = story::ready_changed(resource::status(found), &status);
     let written = write::status(&context.api(kind), found, status).await?;
@@ -100,12 +100,17 @@ async fn show(
 }
 
 /// Whether a run would write nothing.
-pub(crate) fn is_settled(context: &Context, found: &DynamicObject, object: &Object) -> bool {
+pub(crate) fn is_settled(
+    context: &Context,
+    kind: &'static KindDescriptor,
+    found: &DynamicObject,
+    object: &Object,
+) -> bool {
     match plan::plan(found, Some(object), context.is_closing()) {
         Action::Leave => true,
         Action::Show => {
             let outcome = sending::unchanged(found, Some(object));
-            let status = status(found, &outcome, position(found, Some(object)));
+            let status = status(kind, found, &outcome, position(found, Some(object)));
             project::same_status(resource::status(found), &status)
         }
         _ => false,
@@ -122,8 +127,14 @@ fn position(found: &DynamicObject, object: Option<&Object>) -> Position {
     )
 }
 
-fn status(found: &DynamicObject, outcome: &Outcome, position: Position) -> Value {
+fn status(
+    kind: &'static KindDescriptor,
+    found: &DynamicObject,
+    outcome: &Outcome,
+    position: Position,
+) -> Value {
     let view = project::View {
+        kind,
         object: outcome.object.as_ref().filter(|_| position.synced.is_some()),
         position,
         previous: resource::status(found),

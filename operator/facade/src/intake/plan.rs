@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::{ResourceExt, core::DynamicObject};
-use threeport_model::{ManagedBy, Object};
+use threeport_model::{GROUP, ManagedBy, Object};
 
 use crate::resource;
 
@@ -57,16 +57,26 @@ fn has_all_of(object: &Object, found: &DynamicObject) -> bool {
     is_of(object, found)
         && !object.is_deleting()
         && generation == Some(resource::generation(found))
-        && object.metadata.labels == *found.labels()
+        && object.metadata.labels == labels(found)
         && object.metadata.annotations == annotations(found)
+}
+
+/// The labels that the API gets: all but those that the control plane sets itself.
+pub(crate) fn labels(found: &DynamicObject) -> BTreeMap<String, String> {
+    without_ours(found.labels())
 }
 
 /// The annotations that the API gets.
 pub(crate) fn annotations(found: &DynamicObject) -> BTreeMap<String, String> {
-    let all = found.annotations().iter();
-    all.filter(|(key, _)| !key.starts_with(TOOLS))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+    let mut all = without_ours(found.annotations());
+    all.retain(|key, _| !key.starts_with(TOOLS));
+    all
+}
+
+fn without_ours(all: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let ours = |key: &str| key.split_once('/').is_some_and(|(prefix, _)| prefix == GROUP);
+    let theirs = all.iter().filter(|(key, _)| !ours(key));
+    theirs.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 #[cfg(test)]
@@ -152,6 +162,14 @@ mod tests {
         found.labels_mut().insert("team".to_owned(), "web".to_owned());
         assert_eq!(plan(&found, Some(&object), false), Action::Send);
         object.metadata.labels = found.labels().clone();
+        // The API leaves these out, so sending them again would never end.
+        found
+            .labels_mut()
+            .insert("threeport.io/own".to_owned(), "x".to_owned());
+        found
+            .annotations_mut()
+            .insert("threeport.io/own".to_owned(), "x".to_owned());
+        assert_eq!(plan(&found, Some(&object), false), Action::Show);
         found.annotations_mut().insert("note".to_owned(), "x".to_owned());
         assert_eq!(plan(&found, Some(&object), false), Action::Send);
     }

@@ -9,15 +9,15 @@ use threeport_model::{Code, KindDescriptor, Object};
 use super::{Outcome, finalizer, sending};
 use crate::{
     context::Context,
-    mirror::project::Synced,
+    mirror::project::{Blocked, Synced},
     namespace,
     queue::{Key, Next},
     reconcile::Error,
-    resource,
+    resource, text,
 };
 
 /// Its end wakes it; this is for when that was missed.
-const WAITING: Duration = Duration::from_secs(5);
+const WAITING: Duration = Duration::from_secs(60);
 
 /// Deletes the object where the deletion is meant; nothing is left to say where the resource was let go.
 pub(crate) async fn remove(
@@ -54,15 +54,18 @@ pub(crate) async fn remove(
             context
                 .waiters
                 .wait(key, &problem.referrers.iter().cloned().collect());
-            let message = sending::message(&problem);
-            let synced = Synced::no(format!("{:?}", problem.code), message.clone());
-            Ok(Some(outcome(synced, object.cloned(), Some(message))))
+            let blocked = Blocked {
+                reason: format!("{:?}", problem.code),
+                message: text::cut(&sending::message(&problem), text::MESSAGE),
+            };
+            let synced = Synced::no(blocked.reason.clone(), blocked.message.clone());
+            Ok(Some(outcome(synced, object.cloned(), Some(blocked))))
         }
         Err(error) => Err(Error::Api(error)),
     }
 }
 
-fn outcome(synced: Synced, object: Option<Object>, deletion_blocked: Option<String>) -> Outcome {
+fn outcome(synced: Synced, object: Option<Object>, deletion_blocked: Option<Blocked>) -> Outcome {
     Outcome {
         synced,
         object,

@@ -21,8 +21,8 @@ use crate::{
 
 /// How long a refused desired state waits at most until it is tried again: others may have mended what was wrong.
 const REFUSED: Duration = Duration::from_secs(120);
-/// The same for a reference that is missing; its arrival wakes it, too.
-const WAITING: Duration = Duration::from_secs(5);
+/// The same for a reference that is missing, or an object of before that is still going: what it waits for wakes it.
+const WAITING: Duration = Duration::from_secs(60);
 
 /// Sends it. Fails only where the API can't be asked.
 pub(crate) async fn send(
@@ -43,7 +43,7 @@ pub(crate) async fn send(
             if is_waiting(problem.code) {
                 context.waiters.wait(key, &references(kind, found));
             }
-            Ok(refused(&problem, object.cloned()))
+            Ok(refused(&problem, object))
         }
         Err(error) => Err(Error::Api(error)),
     }
@@ -60,7 +60,7 @@ fn request(kind: &KindDescriptor, found: &DynamicObject) -> SourceRequest {
         name: found.name_any(),
         generation: resource::generation(found),
         spec: resource::spec(found).clone(),
-        labels: found.labels().clone(),
+        labels: plan::labels(found),
         annotations: plan::annotations(found),
         on_behalf_of: resource::author(found),
     }
@@ -80,24 +80,23 @@ fn accepted(found: &DynamicObject, object: Option<Object>) -> Outcome {
     }
 }
 
-fn refused(problem: &Problem, object: Option<Object>) -> Outcome {
+fn refused(problem: &Problem, object: Option<&Object>) -> Outcome {
     let waiting = is_waiting(problem.code);
+    // Its name is taken only until the object of before is gone.
+    let going = problem.code == Code::Conflict && object.is_some_and(Object::is_deleting);
     let reason = if waiting {
         event::WAITING.to_owned()
     } else {
         format!("{:?}", problem.code)
     };
     let mut synced = Synced::no(reason, message(problem));
-    synced.stalled = matches!(
-        problem.code,
-        Code::Malformed | Code::Invalid | Code::NotSupported | Code::TooLarge | Code::UnsupportedMediaType
-    );
+    synced.stalled = !waiting && !going;
     Outcome {
         synced,
-        object,
+        object: object.cloned(),
         deletion_blocked: None,
         operation_id: Some(problem.operation_id.clone()).filter(|id| !id.is_empty()),
-        next: Next::Retry(if waiting { WAITING } else { REFUSED }),
+        next: Next::Retry(if waiting || going { WAITING } else { REFUSED }),
     }
 }
 
@@ -193,6 +192,19 @@ mod tests {
         assert!(!outcome.synced.message.contains("op\n") && outcome.synced.stalled);
         assert_eq!(outcome.operation_id.as_deref(), Some("op"));
         assert_eq!(outcome.next, Next::Retry(REFUSED));
+    }
+
+    #[test]
+    fn what_others_must_mend_is_stalled_too_and_what_ends_by_itself_is_not() {
+        let mut going = Object::new("WorkloadInstance", "web", json!({}));
+        assert!(refused(&problem(Code::OwnedBy), None).synced.stalled);
+        assert!(refused(&problem(Code::Conflict), Some(&going)).synced.stalled);
+        going.metadata.deletion_requested_at = Some(jiff::Timestamp::UNIX_EPOCH);
+        let outcome = refused(&problem(Code::Conflict), Some(&going));
+        assert_eq!(
+            (outcome.synced.stalled, outcome.next),
+            (false, Next::Retry(WAITING))
+        );
     }
 
     #[test]

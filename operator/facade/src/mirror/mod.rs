@@ -43,12 +43,17 @@ pub(crate) async fn run(
 }
 
 /// Whether a run would write nothing.
-pub(crate) fn is_settled(context: &Context, found: Option<&DynamicObject>, object: &Object) -> bool {
+pub(crate) fn is_settled(
+    context: &Context,
+    kind: &'static KindDescriptor,
+    found: Option<&DynamicObject>,
+    object: &Object,
+) -> bool {
     match (decide(context, found, Some(object)), found) {
         (Action::Leave, _) => true,
         (Action::Status, Some(found)) => {
             resource::is_mirror(found)
-                && project::same_status(resource::status(found), &status(found, object))
+                && project::same_status(resource::status(found), &status(kind, found, object))
         }
         _ => false,
     }
@@ -59,10 +64,11 @@ fn decide(context: &Context, found: Option<&DynamicObject>, object: Option<&Obje
     plan::plan(found, object, selected, context.is_closing())
 }
 
-fn status(found: &DynamicObject, object: &Object) -> Value {
+fn status(kind: &'static KindDescriptor, found: &DynamicObject, object: &Object) -> Value {
     let equal = plan::shows_spec(found, object);
     let previous = project::observed_generation(found);
     let view = project::View {
+        kind,
         object: Some(object),
         position: Position::of_mirror(resource::generation(found), equal, object, previous),
         previous: resource::status(found),
@@ -84,7 +90,7 @@ async fn show(
         // A resource that Kubernetes manages was made again; the watch brings it to intake.
         return Ok(Next::Done);
     }
-    let status = status(found, object);
+    let status = status(kind, found, object);
     let changed = event::ready_changed(resource::status(found), &status);
     if write::status(&context.api(kind), found, status).await? {
         context.observe_lag(object);

@@ -16,8 +16,10 @@ use crate::{
     text::{MESSAGE, cut},
 };
 
-/// The longest list of a status that a custom resource shows: mirrors are to stay small, and REST has all of it.
-const LIST: usize = 64;
+/// How large the status of a custom resource may become, in bytes of JSON: etcd is not to hold what REST has.
+const BUDGET: usize = 4096;
+/// A message that had to be cut so that the whole keeps to its budget.
+const SHORT_MESSAGE: usize = 256;
 
 /// Labels and annotations of the custom resource of an object.
 pub(crate) struct WantedMetadata {
@@ -31,7 +33,7 @@ pub(crate) struct Synced {
     pub(crate) status: ConditionStatus,
     pub(crate) reason: String,
     pub(crate) message: String,
-    /// Only a change of the specification can mend it.
+    /// It can't go on by itself: a person has to change this resource, or what stands against it.
     pub(crate) stalled: bool,
 }
 
@@ -52,21 +54,29 @@ impl Synced {
         Self {
             status,
             reason: reason.into(),
-            message: message.into(),
+            message: cut(&message.into(), MESSAGE),
             stalled: false,
         }
     }
 }
 
+/// Why the API does not delete the object of a resource that is being deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Blocked {
+    pub(crate) reason: String,
+    pub(crate) message: String,
+}
+
 /// What a status is made from.
 pub(crate) struct View<'a> {
+    pub(crate) kind: &'a KindDescriptor,
     pub(crate) object: Option<&'a Object>,
     pub(crate) position: Position,
     /// The status that the resource has.
     pub(crate) previous: &'a Value,
     pub(crate) synced: Synced,
     /// What stands against the deletion of the resource.
-    pub(crate) deletion_blocked: Option<String>,
+    pub(crate) deletion_blocked: Option<Blocked>,
     pub(crate) deleting: bool,
     pub(crate) operation_id: Option<String>,
 }
@@ -136,8 +146,8 @@ pub(crate) fn status(view: &View<'_>, now: jiff::Timestamp) -> Value {
         Some(Value::Object(status)) => status.clone(),
         _ => Map::new(),
     };
-    for list in status.values_mut().filter_map(Value::as_array_mut) {
-        list.truncate(LIST);
+    for pointer in view.kind.unmirrored {
+        remove(&mut status, pointer);
     }
     let observed = status
         .get("observedGeneration")
@@ -145,16 +155,60 @@ pub(crate) fn status(view: &View<'_>, now: jiff::Timestamp) -> Value {
         .unwrap_or_default();
     let shown: Vec<Condition> = read_conditions(status.get("conditions"));
     let previous = read_conditions(view.previous.get("conditions"));
-    status.insert(
-        "observedGeneration".to_owned(),
-        json!(view.position.resource_generation(observed)),
-    );
+    // A refusal is an answer about this very generation: kstatus would call what is not observed "in progress".
+    let observed = match view.synced.stalled {
+        true => view.position.resource,
+        false => view.position.resource_generation(observed),
+    };
+    status.insert("observedGeneration".to_owned(), json!(observed));
     status.insert(
         "conditions".to_owned(),
         value(&conditions(view, shown, &previous, now)),
     );
     status.insert("api".to_owned(), value(&api(view)));
-    Value::Object(status)
+    let mut status = Value::Object(status);
+    shrink(&mut status);
+    status
+}
+
+fn remove(status: &mut Map<String, Value>, pointer: &str) {
+    match pointer.trim_start_matches('/').split_once('/') {
+        Some((key, rest)) => {
+            if let Some(Value::Object(inner)) = status.get_mut(key) {
+                remove(inner, rest);
+            }
+        }
+        None => {
+            status.remove(pointer.trim_start_matches('/'));
+        }
+    }
+}
+
+/// Cuts lists, the largest first, then messages, until the whole keeps to its budget. What stands first in a list is
+/// what matters most (the worst resources come first), so lists are cut at their end.
+fn shrink(status: &mut Value) {
+    while size(status) > BUDGET {
+        let lists = status.as_object_mut().into_iter().flatten();
+        let largest = lists
+            .filter(|(key, _)| *key != "conditions")
+            .filter_map(|(_, value)| value.as_array_mut())
+            .filter(|list| !list.is_empty())
+            .max_by_key(|list| list.iter().map(size).sum::<usize>());
+        match largest {
+            Some(list) => list.truncate(list.len() / 2),
+            None => break,
+        }
+    }
+    if size(status) > BUDGET {
+        let conditions = status["conditions"].as_array_mut().into_iter().flatten();
+        for message in conditions.filter_map(|condition| condition.get_mut("message")) {
+            *message = json!(cut(message.as_str().unwrap_or_default(), SHORT_MESSAGE));
+        }
+    }
+}
+
+fn size(value: &Value) -> usize {
+    value.to_string().len()
 }
 
 fn conditions(
@@ -174,10 +228,11 @@ fn conditions(
     }
     let synced = &view.synced;
     let ready = condition::find(&desired, condition::READY);
-    let covered =
-        view.position.is_synced() && ready.is_some_and(|ready| ready.observed_generation == current);
+    let covered = synced.status == ConditionStatus::True
+        && view.position.is_synced()
+        && ready.is_some_and(|ready| ready.observed_generation == current);
     if !covered {
-        let (reason, message) = not_ready(view);
+        let (reason, message) = not_ready(view, ready);
         replace(
             &mut desired,
             make(condition::READY, ConditionStatus::False, &reason, &message),
@@ -194,16 +249,24 @@ fn conditions(
             ),
         );
     }
-    if let Some(message) = &view.deletion_blocked {
+    if let Some(blocked) = &view.deletion_blocked {
         replace(
             &mut desired,
             make(
                 condition::DELETION_BLOCKED,
                 ConditionStatus::True,
-                "Referenced",
-                message,
+                &blocked.reason,
+                &blocked.message,
             ),
         );
+    } else if view.deleting {
+        // What the controllers say stands against it speaks about this deletion.
+        for condition in desired
+            .iter_mut()
+            .filter(|condition| condition.kind == condition::DELETION_BLOCKED)
+        {
+            condition.observed_generation = current;
+        }
     }
     replace(
         &mut desired,
@@ -224,13 +287,17 @@ fn conditions(
 }
 
 /// Why Ready is not what the database says: that speaks about another generation.
-fn not_ready(view: &View<'_>) -> (String, String) {
+fn not_ready(view: &View<'_>, ready: Option<&Condition>) -> (String, String) {
     if view.deleting {
-        let message = view
-            .deletion_blocked
-            .clone()
-            .unwrap_or_else(|| "it is being deleted".to_owned());
-        return ("Deleting".to_owned(), message);
+        // The database's own deletion has no generation of the resource's; what its controller waits for is the news.
+        let going = ready.filter(|_| view.object.is_some_and(Object::is_deleting));
+        return match (&view.deletion_blocked, going) {
+            (Some(blocked), _) => ("Deleting".to_owned(), blocked.message.clone()),
+            (None, Some(ready)) if ready.status != ConditionStatus::True => {
+                (ready.reason.clone(), ready.message.clone())
+            }
+            _ => ("Deleting".to_owned(), "it is being deleted".to_owned()),
+        };
     }
     if view.synced.status != ConditionStatus::True {
         return (view.synced.reason.clone(), view.synced.message.clone());

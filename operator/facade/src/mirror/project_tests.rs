@@ -8,6 +8,10 @@ use super::*;
 const EARLY: &str = "2026-01-01T00:00:00Z";
 const LATE: &str = "2026-01-02T00:00:00Z";
 
+fn kind() -> &'static KindDescriptor {
+    threeport_model::find_kind("WorkloadInstance").unwrap()
+}
+
 fn time(text: &str) -> jiff::Timestamp {
     text.parse().unwrap()
 }
@@ -34,6 +38,7 @@ fn object(generation: i64, observed: i64, ready: &str) -> Object {
 
 fn show(object: &Object, position: Position, synced: Synced) -> (Value, Vec<Condition>) {
     let view = View {
+        kind: kind(),
         object: Some(object),
         position,
         previous: &Value::Null,
@@ -162,6 +167,7 @@ fn times_come_from_the_database_and_stay_where_nothing_changed() {
         Some(time(EARLY))
     );
     let view = View {
+        kind: kind(),
         object: Some(&object),
         position,
         previous: &first,
@@ -184,11 +190,15 @@ fn a_blocked_deletion_names_the_referrer() {
         previous: 1,
     };
     let view = View {
+        kind: kind(),
         object: Some(&object),
         position,
         previous: &Value::Null,
         synced: Synced::yes(),
-        deletion_blocked: Some("referred to by WorkloadInstance/web".to_owned()),
+        deletion_blocked: Some(Blocked {
+            reason: "Referenced".to_owned(),
+            message: "referred to by WorkloadInstance/web".to_owned(),
+        }),
         deleting: true,
         operation_id: None,
     };
@@ -198,21 +208,141 @@ fn a_blocked_deletion_names_the_referrer() {
     assert_eq!(ready(&conditions).1, "Deleting");
 }
 
-#[test]
-fn long_lists_are_cut() {
-    let mut object = object(1, 1, "True");
-    object.status["resources"] = json!(vec!["x"; 500]);
+/// A resource that is being deleted, and so is its object: what its status says.
+fn going(ready: &str, reason: &str, message: &str) -> Vec<Condition> {
+    let mut object = object(2, 2, ready);
+    object.metadata.deletion_requested_at = Some(time(EARLY));
+    object.status["conditions"][0]["reason"] = json!(reason);
+    object.status["conditions"][0]["message"] = json!(message);
     let position = Position {
+        resource: 2,
+        synced: Some(1),
+        database: 2,
+        previous: 1,
+    };
+    let view = View {
+        kind: kind(),
+        object: Some(&object),
+        position,
+        previous: &Value::Null,
+        synced: Synced::yes(),
+        deletion_blocked: None,
+        deleting: true,
+        operation_id: None,
+    };
+    read_conditions(status(&view, time(LATE)).get("conditions"))
+}
+
+#[test]
+fn a_deletion_shows_what_its_controller_waits_for() {
+    let message = "waiting for Namespace web to be gone: its finalizers are kubernetes";
+    let conditions = going("False", "Deleting", message);
+    assert_eq!(ready(&conditions), (ConditionStatus::False, "Deleting", 2));
+    assert_eq!(
+        condition::find(&conditions, condition::READY).unwrap().message,
+        message
+    );
+    let conditions = going("Unknown", "RuntimeUnreachable", "no route to the cluster");
+    assert_eq!(
+        ready(&conditions),
+        (ConditionStatus::False, "RuntimeUnreachable", 2)
+    );
+}
+
+#[test]
+fn a_deletion_that_its_controller_did_not_see_yet_is_not_called_ready() {
+    let conditions = going("True", "Healthy", "");
+    assert_eq!(ready(&conditions), (ConditionStatus::False, "Deleting", 2));
+}
+
+#[test]
+fn a_refusal_is_observed_for_kstatus_and_waiting_is_not() {
+    let object = object(57, 57, "True");
+    let position = Position {
+        resource: 3,
+        synced: Some(2),
+        database: 57,
+        previous: 2,
+    };
+    let refused = Synced {
+        stalled: true,
+        ..Synced::no("OwnedBy", "the API owns it")
+    };
+    assert_eq!(show(&object, position, refused).0["observedGeneration"], 3);
+    let waiting = Synced::no("WaitingForReference", "WorkloadDefinition/web does not exist");
+    assert_eq!(show(&object, position, waiting).0["observedGeneration"], 2);
+}
+
+#[test]
+fn ready_is_never_true_where_the_database_does_not_have_it() {
+    let object = object(57, 57, "True");
+    let position = Position {
+        resource: 2,
+        synced: Some(2),
+        database: 57,
+        previous: 2,
+    };
+    let (_, conditions) = show(&object, position, Synced::no("PreconditionFailed", "older"));
+    assert_eq!(
+        ready(&conditions),
+        (ConditionStatus::False, "PreconditionFailed", 2)
+    );
+}
+
+fn covered() -> Position {
+    Position {
         resource: 1,
         synced: Some(1),
         database: 1,
         previous: 0,
+    }
+}
+
+#[test]
+fn a_status_keeps_to_its_budget_and_what_matters_most_stays() {
+    let mut object = object(1, 1, "True");
+    let entries = |name: &str| -> Vec<_> { (0..500).map(|index| json!(format!("{name}-{index}"))).collect() };
+    object.status["resources"] = json!(entries("resource"));
+    object.status["worst"] = json!(entries("worst"));
+    object.status["conditions"][0]["message"] = json!("m".repeat(50_000));
+    let (status, _) = show(&object, covered(), Synced::yes());
+    assert!(status.to_string().len() <= BUDGET, "{}", status.to_string().len());
+    for list in ["resources", "worst"] {
+        let list = status[list].as_array().unwrap();
+        assert!(
+            list.len() > 4 && list[0].as_str().unwrap().ends_with("-0"),
+            "{list:?}"
+        );
+    }
+    assert_eq!(status["runtime"], "local");
+}
+
+#[test]
+fn a_refusal_with_many_errors_keeps_to_the_budget() {
+    let refused = Synced {
+        stalled: true,
+        ..Synced::no("Invalid", "spec.manifests: wrong; ".repeat(10_000))
     };
-    assert_eq!(
-        show(&object, position, Synced::yes()).0["resources"]
-            .as_array()
-            .unwrap()
-            .len(),
-        LIST
-    );
+    let (status, conditions) = show(&object(1, 1, "True"), covered(), refused);
+    assert!(status.to_string().len() <= BUDGET, "{}", status.to_string().len());
+    let synced = condition::find(&conditions, condition::SYNCED).unwrap();
+    assert!(synced.message.starts_with("spec.manifests: wrong; "));
+}
+
+#[test]
+fn what_moves_by_itself_is_left_to_rest() {
+    let kind = threeport_model::find_kind("KubernetesRuntimeInstance").unwrap();
+    let mut object = object(1, 1, "True");
+    object.status["agent"] = json!({"version": "1", "lastSeen": EARLY});
+    let view = View {
+        kind,
+        object: Some(&object),
+        position: covered(),
+        previous: &Value::Null,
+        synced: Synced::yes(),
+        deletion_blocked: None,
+        deleting: false,
+        operation_id: None,
+    };
+    assert_eq!(status(&view, time(LATE))["agent"], json!({"version": "1"}));
 }
