@@ -205,18 +205,20 @@ impl Client {
     }
 
     /// Says that the deletion of a custom resource is meant. The answer is the object that is now being deleted;
-    /// NotFound once it is gone.
+    /// NotFound once it is gone. For `regressed` see [`SourceRequest`].
     pub async fn source_delete(
         &self,
         uid: &str,
         kind: &str,
         name: &str,
         generation: i64,
+        regressed: bool,
     ) -> Result<Object, Error> {
         self.request(Method::DELETE, &format!("/v1alpha1/sources/{}", segment(uid)))?
             .query("kind", Some(kind))
             .query("name", Some(name))
             .query("generation", Some(generation))
+            .query("regressed", regressed.then_some(true))
             .send()
             .await
     }

@@ -43,7 +43,7 @@ pub enum Code {
     Forbidden,
     /// Too many requests.
     TooManyRequests,
-    /// The watch token is older than what is kept: list again.
+    /// The watch token is older than what is kept: list again. Of a custom resource: its object was deleted.
     Gone,
     /// A part that is needed does not answer; try again.
     Unavailable,

@@ -92,6 +92,14 @@ pub enum Error {
         /// The epoch that came.
         epoch: i64,
     },
+    /// A custom resource outlived the object that was taken from it.
+    #[error("{what} that was taken from the resource with uid {uid} was deleted")]
+    SourceGone {
+        /// `Kind/name`.
+        what: String,
+        /// The resource.
+        uid: String,
+    },
     /// The watch token is older than what is kept.
     #[error("the watch token is older than the tombstones that are kept")]
     Gone,
@@ -169,7 +177,7 @@ impl Error {
             Self::Invalid { .. } => Code::Invalid,
             Self::TooLarge(_) => Code::TooLarge,
             Self::IdempotencyMismatch(_) => Code::IdempotencyMismatch,
-            Self::Gone => Code::Gone,
+            Self::Gone | Self::SourceGone { .. } => Code::Gone,
             Self::TimedOut { .. } => Code::Unavailable,
             Self::Database(_) if self.is_transient() => Code::Unavailable,
             Self::SchemaOlder { .. } | Self::SchemaNewer { .. } => Code::Unavailable,
@@ -226,6 +234,7 @@ impl Error {
             }
             Self::SlotTaken { .. } => "change the object that holds it first",
             Self::Gone => "list again and watch from the list's token",
+            Self::SourceGone { .. } => "delete the resource; one that is created anew makes the object anew",
             Self::EpochStale { .. } => "register anew",
             Self::SchemaOlder { .. } => "run threeport-api migrate",
             Self::SchemaNewer { .. } => "run a program of at least the version that migrated the database",

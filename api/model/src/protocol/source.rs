@@ -25,6 +25,10 @@ pub struct SourceRequest {
     /// Without server-owned ones.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
+    /// Seen, read from the cluster itself and not from a cache, to be behind what was taken from it before: its etcd was
+    /// restored. Otherwise an older generation is late, and refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub regressed: bool,
     /// Who wrote it, where the cluster can tell; else the field manager and "user unknown".
     #[serde(default)]
     pub on_behalf_of: Option<String>,

@@ -57,6 +57,10 @@ pub const ROUTES: &[Route] = &[
                 name: "generation",
                 description: "its generation",
             },
+            Parameter {
+                name: "regressed",
+                description: "true where the resource itself was seen to be behind what was taken from it",
+            },
         ],
         summary: "Says that a custom resource's deletion is meant; 404 once its object is gone.",
         body: Body::None,
@@ -124,6 +128,8 @@ struct DeleteParameters {
     kind: String,
     name: String,
     generation: i64,
+    #[serde(default)]
+    regressed: bool,
 }
 
 async fn delete(
@@ -136,6 +142,7 @@ async fn delete(
         kind,
         name,
         generation,
+        regressed,
     } = parameters;
     let kind = find_kind(&kind).filter(|found| found.kind == kind);
     let kind = kind
@@ -153,7 +160,7 @@ async fn delete(
     };
     let mut written = app
         .store
-        .source_delete(&request, &uid, kind, &name, generation)
+        .source_delete(&request, &uid, kind, &name, generation, regressed)
         .await?
         .ok_or_else(gone)?;
     app.committed(&request, &mut written);

@@ -38,4 +38,8 @@ pub(super) const STEPS: &[Step] = &[
     step(
         "CREATE INDEX IF NOT EXISTS operation_answer ON operation (created_at) WHERE idempotency_key IS NOT NULL",
     ),
+    step(
+        "CREATE INDEX IF NOT EXISTS object_deleted ON object (origin, kind, name, deleted_at) \
+          WHERE deleted_at IS NOT NULL",
+    ),
 ];

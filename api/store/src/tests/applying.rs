@@ -159,6 +159,7 @@ database_test!(what_belongs_to_others_refuses_the_whole, bed, {
         spec: object("WorkloadDefinition", "x", definition_spec("one")).spec,
         labels: [].into(),
         annotations: [].into(),
+        regressed: false,
         on_behalf_of: None,
     };
     bed.store

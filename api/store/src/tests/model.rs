@@ -30,6 +30,8 @@ pub(super) struct Model {
     pub(super) objects: BTreeMap<Key, Entry>,
     /// What must be pending. More may be.
     pub(super) due: BTreeSet<Key>,
+    /// Uids of the custom resources that objects were taken from which are gone.
+    deleted: BTreeSet<(Key, String)>,
 }
 
 /// What the store must answer: success, or one of these codes.
@@ -135,6 +137,8 @@ impl Model {
                     .filter(|stored| stored.uid != source.uid)
                     .map(|old| old.uid.clone()),
             );
+        } else if self.deleted.contains(&(key(object), source.uid.clone())) {
+            return refuse(Code::Gone);
         }
         self.write(vec![(key(object), entry)])
     }
@@ -176,9 +180,19 @@ impl Model {
 
     /// The controller of an instance says that everything is gone.
     pub(super) fn finalize(&mut self, key: &Key) {
-        self.objects.remove(key);
-        self.due.remove(key);
+        self.bury(key);
         self.settle();
+    }
+
+    fn bury(&mut self, key: &Key) {
+        self.due.remove(key);
+        if let Some(gone) = self.objects.remove(key) {
+            let uids = gone
+                .former
+                .into_iter()
+                .chain(gone.source.map(|source| source.uid));
+            self.deleted.extend(uids.map(|uid| (key.clone(), uid)));
+        }
     }
 
     /// Definitions that are being deleted go with their last instance.
@@ -190,8 +204,7 @@ impl Model {
             .map(|(key, _)| key.clone())
             .collect();
         for key in gone {
-            self.objects.remove(&key);
-            self.due.remove(&key);
+            self.bury(&key);
         }
     }
 

@@ -16,6 +16,7 @@ pub(super) fn request(generation: i64, value: &str) -> SourceRequest {
         spec: object("WorkloadDefinition", "web", definition_spec(value)).spec,
         labels: [].into(),
         annotations: [].into(),
+        regressed: false,
         on_behalf_of: Some("jane".to_owned()),
     }
 }
@@ -114,7 +115,7 @@ database_test!(rest_reads_only_until_it_takes_over, bed, {
     assert_eq!(put(bed, "a", 2, "three").await.unwrap_err().code(), Code::OwnedBy);
     let gone = bed
         .store
-        .source_delete(&bed.request(), "a", "WorkloadDefinition", "web", 3)
+        .source_delete(&bed.request(), "a", "WorkloadDefinition", "web", 3, false)
         .await
         .unwrap();
     assert_eq!(gone, None, "its deletion is no longer meant for the object");
@@ -126,7 +127,7 @@ database_test!(only_the_resource_that_it_was_taken_from_deletes_it, bed, {
     put(bed, "b", 1, "one").await.unwrap();
     let delete = async |uid: &str| {
         bed.store
-            .source_delete(&bed.request(), uid, "WorkloadDefinition", "web", 2)
+            .source_delete(&bed.request(), uid, "WorkloadDefinition", "web", 2, false)
             .await
     };
     assert_eq!(delete("a").await.unwrap(), None);
@@ -148,8 +149,61 @@ database_test!(a_deletion_that_others_block_names_them, bed, {
     bed.instance("web", "web").await;
     let error = bed
         .store
-        .source_delete(&bed.request(), "a", "WorkloadDefinition", "web", 2)
+        .source_delete(&bed.request(), "a", "WorkloadDefinition", "web", 2, false)
         .await
         .unwrap_err();
     assert_eq!(error.referrers(), ["WorkloadInstance/web"]);
+});
+
+database_test!(a_resource_that_outlived_its_object_does_not_bring_it_back, bed, {
+    put(bed, "a", 1, "one").await.unwrap();
+    put(bed, "b", 1, "one").await.unwrap();
+    bed.store
+        .object_take_over(&bed.request(), "WorkloadDefinition", "web")
+        .await
+        .unwrap();
+    bed.delete("WorkloadDefinition", "web").await.unwrap();
+    for uid in ["a", "b"] {
+        let error = put(bed, uid, 2, "two").await.unwrap_err();
+        assert_eq!(error.code(), Code::Gone, "{uid}: {error}");
+    }
+    let anew = put(bed, "c", 1, "three").await.unwrap();
+    assert_eq!(anew.results[0].outcome, Outcome::Created);
+    bed.store
+        .source_delete(&bed.request(), "c", "WorkloadDefinition", "web", 1, false)
+        .await
+        .unwrap();
+    assert_eq!(put(bed, "c", 1, "three").await.unwrap_err().code(), Code::Gone);
+});
+
+database_test!(a_resource_that_went_back_is_taken_where_that_was_seen, bed, {
+    put(bed, "a", 57, "one").await.unwrap();
+    assert_eq!(
+        put(bed, "a", 40, "one").await.unwrap_err().code(),
+        Code::PreconditionFailed
+    );
+    let seen = SourceRequest {
+        regressed: true,
+        ..request(40, "one")
+    };
+    let taken = bed.store.source_put(&bed.request(), "a", &seen).await.unwrap();
+    let object = taken.object().unwrap();
+    assert_eq!(object.generation(), 1, "the same desired state");
+    assert_eq!(object.metadata.source.as_ref().unwrap().generation, 40);
+    put(bed, "a", 57, "two").await.unwrap();
+    let delete = async |regressed| {
+        bed.store
+            .source_delete(&bed.request(), "a", "WorkloadDefinition", "web", 41, regressed)
+            .await
+    };
+    assert_eq!(delete(false).await.unwrap_err().code(), Code::PreconditionFailed);
+    assert!(
+        delete(true)
+            .await
+            .unwrap()
+            .unwrap()
+            .object()
+            .unwrap()
+            .is_deleting()
+    );
 });

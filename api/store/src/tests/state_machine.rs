@@ -184,6 +184,7 @@ impl Case<'_> {
                     spec: object.spec,
                     labels: object.metadata.labels,
                     annotations: BTreeMap::new(),
+                    regressed: false,
                     on_behalf_of: None,
                 };
                 let found = store.source_put(&request, &source.uid, &put).await;
@@ -198,7 +199,7 @@ impl Case<'_> {
                 let source = source(*uid, *generation);
                 let expected = model.source_delete(&key, &source);
                 let found = store
-                    .source_delete(&request, &source.uid, &key.0, &key.1, source.generation)
+                    .source_delete(&request, &source.uid, &key.0, &key.1, source.generation, false)
                     .await;
                 (found.map(drop).map_err(code), expected)
             }

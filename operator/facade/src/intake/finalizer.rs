@@ -35,11 +35,25 @@ pub(crate) async fn remove(api: &Api<DynamicObject>, found: &DynamicObject) -> R
 
 /// Takes it off whatever the resource looks like now: for one that goes with its namespace.
 pub(crate) async fn release(api: &Api<DynamicObject>, name: &str) -> Result<(), kube::Error> {
+    release_if(api, name, |_| true).await
+}
+
+/// The same for this very resource, not another of its name.
+pub(crate) async fn remove_now(api: &Api<DynamicObject>, name: &str, uid: &str) -> Result<(), Error> {
+    let is_it = |found: &PartialObjectMeta<DynamicObject>| found.uid().as_deref() == Some(uid);
+    release_if(api, name, is_it).await.map_err(Error::Kubernetes)
+}
+
+async fn release_if(
+    api: &Api<DynamicObject>,
+    name: &str,
+    wanted: impl Fn(&PartialObjectMeta<DynamicObject>) -> bool,
+) -> Result<(), kube::Error> {
     for attempt in 1.. {
         let Some(found) = api.get_metadata_opt(name).await? else {
             return Ok(());
         };
-        if !is_held(&found) {
+        if !is_held(&found) || !wanted(&found) {
             return Ok(());
         }
         match write(api, &found, &without(&found)).await {

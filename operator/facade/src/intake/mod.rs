@@ -2,11 +2,13 @@
 //! resource what became of it.
 //!
 //! The order per resource: our finalizer first (so that its deletion can't be missed), then the desired state, then
-//! status. [`plan`] decides; [`finalizer`] holds and lets go; [`event`] says what was refused.
+//! status. [`plan`] decides; [`finalizer`] holds and lets go; [`event`] says what was refused. A resource that is behind
+//! what was taken from it ([`regression`]) is brought back first.
 
 pub(crate) mod event;
 pub(crate) mod finalizer;
 pub(crate) mod plan;
+pub(crate) mod regression;
 pub(crate) mod removal;
 pub(crate) mod sending;
 pub(crate) mod unreachable;
@@ -42,6 +44,23 @@ pub(crate) async fn run(
     found: &DynamicObject,
     object: Option<&Object>,
 ) -> Result<Next, Error> {
+    if let Some(object) = object.filter(|object| regression::is_behind(found, object))
+        && !context.is_closing()
+    {
+        return regression::mend(context, kind, key, found, object).await;
+    }
+    act(context, kind, key, found, object, false).await
+}
+
+/// `regressed`: the resource was seen to be behind what was taken from it.
+async fn act(
+    context: &Context,
+    kind: &'static KindDescriptor,
+    key: &Key,
+    found: &DynamicObject,
+    object: Option<&Object>,
+    regressed: bool,
+) -> Result<Next, Error> {
     match plan::plan(found, object, context.is_closing()) {
         Action::Leave => Ok(Next::Done),
         Action::Release => {
@@ -50,14 +69,14 @@ pub(crate) async fn run(
         }
         Action::Hold => {
             let held = finalizer::add(&context.api(kind), found).await?;
-            send(context, kind, key, &held, object).await
+            send(context, kind, key, &held, object, regressed).await
         }
-        Action::Send => send(context, kind, key, found, object).await,
+        Action::Send => send(context, kind, key, found, object, regressed).await,
         Action::Show => {
             let outcome = sending::unchanged(found, object);
             show(context, kind, found, outcome).await
         }
-        Action::Remove => match removal::remove(context, kind, key, found, object).await? {
+        Action::Remove => match removal::remove(context, kind, key, found, object, regressed).await? {
             Some(outcome) => show(context, kind, found, outcome).await,
             None => Ok(Next::Done),
         },
@@ -70,9 +89,12 @@ async fn send(
     key: &Key,
     found: &DynamicObject,
     object: Option<&Object>,
+    regressed: bool,
 ) -> Result<Next, Error> {
-    let outcome = sending::send(context, kind, key, found, object).await?;
-    show(context, kind, found, outcome).await
+    match sending::send(context, kind, key, found, object, regressed).await? {
+        Some(outcome) => show(context, kind, found, outcome).await,
+        None => Ok(Next::Done),
+    }
 }
 
 async fn show(

@@ -26,6 +26,7 @@ pub(crate) async fn remove(
     key: &Key,
     found: &DynamicObject,
     object: Option<&Object>,
+    regressed: bool,
 ) -> Result<Option<Outcome>, Error> {
     if let Some(going) = object.filter(|object| object.is_deleting()) {
         return Ok(Some(outcome(Synced::yes(), Some(going.clone()), None)));
@@ -42,7 +43,7 @@ pub(crate) async fn remove(
     match context
         .options
         .api
-        .source_delete(uid, kind.kind, &found.name_any(), generation)
+        .source_delete(uid, kind.kind, &found.name_any(), generation, regressed)
         .await
     {
         Ok(object) => Ok(Some(outcome(Synced::yes(), Some(object), None))),

@@ -10,10 +10,10 @@ use threeport_model::{
     protocol::source::SourceRequest,
 };
 
-use super::{Outcome, event, plan};
+use super::{Outcome, event, finalizer, plan};
 use crate::{
     context::Context,
-    mirror::project::Synced,
+    mirror::{project::Synced, write},
     queue::{Key, Next},
     reconcile::Error,
     resource,
@@ -24,26 +24,35 @@ const REFUSED: Duration = Duration::from_secs(120);
 /// The same for a reference that is missing, or an object of before that is still going: what it waits for wakes it.
 const WAITING: Duration = Duration::from_secs(60);
 
-/// Sends it. Fails only where the API can't be asked.
+/// Sends it; nothing is left to say where the resource outlived its object and was removed. Fails only where the API
+/// can't be asked.
 pub(crate) async fn send(
     context: &Context,
     kind: &'static KindDescriptor,
     key: &Key,
     found: &DynamicObject,
     object: Option<&Object>,
-) -> Result<Outcome, Error> {
-    match context
-        .options
-        .api
-        .source_put(resource::uid(found), &request(kind, found))
-        .await
-    {
-        Ok(applied) => Ok(accepted(found, Some(applied.object))),
+    regressed: bool,
+) -> Result<Option<Outcome>, Error> {
+    let sent = SourceRequest {
+        regressed,
+        ..request(kind, found)
+    };
+    match context.options.api.source_put(resource::uid(found), &sent).await {
+        Ok(applied) => Ok(Some(accepted(found, Some(applied.object)))),
+        // The database is the truth: the object was deleted, and this is what is left of it.
+        Err(ApiError::Refused(problem)) if problem.code == Code::Gone => {
+            tracing::info!(%key, "its object was deleted: the custom resource goes too");
+            let api = context.api(kind);
+            write::delete(&api, found).await?;
+            finalizer::remove_now(&api, &found.name_any(), resource::uid(found)).await?;
+            Ok(None)
+        }
         Err(ApiError::Refused(problem)) if !is_transient(&problem) => {
             if is_waiting(problem.code) {
                 context.waiters.wait(key, &references(kind, found));
             }
-            Ok(refused(&problem, object))
+            Ok(Some(refused(&problem, object)))
         }
         Err(error) => Err(Error::Api(error)),
     }
@@ -62,6 +71,7 @@ fn request(kind: &KindDescriptor, found: &DynamicObject) -> SourceRequest {
         spec: resource::spec(found).clone(),
         labels: plan::labels(found),
         annotations: plan::annotations(found),
+        regressed: false,
         on_behalf_of: resource::author(found),
     }
 }

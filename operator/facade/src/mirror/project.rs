@@ -122,6 +122,19 @@ pub(crate) fn updated(kind: &KindDescriptor, found: &DynamicObject, object: &Obj
     changed
 }
 
+/// `found`, which Kubernetes manages, with what the database has of it.
+pub(crate) fn restored(kind: &KindDescriptor, found: &DynamicObject, object: &Object) -> DynamicObject {
+    let mut changed = found.clone();
+    changed.types = mirror(kind, object).types;
+    changed.metadata.managed_fields = None;
+    changed.labels_mut().extend(object.metadata.labels.clone());
+    changed
+        .annotations_mut()
+        .extend(object.metadata.annotations.clone());
+    changed.data["spec"] = object.spec.clone();
+    changed
+}
+
 fn fill(resource: &mut DynamicObject, object: &Object) {
     let wanted = metadata(object);
     resource.metadata.labels = Some(wanted.labels);

@@ -1,7 +1,7 @@
 //! A control plane's API in memory: the routes that a facade uses, without a database.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     sync::{
         Arc, Mutex,
@@ -48,6 +48,8 @@ pub(crate) struct Api {
     pub(crate) writes: Arc<Mutex<Vec<String>>>,
     /// While true, every request is refused as Unavailable.
     pub(crate) outage: Arc<AtomicBool>,
+    /// Uids of the custom resources whose objects are gone.
+    deleted: Arc<Mutex<BTreeSet<String>>>,
     /// What `/events` answers, for every object.
     pub(crate) happened: Arc<Mutex<Vec<Happened>>>,
     url: String,
@@ -62,6 +64,7 @@ impl Api {
             events: broadcast::channel(10_000).0,
             writes: Arc::default(),
             outage: Arc::default(),
+            deleted: Arc::default(),
             happened: Arc::default(),
             url,
         };
@@ -115,6 +118,8 @@ impl Api {
             .unwrap()
             .remove(&(kind.to_owned(), name.to_owned()))
             .unwrap();
+        let uid = removed.metadata.source.as_ref().map(|source| source.uid.clone());
+        self.deleted.lock().unwrap().extend(uid);
         let event = WatchEvent::Removed {
             id: removed.id(),
             kind: kind.to_owned(),
@@ -276,6 +281,21 @@ async fn source_put(
             StatusCode::CONFLICT,
             Code::OwnedBy,
             "the API owns it",
+            vec![],
+            vec![],
+        );
+    }
+    if found.is_none() && api.deleted.lock().unwrap().contains(&uid) {
+        return refuse(StatusCode::GONE, Code::Gone, "it was deleted", vec![], vec![]);
+    }
+    let known = found.as_ref().and_then(|found| found.metadata.source.as_ref());
+    let is_older = known.is_some_and(|known| known.uid == uid && known.generation > request.generation);
+    if is_older && !request.regressed {
+        let code = Code::PreconditionFailed;
+        return refuse(
+            StatusCode::PRECONDITION_FAILED,
+            code,
+            "it is older",
             vec![],
             vec![],
         );

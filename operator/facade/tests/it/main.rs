@@ -10,4 +10,5 @@ mod generations;
 mod intake;
 mod mirror;
 mod policy;
+mod restored;
 mod whole;

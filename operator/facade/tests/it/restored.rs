@@ -1,0 +1,89 @@
+//! A cluster whose etcd was restored from a backup: what the database knows of later wins, and nothing hangs.
+
+use serde_json::json;
+
+use crate::{
+    api::ready,
+    cluster::{Place, condition, is},
+};
+
+const DEFINITION: &str = "apiVersion: threeport.io/v1alpha1\nkind: WorkloadDefinition\nmetadata: {name: web, namespace: NAMESPACE}\n\
+    spec:\n  yamlDocument: old\n";
+
+/// A resource at generation 1 whose object was taken from its generation 57, with another specification.
+async fn behind(namespace: &str) -> Place {
+    let place = Place::start(namespace).await;
+    place
+        .apply(&DEFINITION.replace("old", "'{apiVersion: v1, kind: ConfigMap, metadata: {name: old}}'"))
+        .unwrap();
+    place
+        .wait("sent", "tpwd", "web", |found| {
+            is(found, "Synced", "True", "Synced")
+        })
+        .await;
+    place.api.change("WorkloadDefinition", "web", |web| {
+        web.spec = json!({"yamlDocument": "new"});
+        web.metadata.generation = Some(9);
+        web.metadata.source.as_mut().unwrap().generation = 57;
+        web.status = ready(9);
+    });
+    place
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_behind_the_database_gets_back_what_the_database_has() {
+    let place = behind("restored-behind").await;
+    let found = place
+        .wait("restored", "tpwd", "web", |found| {
+            found["spec"]["yamlDocument"] == "new" && is(found, "Ready", "True", "Healthy")
+        })
+        .await;
+    let generation = found["metadata"]["generation"].as_i64();
+    assert_eq!(condition(&found, "Ready").map(|ready| ready.2), generation);
+    let object = place.api.get("WorkloadDefinition", "web").unwrap();
+    assert_eq!(object.generation(), 9, "the database's state is what it was");
+    assert_eq!(object.metadata.source.map(|source| source.generation), generation);
+
+    // Edits and deletions count again.
+    let edit = r#"{"spec": {"yamlDocument": "{apiVersion: v1, kind: ConfigMap, metadata: {name: edited}}"}}"#;
+    place
+        .run(&["patch", "tpwd", "web", "--type=merge", "-p", edit])
+        .unwrap();
+    place
+        .until("the edit arrived", || {
+            place
+                .api
+                .get("WorkloadDefinition", "web")
+                .is_some_and(|web| web.spec.to_string().contains("edited"))
+        })
+        .await;
+    place.run(&["delete", "tpwd", "web", "--timeout=30s"]).unwrap();
+    assert!(place.api.get("WorkloadDefinition", "web").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_that_outlived_its_object_goes_and_brings_nothing_back() {
+    let mut place = Place::start("restored-outlived").await;
+    place
+        .apply(&DEFINITION.replace("old", "'{apiVersion: v1, kind: ConfigMap, metadata: {name: old}}'"))
+        .unwrap();
+    place
+        .wait("sent", "tpwd", "web", |found| {
+            is(found, "Synced", "True", "Synced")
+        })
+        .await;
+    place.stop_facade().await;
+    place.api.remove("WorkloadDefinition", "web");
+    place.start_facade().await;
+    place.wait_gone("tpwd", "web").await;
+    assert!(place.api.get("WorkloadDefinition", "web").is_none());
+    // One that is created anew is a new wish.
+    place
+        .apply(&DEFINITION.replace("old", "'{apiVersion: v1, kind: ConfigMap, metadata: {name: anew}}'"))
+        .unwrap();
+    place
+        .wait("sent", "tpwd", "web", |found| {
+            is(found, "Synced", "True", "Synced")
+        })
+        .await;
+}
