@@ -10,11 +10,16 @@ use crate::{
 const DEFINITION: &str = "apiVersion: threeport.io/v1alpha1\nkind: WorkloadDefinition\nmetadata: {name: web, namespace: NAMESPACE}\n\
     spec:\n  yamlDocument: old\n";
 
+const NEW: &str = "{apiVersion: v1, kind: ConfigMap, metadata: {name: new}}";
+
 /// A resource at generation 1 whose object was taken from its generation 57, with another specification.
 async fn behind(namespace: &str) -> Place {
     let place = Place::start(namespace).await;
     place
-        .apply(&DEFINITION.replace("old", "'{apiVersion: v1, kind: ConfigMap, metadata: {name: old}}'"))
+        .apply(&DEFINITION.replace(
+            "old",
+            "'{apiVersion: v1, kind: ConfigMap, metadata: {name: old}}'",
+        ))
         .unwrap();
     place
         .wait("sent", "tpwd", "web", |found| {
@@ -22,7 +27,7 @@ async fn behind(namespace: &str) -> Place {
         })
         .await;
     place.api.change("WorkloadDefinition", "web", |web| {
-        web.spec = json!({"yamlDocument": "new"});
+        web.spec = json!({"yamlDocument": NEW});
         web.metadata.generation = Some(9);
         web.metadata.source.as_mut().unwrap().generation = 57;
         web.status = ready(9);
@@ -35,7 +40,7 @@ async fn a_resource_behind_the_database_gets_back_what_the_database_has() {
     let place = behind("restored-behind").await;
     let found = place
         .wait("restored", "tpwd", "web", |found| {
-            found["spec"]["yamlDocument"] == "new" && is(found, "Ready", "True", "Healthy")
+            found["spec"]["yamlDocument"] == NEW && is(found, "Ready", "True", "Healthy")
         })
         .await;
     let generation = found["metadata"]["generation"].as_i64();
@@ -65,7 +70,10 @@ async fn a_resource_behind_the_database_gets_back_what_the_database_has() {
 async fn a_resource_that_outlived_its_object_goes_and_brings_nothing_back() {
     let mut place = Place::start("restored-outlived").await;
     place
-        .apply(&DEFINITION.replace("old", "'{apiVersion: v1, kind: ConfigMap, metadata: {name: old}}'"))
+        .apply(&DEFINITION.replace(
+            "old",
+            "'{apiVersion: v1, kind: ConfigMap, metadata: {name: old}}'",
+        ))
         .unwrap();
     place
         .wait("sent", "tpwd", "web", |found| {
@@ -79,7 +87,10 @@ async fn a_resource_that_outlived_its_object_goes_and_brings_nothing_back() {
     assert!(place.api.get("WorkloadDefinition", "web").is_none());
     // One that is created anew is a new wish.
     place
-        .apply(&DEFINITION.replace("old", "'{apiVersion: v1, kind: ConfigMap, metadata: {name: anew}}'"))
+        .apply(&DEFINITION.replace(
+            "old",
+            "'{apiVersion: v1, kind: ConfigMap, metadata: {name: anew}}'",
+        ))
         .unwrap();
     place
         .wait("sent", "tpwd", "web", |found| {
