@@ -13,6 +13,9 @@ use crate::{
     yaml,
 };
 
+/// The most objects of one definition: what an instance's run loads, applies and reports at once.
+pub const MAX_OBJECTS: usize = 1000;
+
 /// One Kubernetes object as its author wrote it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
@@ -101,6 +104,13 @@ fn collect(places: impl Iterator<Item = (FieldError, u64, Value)>) -> Result<Vec
                 }
             }
         }
+    }
+    if manifests.len() > MAX_OBJECTS {
+        let message = format!(
+            "holds {} Kubernetes objects; {MAX_OBJECTS} are the most of one definition. Make several definitions of it",
+            manifests.len()
+        );
+        errors.push(FieldError::new("spec", message));
     }
     if manifests.is_empty() && errors.is_empty() {
         errors.push(FieldError::new(
@@ -265,6 +275,20 @@ mod tests {
             let errors = of_spec(&spec(&text)).unwrap_err();
             assert_eq!(errors[0].field, format!("spec.yamlDocument.{field}"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_definition_has_a_largest_size() {
+        let text = |count| {
+            let one = |index| format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{index}}}\n");
+            (0..count).map(one).collect::<String>()
+        };
+        assert_eq!(of_spec(&spec(&text(MAX_OBJECTS))).unwrap().len(), MAX_OBJECTS);
+        let errors = of_spec(&spec(&text(MAX_OBJECTS + 1))).unwrap_err();
+        assert!(
+            errors[0].message.contains("1001 Kubernetes objects"),
+            "{errors:?}"
+        );
     }
 
     #[test]

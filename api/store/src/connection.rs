@@ -58,11 +58,20 @@ pub(crate) struct Connections {
     pub(crate) dialect: Dialect,
 }
 
-/// How long a statement may wait for a connection, a lock, or its own end.
-const STATEMENT: Duration = Duration::from_secs(5);
+/// How long anybody waits for a connection.
+const ACQUIRE: Duration = Duration::from_secs(5);
 
 impl Connections {
     pub(crate) async fn open(options: &Options) -> Result<Self> {
+        Self::with(options, Some(options.timeout)).await
+    }
+
+    /// For statements that take as long as they take: an index on a large table.
+    pub(crate) async fn for_migration(options: &Options) -> Result<Self> {
+        Self::with(options, None).await
+    }
+
+    async fn with(options: &Options, timeout: Option<Duration>) -> Result<Self> {
         let sqlite = options.url.starts_with("sqlite:");
         if !sqlite
             && !["postgres://", "postgresql://"]
@@ -75,8 +84,8 @@ impl Connections {
         }
         let writers = if sqlite { 1 } else { options.connections.max(1) };
         let readers = options.connections.div_ceil(2).max(1);
-        let writer = Database::connect(configure(&options.url, writers, true)).await?;
-        let reader = Database::connect(configure(&options.url, readers, false)).await?;
+        let writer = Database::connect(configure(&options.url, writers, timeout, true)).await?;
+        let reader = Database::connect(configure(&options.url, readers, timeout, false)).await?;
         let dialect = if sqlite {
             Dialect::Sqlite
         } else {
@@ -98,12 +107,12 @@ impl Connections {
     }
 }
 
-fn configure(url: &str, connections: u32, writes: bool) -> ConnectOptions {
+fn configure(url: &str, connections: u32, timeout: Option<Duration>, writes: bool) -> ConnectOptions {
     let mut options = ConnectOptions::new(url.replacen("postgresql://", "postgres://", 1));
     options
         .max_connections(connections)
         .min_connections(1)
-        .acquire_timeout(STATEMENT)
+        .acquire_timeout(ACQUIRE)
         .idle_timeout(Duration::from_secs(300))
         .max_lifetime(Duration::from_secs(1800))
         .test_before_acquire(false)
@@ -116,13 +125,14 @@ fn configure(url: &str, connections: u32, writes: bool) -> ConnectOptions {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(STATEMENT)
+            .busy_timeout(timeout.unwrap_or(ACQUIRE))
             .statement_cache_capacity(256)
             .pragma("query_only", if writes { "OFF" } else { "ON" })
     });
     options.map_sqlx_postgres_opts(move |postgres| {
         let isolation = if writes { "serializable" } else { "read committed" };
-        let milliseconds = STATEMENT.as_millis().to_string();
+        // 0 is without a limit.
+        let milliseconds = timeout.unwrap_or_default().as_millis().to_string();
         let postgres = postgres
             .application_name("threeport-api")
             .statement_cache_capacity(512)

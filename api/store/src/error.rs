@@ -151,12 +151,9 @@ impl From<DbErr> for Error {
         match crate::transaction::refusal(&error) {
             None => Self::Database(error),
             // What came in should have been refused before it got there: the log says what the database said.
-            Some(Refusal::Content) => {
-                tracing::warn!("the database refused a value: {error}");
-                Self::Invalid {
-                    what: "the request".to_owned(),
-                    errors: vec![FieldError::new("", "holds a value that the database can't keep")],
-                }
+            Some(refusal) => {
+                tracing::warn!(?refusal, "the database refused a statement: {error}");
+                Self::refused(refusal)
             }
         }
     }
@@ -243,6 +240,18 @@ impl Error {
             _ => "",
         };
         next.to_owned()
+    }
+
+    fn refused(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Content => Self::Invalid {
+                what: "the request".to_owned(),
+                errors: vec![FieldError::new("", "holds a value that the database can't keep")],
+            },
+            Refusal::Size => {
+                Self::TooLarge("the request says more than the database takes at once".to_owned())
+            }
+        }
     }
 
     /// A missing object.

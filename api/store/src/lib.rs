@@ -87,7 +87,7 @@ impl Store {
     /// Brings the schema to this program's version and gives a new database its identity. Any number of processes may do
     /// so at once. Answers the version.
     pub async fn migrate(options: &Options) -> Result<i64> {
-        let connections = Connections::open(options).await?;
+        let connections = Connections::for_migration(options).await?;
         let version = migration::run(&connections.writer, connections.dialect, &options.random).await;
         let version = match version {
             Ok(version) => version,
@@ -117,7 +117,7 @@ impl Store {
         let query = Sql::new("SELECT control_plane_id, incarnation FROM control_plane WHERE id = 1");
         let row = connections.reader.one(query).await?;
         let row = row.ok_or_else(|| Error::Options("the database was not migrated to its end".to_owned()))?;
-        let transactions = Transactions::new(connections.clone(), options.random.clone());
+        let transactions = Transactions::new(connections.clone(), &options);
         Ok(Self(Arc::new(Inner {
             transactions,
             control_plane_id: row.get("control_plane_id")?,

@@ -17,6 +17,9 @@ pub struct Options {
     pub random: Random,
     /// How long things are kept.
     pub retention: Retention,
+    /// After how long a transaction is given up, tries included, and a statement, waiting for locks included. Watches
+    /// look back fifteen seconds for what committed late: this must stay well below.
+    pub timeout: Duration,
 }
 
 impl Options {
@@ -28,6 +31,7 @@ impl Options {
             connections: 16,
             random: Random::from_system(),
             retention: Retention::default(),
+            timeout: Duration::from_secs(5),
         }
     }
 }

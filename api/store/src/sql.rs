@@ -1,23 +1,47 @@
 //! Statements as text with bound values, and how they are run: `$1`-style parameters work in all three databases.
+//!
+//! A statement takes 65,535 parameters in PostgreSQL and 32,766 in SQLite. So one with many rows or a long list is run in
+//! [pieces](Sql::pieces) of fixed sizes, which also keeps the statements few that the databases have prepared. That is
+//! right for statements that mean the same for each row or id alone, and all of ours do.
 
-use std::future::Future;
+use std::{future::Future, ops::Range};
 
-use sea_orm::{ConnectionTrait, ExecResult, QueryResult, Statement, TryGetable, Value};
+use sea_orm::{ConnectionTrait, QueryResult, Statement, TryGetable, Value};
 
 use crate::error::{Error, Result};
+
+/// The most rows in a piece. The widest have 22 columns.
+const ROWS: usize = 128;
+/// The most ids in a piece.
+const IDS: usize = 1024;
+/// The most parameters of statements that are merged into one.
+const MERGED: usize = 32_000;
 
 /// A statement and its values.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sql {
     text: String,
     values: Vec<Value>,
+    /// What of it is too much for one statement.
+    bulk: Option<Bulk>,
+}
+
+/// Rows or ids of a statement that is run in pieces.
+#[derive(Clone, Debug)]
+struct Bulk {
+    /// Their place in the text.
+    text: Range<usize>,
+    /// Their place among the values.
+    values: Range<usize>,
+    /// Values of one row; nothing for a list.
+    columns: Option<usize>,
 }
 
 impl Sql {
     pub(crate) fn new(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
-            values: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -47,20 +71,33 @@ impl Sql {
         let Some(last) = items.last() else {
             return self.push("(NULL)");
         };
+        let (text, values) = (self.text.len(), self.values.len());
         self.push("(");
-        for index in 0..items.len().next_power_of_two() {
+        let count = if items.len() > IDS {
+            items.len()
+        } else {
+            items.len().next_power_of_two()
+        };
+        for index in 0..count {
             if index > 0 {
                 self.push(", ");
             }
             self.bind(items.get(index).unwrap_or(last).clone());
         }
-        self.push(")")
+        self.push(")");
+        if items.len() > IDS {
+            self.is_bulk(text, values, None);
+        }
+        self
     }
 
     /// Appends `($1, $2), ($3, $4), ...`: the rows of a VALUES.
     pub(crate) fn rows(&mut self, rows: impl IntoIterator<Item = Vec<Value>>) -> &mut Self {
-        for (index, row) in rows.into_iter().enumerate() {
-            self.push(if index > 0 { ", (" } else { "(" });
+        let (text, values) = (self.text.len(), self.values.len());
+        let (mut count, mut columns) = (0, 0);
+        for row in rows {
+            self.push(if count > 0 { ", (" } else { "(" });
+            columns = row.len();
             for (column, value) in row.into_iter().enumerate() {
                 if column > 0 {
                     self.push(", ");
@@ -68,8 +105,66 @@ impl Sql {
                 self.bind(value);
             }
             self.push(")");
+            count += 1;
+        }
+        if count > ROWS {
+            self.is_bulk(text, values, Some(columns));
         }
         self
+    }
+
+    /// Of two, the first is what is cut.
+    fn is_bulk(&mut self, text: usize, values: usize, columns: Option<usize>) {
+        if self.bulk.is_none() {
+            self.bulk = Some(Bulk {
+                text: text..self.text.len(),
+                values: values..self.values.len(),
+                columns,
+            });
+        }
+    }
+
+    /// The statement, or several that together do the same, each within what a database takes.
+    pub(crate) fn pieces(mut self) -> Vec<Self> {
+        let Some(bulk) = self.bulk.take() else {
+            return vec![self];
+        };
+        let tail = self.values.split_off(bulk.values.end);
+        let items = self.values.split_off(bulk.values.start);
+        let size = bulk.columns.map_or(IDS, |columns| ROWS * columns);
+        let cut = |values: &[Value]| {
+            let mut piece = Self {
+                text: self.text[..bulk.text.start].to_owned(),
+                values: self.values.clone(),
+                bulk: None,
+            };
+            match bulk.columns {
+                Some(columns) => piece.rows(values.chunks(columns).map(<[Value]>::to_vec)),
+                None => piece.list(values),
+            };
+            let (now, before) = (piece.values.len(), bulk.values.end);
+            piece.push(&renumber(&self.text[bulk.text.end..], |number| {
+                if number > before {
+                    number - before + now
+                } else {
+                    number
+                }
+            }));
+            piece.values.extend(tail.iter().cloned());
+            piece
+        };
+        items.chunks(size).map(cut).collect()
+    }
+
+    /// Statements as few as can be: one where the database can merge them and takes so much at once.
+    pub(crate) fn merged_or_pieces(statements: Vec<Self>, merges: bool) -> Vec<Self> {
+        let parameters: usize = statements.iter().map(|statement| statement.values.len()).sum();
+        let whole = statements.iter().all(|statement| statement.bulk.is_none());
+        if merges && whole && parameters <= MERGED {
+            vec![Self::merge(statements)]
+        } else {
+            statements.into_iter().flat_map(Self::pieces).collect()
+        }
     }
 
     /// `first` with `second` behind it as one statement of data-modifying common table expressions, which only
@@ -91,7 +186,9 @@ impl Sql {
                     merged.push(&format!(", s{index} AS ("));
                 }
             }
-            merged.text.push_str(&renumber(&statement.text, offset));
+            merged
+                .text
+                .push_str(&renumber(&statement.text, |number| number + offset));
             merged.values.extend(statement.values);
             if index + 1 < count {
                 merged.push(")");
@@ -111,11 +208,8 @@ impl Sql {
     }
 }
 
-/// `$n` becomes `$(n + offset)`. Our statements have no other `$`.
-fn renumber(text: &str, offset: usize) -> String {
-    if offset == 0 {
-        return text.to_owned();
-    }
+/// `$n` becomes `$(change(n))`. Our statements have no other `$`.
+fn renumber(text: &str, change: impl Fn(usize) -> usize) -> String {
     let mut parts = text.split('$');
     let mut renumbered = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -124,7 +218,7 @@ fn renumber(text: &str, offset: usize) -> String {
             .unwrap_or(part.len());
         let number: usize = part[..end].parse().unwrap_or_default();
         renumbered.push('$');
-        renumbered.push_str(&(number + offset).to_string());
+        renumbered.push_str(&change(number).to_string());
         renumbered.push_str(&part[end..]);
     }
     renumbered
@@ -178,19 +272,20 @@ impl<C: ConnectionTrait> Fetch for C {
     }
 
     async fn all(&self, sql: Sql) -> Result<Vec<Row>> {
-        Ok(self
-            .query_all_raw(sql.statement(self))
-            .await?
-            .into_iter()
-            .map(Row)
-            .collect())
+        let mut rows = Vec::new();
+        for piece in sql.pieces() {
+            let found = self.query_all_raw(piece.statement(self)).await?;
+            rows.extend(found.into_iter().map(Row));
+        }
+        Ok(rows)
     }
 
     async fn run(&self, sql: Sql) -> Result<u64> {
-        Ok(self
-            .execute_raw(sql.statement(self))
-            .await
-            .map(|result: ExecResult| result.rows_affected())?)
+        let mut changed = 0;
+        for piece in sql.pieces() {
+            changed += self.execute_raw(piece.statement(self)).await?.rows_affected();
+        }
+        Ok(changed)
     }
 }
 
@@ -220,5 +315,46 @@ mod tests {
         let mut none = Sql::default();
         none.list::<i64>(&[]);
         assert_eq!(none.text, "(NULL)");
+    }
+
+    #[test]
+    fn what_is_too_much_for_one_statement_is_cut_in_pieces_of_one_size() {
+        let mut sql = Sql::new("INSERT INTO a SELECT $1, x FROM (VALUES ").values([7_i64.into()]);
+        let count = i64::try_from(2 * ROWS + 3).unwrap();
+        sql.rows((0..count).map(|number| vec![number.into(), (-number).into()]));
+        sql.push(") AS v WHERE y = ").bind("last");
+        let pieces = sql.pieces();
+        let rows: Vec<usize> = pieces.iter().map(|piece| (piece.values.len() - 2) / 2).collect();
+        assert_eq!(rows, [ROWS, ROWS, 3]);
+        assert_eq!(
+            pieces[2].text,
+            "INSERT INTO a SELECT $1, x FROM (VALUES ($2, $3), ($4, $5), ($6, $7)) AS v WHERE y = $8"
+        );
+        assert_eq!(pieces[0].text, pieces[1].text);
+        assert_eq!(
+            (&pieces[2].values[1], &pieces[2].values[7]),
+            (&Value::from(count - 3), &Value::from("last"))
+        );
+
+        let mut list = Sql::new("DELETE FROM a WHERE b = ");
+        list.bind(1_i64).push(" AND c IN ");
+        list.list(&(0..i64::try_from(IDS + 3).unwrap()).collect::<Vec<_>>());
+        let pieces = list.pieces();
+        assert_eq!(
+            pieces[1].text,
+            "DELETE FROM a WHERE b = $1 AND c IN ($2, $3, $4, $5)"
+        );
+        assert_eq!(pieces[0].values.len(), IDS + 1);
+        assert!(pieces.iter().all(|piece| piece.values.len() <= MERGED));
+    }
+
+    #[test]
+    fn only_what_one_statement_takes_is_merged() {
+        let mut large = Sql::new("INSERT INTO a VALUES ");
+        large.rows((0..2 * ROWS as i64).map(|number| vec![number.into()]));
+        let small = || Sql::new("DELETE FROM b WHERE c = $1").values([1_i64.into()]);
+        assert_eq!(Sql::merged_or_pieces(vec![small(), small()], true).len(), 1);
+        assert_eq!(Sql::merged_or_pieces(vec![small(), small()], false).len(), 2);
+        assert_eq!(Sql::merged_or_pieces(vec![large, small()], true).len(), 3);
     }
 }

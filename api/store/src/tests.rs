@@ -16,6 +16,7 @@ mod model;
 mod objects;
 mod operations;
 mod retention;
+mod sizes;
 mod sources;
 mod state_machine;
 mod systems;

@@ -2,7 +2,7 @@
 //!
 //! [`Transactions::run`] runs a closure at SERIALIZABLE (SQLite: BEGIN IMMEDIATE, its one writer) and runs it again,
 //! jittered and capped, where two transactions collided: 40001, 40P01, SQLite's BUSY and LOCKED, from BEGIN to COMMIT.
-//! After five seconds it is dead. So the closure must read everything that it decides on inside, and do nothing that
+//! After five seconds ([`Options::timeout`]) it is dead. So the closure must read everything that it decides on inside, and do nothing that
 //! a rollback does not undo. Rows are written in the order of their ids, which keeps deadlocks rare.
 //!
 //! **Ambiguous commits.** A connection that is lost during COMMIT (or 40003) leaves open whether it happened.
@@ -22,7 +22,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use sea_orm::{
-    AccessMode, DatabaseTransaction, IsolationLevel, SqliteTransactionMode, TransactionOptions,
+    AccessMode, DatabaseTransaction, DbErr, IsolationLevel, SqliteTransactionMode, TransactionOptions,
     TransactionTrait,
 };
 
@@ -32,12 +32,13 @@ use crate::{
     connection::{Connections, Dialect},
     error::{Error, Result},
     operation::Record,
+    options::Options,
     random::Random,
     sql::{Fetch, Row, Sql},
 };
 
-/// After so long a transaction is dead, tries included.
-const DEADLINE: Duration = Duration::from_secs(5);
+/// The name of what only reads.
+const SNAPSHOT: &str = "snapshot";
 /// The most tries.
 const TRIES: u32 = 30;
 /// The longest pause between two tries.
@@ -61,6 +62,7 @@ pub struct TransactionCount {
 pub(crate) struct Transactions {
     connections: Connections,
     random: Random,
+    timeout: Duration,
     counts: Arc<Mutex<BTreeMap<&'static str, TransactionCount>>>,
     #[cfg(test)]
     pub(crate) faults: Arc<crate::tests::faults::Faults>,
@@ -87,10 +89,11 @@ pub(crate) enum Ended<T> {
 }
 
 impl Transactions {
-    pub(crate) fn new(connections: Connections, random: Random) -> Self {
+    pub(crate) fn new(connections: Connections, options: &Options) -> Self {
         Self {
             connections,
-            random,
+            random: options.random.clone(),
+            timeout: options.timeout,
             counts: Arc::default(),
             #[cfg(test)]
             faults: Arc::default(),
@@ -136,18 +139,46 @@ impl Transactions {
         self.limited(name, Some(record), input, &work).await
     }
 
-    /// Runs reading statements that see one moment. Run again by nobody: they collide with nothing.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
+    /// Runs reading statements that see one moment, and runs them again where the database says so or was lost. In
+    /// CockroachDB one moment is only seen by SERIALIZABLE, which can collide with writers.
     pub(crate) async fn snapshot<I, T, W>(&self, input: &I, work: W) -> Result<T>
     where
         I: Sync,
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
+        let name = SNAPSHOT;
+        let tries = async {
+            let mut tried = 0;
+            loop {
+                match self.read(input, &work).await {
+                    Err(Error::Database(error)) => {
+                        tried += 1;
+                        self.pause_or_fail(name, tried, error).await?;
+                    }
+                    ended => return ended,
+                }
+            }
+        };
+        let seconds = self.timeout.as_secs();
+        let answer = tokio::time::timeout(self.timeout, tries).await;
+        answer.unwrap_or(Err(Error::TimedOut { name, seconds }))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
+    async fn read<I, T, W>(&self, input: &I, work: &W) -> Result<T>
+    where
+        I: Sync,
+        T: Send,
+        W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
+    {
         let dialect = self.connections.dialect;
-        let isolation = (dialect == Dialect::Postgresql).then_some(IsolationLevel::RepeatableRead);
         let options = TransactionOptions {
-            isolation_level: isolation,
+            isolation_level: match dialect {
+                Dialect::Sqlite => None,
+                Dialect::Postgresql => Some(IsolationLevel::RepeatableRead),
+                Dialect::Cockroachdb => Some(IsolationLevel::Serializable),
+            },
             access_mode: (dialect != Dialect::Sqlite).then_some(AccessMode::ReadOnly),
             sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
         };
@@ -160,6 +191,12 @@ impl Transactions {
             now,
         };
         let answer = work(&transaction, input).await;
+        if answer.is_err() {
+            transaction.inner.rollback().await?;
+            return answer;
+        }
+        #[cfg(test)]
+        self.faults.before_commit(SNAPSHOT)?;
         transaction.inner.commit().await?;
         answer
     }
@@ -176,11 +213,11 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        let answer = tokio::time::timeout(DEADLINE, self.tries(name, record, input, work)).await;
+        let answer = tokio::time::timeout(self.timeout, self.tries(name, record, input, work)).await;
         let answer = answer.unwrap_or_else(|_| {
             Err(Error::TimedOut {
                 name,
-                seconds: DEADLINE.as_secs(),
+                seconds: self.timeout.as_secs(),
             })
         });
         self.count(name, |count| match &answer {
@@ -209,15 +246,21 @@ impl Transactions {
                 ended => return ended,
             };
             tried += 1;
-            if tried >= TRIES || !(is_retryable(&error) || is_connection_lost(&error)) {
-                return Err(error.into());
-            }
-            self.count(name, |count| count.retried += 1);
-            let pause = Duration::from_millis(2)
-                .saturating_mul(1 << tried.min(8))
-                .min(PAUSE);
-            tokio::time::sleep(self.random.jitter(pause)).await;
+            self.pause_or_fail(name, tried, error).await?;
         }
+    }
+
+    /// Comes back where it is worth another try.
+    async fn pause_or_fail(&self, name: &'static str, tried: u32, error: DbErr) -> Result<()> {
+        if tried >= TRIES || !(is_retryable(&error) || is_connection_lost(&error)) {
+            return Err(error.into());
+        }
+        self.count(name, |count| count.retried += 1);
+        let pause = Duration::from_millis(2)
+            .saturating_mul(1 << tried.min(8))
+            .min(PAUSE);
+        tokio::time::sleep(self.random.jitter(pause)).await;
+        Ok(())
     }
 
     async fn once<I, T, W>(
@@ -320,17 +363,13 @@ impl Transaction {
     }
 
     /// Runs statements that write, in one round trip where the database can. Each must write another table, and none
-    /// may read what another writes.
+    /// may read what another writes; what refers to another's rows comes after it.
     pub(crate) async fn write(&self, statements: Vec<Sql>) -> Result<()> {
         if statements.is_empty() {
             return Ok(());
         }
-        if self.dialect.merges_writes() {
-            self.run(Sql::merge(statements)).await?;
-        } else {
-            for statement in statements {
-                self.run(statement).await?;
-            }
+        for statement in Sql::merged_or_pieces(statements, self.dialect.merges_writes()) {
+            self.run(statement).await?;
         }
         Ok(())
     }

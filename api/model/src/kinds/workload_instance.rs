@@ -14,6 +14,9 @@ use crate::{
 /// See the module.
 pub struct WorkloadInstance;
 
+/// The most objects that one instance waits for.
+pub const MAX_DEPENDENCIES: usize = 100;
+
 /// Where and how a definition runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -245,6 +248,10 @@ impl Kind for WorkloadInstance {
         }
         for (index, dependency) in spec.depends_on.iter().enumerate() {
             check(format!("spec.dependsOn[{index}].name"), &dependency.name);
+        }
+        if spec.depends_on.len() > MAX_DEPENDENCIES {
+            let message = format!("has {}; {MAX_DEPENDENCIES} are the most", spec.depends_on.len());
+            errors.push(FieldError::new("spec.dependsOn", message));
         }
         for (index, dependency) in spec.depends_on.iter().enumerate() {
             if find_kind(&dependency.kind).is_none_or(|kind| kind.kind != dependency.kind) {

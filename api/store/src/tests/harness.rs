@@ -141,6 +141,15 @@ impl Bed {
         Store::open(self.options.clone()).await.unwrap()
     }
 
+    /// Another one that waits for as long as a busy machine takes: for tests of what is large.
+    pub(crate) async fn patient(&self) -> Store {
+        let options = Options {
+            timeout: std::time::Duration::from_secs(120),
+            ..self.options.clone()
+        };
+        Store::open(options).await.unwrap()
+    }
+
     /// A request of the API.
     pub(crate) fn request(&self) -> Request {
         Request::new(self.store.random().uuid(), "tester", "TEST")

@@ -91,16 +91,11 @@ async fn seed(bed: &Bed) {
              SELECT id, name, 'k', {bytes}, {bytes}, 1 FROM object"
         )),
     ];
-    for statement in statements {
-        bed.store.0.connections.writer.run(statement).await.unwrap();
+    let store = bed.patient().await;
+    for statement in statements.into_iter().chain([Sql::new("ANALYZE")]) {
+        store.0.connections.writer.run(statement).await.unwrap();
     }
-    bed.store
-        .0
-        .connections
-        .writer
-        .run(Sql::new("ANALYZE"))
-        .await
-        .unwrap();
+    store.close().await;
 }
 
 /// What the database would do, a line per step.

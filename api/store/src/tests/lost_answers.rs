@@ -116,3 +116,14 @@ database_test!(an_ambiguous_claim_is_given, bed, {
     }
     assert!(bed.claim(&[]).await.is_empty());
 });
+
+database_test!(what_a_claim_reads_is_read_again, bed, {
+    let id = bed.definition("web").await.id();
+    for _ in 0..3 {
+        bed.store
+            .transactions()
+            .faults
+            .plan("snapshot", Fault::BeforeCommit);
+    }
+    assert_eq!(bed.claim_one(id).await.object.metadata.name, "web");
+});

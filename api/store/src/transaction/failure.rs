@@ -53,13 +53,22 @@ pub(crate) fn is_transient(error: &DbErr) -> bool {
 pub(crate) enum Refusal {
     /// A value that it can't keep: SQLSTATE class 22.
     Content,
+    /// More parameters than it takes.
+    Size,
 }
 
 /// Whether the statement itself was refused.
 pub(crate) fn refusal(error: &DbErr) -> Option<Refusal> {
+    let says = |text: &str| sqlx_error(error).is_some_and(|error| error.to_string().contains(text));
     let code = code(error);
     // SQLite's codes are numbers, too, but none has five characters and begins like this.
-    (code.len() == 5 && code.starts_with("22")).then_some(Refusal::Content)
+    if code.len() == 5 && code.starts_with("22") {
+        Some(Refusal::Content)
+    } else if says("too many arguments") || says("too many SQL variables") {
+        Some(Refusal::Size)
+    } else {
+        None
+    }
 }
 
 /// The SQLSTATE, or SQLite's code.
