@@ -31,10 +31,10 @@ async fn every<F: Future<Output = ()>>(
     }
 }
 
-/// Whether the database answers, and whether NATS is there.
+/// Whether database and schema are what this program needs, and whether NATS is there.
 pub async fn health(app: App, jetstream: Option<JetStream>, shutdown: CancellationToken) {
     every(HEALTH_EVERY, &shutdown, || async {
-        let ready = match tokio::time::timeout(HEALTH_TIMEOUT, app.store.ping()).await {
+        let ready = match tokio::time::timeout(HEALTH_TIMEOUT, app.store.check()).await {
             Ok(answer) => answer.map_err(|error| error.to_string()),
             Err(_) => Err("the database does not answer".to_owned()),
         };

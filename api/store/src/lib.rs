@@ -128,9 +128,9 @@ impl Store {
         })))
     }
 
-    /// Whether the database answers.
-    pub async fn ping(&self) -> Result<()> {
-        clock::read(self.reader(), self.dialect()).await.map(drop)
+    /// Whether the database answers and has a schema that this program can serve.
+    pub async fn check(&self) -> Result<()> {
+        migration::check(migration::version(self.reader()).await?).map(drop)
     }
 
     /// Ends all connections.

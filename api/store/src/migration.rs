@@ -5,7 +5,9 @@
 //! `schema_version`: who loses it reads the row again and goes on from there. The row also says which is the oldest
 //! program that can serve the schema, so that a server may serve a newer, compatible one and refuses an unknown one.
 //!
-//! What not to do: never change a step that was released, never reorder. `{uuid}`, `{text}` and `{bytes}` are the only
+//! Steps are numbered, and run in the order of their numbers, whichever file they stand in: a new one gets the next
+//! number. What not to do: never change a step that was released, never give its number to another (a test holds the
+//! digest of those that were). `{uuid}`, `{text}` and `{bytes}` are the only
 //! words that differ between databases; text sorts by bytes everywhere, so that cursors mean the same.
 
 mod objects;
@@ -26,14 +28,16 @@ use crate::{
 
 /// One step.
 pub(crate) struct Step {
+    number: i64,
     ddl: &'static str,
     /// Whether programs that know only the steps before it can go on serving.
     compatible: bool,
 }
 
 /// A step of the first release or one that older programs don't notice.
-const fn step(ddl: &'static str) -> Step {
+const fn step(number: i64, ddl: &'static str) -> Step {
     Step {
+        number,
         ddl,
         compatible: true,
     }
@@ -47,7 +51,7 @@ fn steps() -> impl Iterator<Item = &'static Step> {
 
 /// The version that this program was written for.
 pub(crate) fn latest() -> i64 {
-    i64::try_from(steps().count()).unwrap_or(i64::MAX)
+    steps().map(|step| step.number).max().unwrap_or_default()
 }
 
 /// The version that a database has, and the oldest program that can serve it.
@@ -90,7 +94,6 @@ pub(crate) fn check(version: Option<Version>) -> Result<i64> {
 
 /// Brings the schema to this program's version. Any number of processes may do so at once.
 pub(crate) async fn run(connection: &DatabaseConnection, dialect: Dialect, random: &Random) -> Result<i64> {
-    let all: Vec<&Step> = steps().collect();
     let table = "CREATE TABLE IF NOT EXISTS schema_version \
                  (id BIGINT PRIMARY KEY, version BIGINT NOT NULL, minimum BIGINT NOT NULL)";
     ddl(connection, dialect, table, random).await?;
@@ -104,12 +107,11 @@ pub(crate) async fn run(connection: &DatabaseConnection, dialect: Dialect, rando
                 known: latest(),
             });
         };
-        let done = usize::try_from(found.version).unwrap_or(usize::MAX);
-        let Some(step) = all.get(done) else {
+        let next = found.version + 1;
+        let Some(step) = steps().find(|step| step.number == next) else {
             return check(Some(found));
         };
         ddl(connection, dialect, step.ddl, random).await?;
-        let next = found.version + 1;
         let minimum = if step.compatible { found.minimum } else { next };
         let swap =
             Sql::new("UPDATE schema_version SET version = $1, minimum = $2 WHERE id = 1 AND version = $3")
@@ -159,4 +161,37 @@ fn collided(error: &DbErr) -> bool {
 
 fn is_missing_table(error: &DbErr) -> bool {
     crate::transaction::code(error) == "42P01" || error.to_string().contains("no such table")
+}
+
+#[cfg(test)]
+mod tests {
+    use threeport_model::digest;
+
+    use super::*;
+
+    /// The steps of the first release. A new step belongs behind them; when it is released, this grows.
+    const RELEASED: i64 = 36;
+    const DIGEST: &str = "ea274d3f8aca167c3393a91c0260f4356936daf10267233a52d3392ffb63555f";
+
+    #[test]
+    fn steps_are_numbered_without_gaps() {
+        let mut numbers: Vec<i64> = steps().map(|step| step.number).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (1..=latest()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_was_released_stays_as_it_is() {
+        let mut released: Vec<&Step> = steps().filter(|step| step.number <= RELEASED).collect();
+        released.sort_by_key(|step| step.number);
+        let lines: String = released
+            .iter()
+            .map(|step| format!("{} {} {}\n", step.number, step.compatible, step.ddl))
+            .collect();
+        assert_eq!(
+            digest::of_bytes(lines.as_bytes()),
+            DIGEST,
+            "a released step was changed"
+        );
+    }
 }

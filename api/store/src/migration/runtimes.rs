@@ -4,6 +4,7 @@ use super::{Step, step};
 
 pub(super) const STEPS: &[Step] = &[
     step(
+        19,
         "CREATE TABLE IF NOT EXISTS inventory (id {uuid} PRIMARY KEY, runtime_id {uuid} NOT NULL \
           REFERENCES object (id), instance_id {uuid} NOT NULL REFERENCES object (id), api_group {text} NOT NULL, \
           version {text} NOT NULL, kind {text} NOT NULL, plural {text} NOT NULL, namespace {text} NOT NULL, \
@@ -15,22 +16,27 @@ pub(super) const STEPS: &[Step] = &[
           seen_at BIGINT)",
     ),
     step(
+        20,
         "CREATE UNIQUE INDEX IF NOT EXISTS inventory_identity ON inventory \
           (runtime_id, api_group, kind, namespace, name) WHERE leftover = 0",
     ),
     step(
+        21,
         "CREATE UNIQUE INDEX IF NOT EXISTS inventory_instance ON inventory \
           (instance_id, runtime_id, api_group, kind, namespace, name)",
     ),
     step(
+        22,
         "CREATE INDEX IF NOT EXISTS inventory_kind ON inventory (runtime_id, api_group, kind, observed_epoch)",
     ),
     step(
+        23,
         "CREATE TABLE IF NOT EXISTS agent (runtime_id {uuid} PRIMARY KEY REFERENCES object (id) \
           ON DELETE CASCADE, epoch BIGINT NOT NULL, version {text} NOT NULL, registered_at BIGINT NOT NULL, \
           last_seen BIGINT NOT NULL)",
     ),
     step(
+        24,
         "CREATE TABLE IF NOT EXISTS watched_kind (runtime_id {uuid} NOT NULL REFERENCES object (id) \
           ON DELETE CASCADE, api_group {text} NOT NULL, kind {text} NOT NULL, version {text} NOT NULL, \
           closed_epoch BIGINT NOT NULL, PRIMARY KEY (runtime_id, api_group, kind))",

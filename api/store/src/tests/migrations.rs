@@ -33,7 +33,7 @@ database_test!(any_number_may_migrate_at_once, bed, {
     for task in tasks {
         assert_eq!(task.await.unwrap().unwrap(), bed.store.schema_version());
     }
-    bed.another().await.ping().await.unwrap();
+    bed.another().await.check().await.unwrap();
 });
 
 database_test!(an_unknown_newer_schema_is_refused, bed, {
@@ -55,6 +55,7 @@ database_test!(an_unknown_newer_schema_is_refused, bed, {
         "it is marked compatible"
     );
     bed.another().await.close().await;
+    bed.store.check().await.unwrap();
     bed.store
         .0
         .connections
@@ -62,6 +63,11 @@ database_test!(an_unknown_newer_schema_is_refused, bed, {
         .run(set(known + 3, known + 1))
         .await
         .unwrap();
+    let unready = bed.store.check().await.err();
+    assert!(
+        matches!(unready, Some(Error::SchemaNewer { .. })),
+        "a running server says so: {unready:?}"
+    );
     for refused in [
         Store::migrate(&bed.options).await.err(),
         Store::open(bed.options.clone()).await.err(),
