@@ -41,6 +41,30 @@ fn key(observation: &Observation) -> Key {
     )
 }
 
+/// The statement of the rows that observations are of: a join by which the index of the rows of instances serves. (With
+/// the runtime outside of it, all rows of the runtime are read.)
+pub(crate) fn of_observed<'o>(runtime: Uuid, observations: impl Iterator<Item = &'o Observation>) -> Sql {
+    let mut query =
+        Sql::new("WITH v (runtime_id, instance_id, api_group, kind, namespace, name) AS (VALUES ");
+    query.rows(observations.map(|observation| {
+        let (group, kind, namespace, name) = key(observation);
+        Vec::<Value>::from([
+            runtime.into(),
+            observation.instance_id.into(),
+            group.into(),
+            kind.into(),
+            namespace.into(),
+            name.into(),
+        ])
+    }));
+    query.push(&format!(
+        ") SELECT {} FROM v JOIN inventory i ON i.instance_id = v.instance_id AND i.runtime_id = v.runtime_id \
+         AND i.api_group = v.api_group AND i.kind = v.kind AND i.namespace = v.namespace AND i.name = v.name",
+        inventory::COLUMNS
+    ));
+    query
+}
+
 struct Batch<'a> {
     runtime: Uuid,
     request: &'a ObservationsRequest,
@@ -123,20 +147,7 @@ impl Batch<'_> {
         if latest.is_empty() {
             return Ok(Vec::new());
         }
-        let mut query = Sql::new(format!(
-            "SELECT {} FROM inventory i WHERE i.runtime_id = ",
-            inventory::COLUMNS
-        ));
-        query
-            .bind(self.runtime)
-            .push(" AND (i.api_group, i.kind, i.namespace, i.name) IN (VALUES ");
-        query.rows(latest.keys().map(|((group, kind, namespace, name), _)| {
-            [group, kind, namespace, name]
-                .into_iter()
-                .map(|text| Value::from(text.clone()))
-                .collect::<Vec<_>>()
-        }));
-        query.push(")");
+        let query = of_observed(self.runtime, latest.values().copied());
         let mut rows: BTreeMap<(Key, Uuid), InventoryRow> = BTreeMap::new();
         for row in transaction.all(query).await? {
             let row = inventory::read(&row)?;

@@ -155,13 +155,7 @@ pub(crate) async fn wake_runtime(
     is_default: bool,
 ) -> Result<Vec<Notice>> {
     insert_select(transaction, Trigger::Observation, |sql| {
-        sql.push("FROM object o WHERE o.deleted_at IS NULL AND (o.id IN (SELECT from_id FROM reference WHERE to_id = ");
-        sql.bind(id).push(") OR o.id IN (SELECT instance_id FROM inventory WHERE runtime_id = ").bind(id).push(")");
-        if is_default {
-            sql.push(" OR (o.kind = 'WorkloadInstance' AND NOT EXISTS (SELECT 1 FROM reference r \
-                      WHERE r.from_id = o.id AND r.to_kind = 'KubernetesRuntimeInstance'))");
-        }
-        sql.push(")");
+        of_runtime(sql, id, is_default);
     })
     .await
 }
@@ -179,6 +173,22 @@ pub(crate) async fn wake_observed(transaction: &Transaction, ids: &BTreeSet<Uuid
 }
 
 /// Makes those of `ids` due that are being deleted: what they waited for may be gone.
+/// Appends what [`wake_runtime`] selects. A union, not conditions with OR: for those PostgreSQL reads all objects.
+pub(crate) fn of_runtime(sql: &mut Sql, id: Uuid, is_default: bool) {
+    sql.push("FROM (SELECT from_id AS id FROM reference WHERE to_id = ")
+        .bind(id)
+        .push(" UNION SELECT instance_id AS id FROM inventory WHERE runtime_id = ")
+        .bind(id);
+    if is_default {
+        sql.push(
+            " UNION SELECT i.id FROM object i WHERE i.origin = (SELECT control_plane_id FROM control_plane WHERE id = 1) \
+             AND i.kind = 'WorkloadInstance' AND i.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM reference r \
+             WHERE r.from_id = i.id AND r.to_kind = 'KubernetesRuntimeInstance')",
+        );
+    }
+    sql.push(") AS c JOIN object o ON o.id = c.id WHERE o.deleted_at IS NULL");
+}
+
 pub(crate) async fn wake_deleting(transaction: &Transaction, ids: &[Uuid]) -> Result<Vec<Notice>> {
     if ids.is_empty() {
         return Ok(Vec::new());

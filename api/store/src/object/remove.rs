@@ -24,9 +24,12 @@ use crate::{
     request::Notice,
     revision,
     row::{COLUMNS, FROM, ObjectRow, has_footprint},
-    sql::{Sql, to_json},
+    sql::{Row, Sql, to_json},
     transaction::Transaction,
 };
+
+/// Of how many objects the referrers are read at once.
+const AT_ONCE: usize = 1024;
 
 /// Asks for the deletion of `target` and, with `cascade`, of all that refers to it.
 pub(crate) async fn request(
@@ -82,31 +85,28 @@ pub(crate) async fn request(
     })
 }
 
-/// The target and all that refers to it, over any number of steps. Fails where there are living referrers that may not
-/// be taken along.
+/// The target and, with `cascade`, all that refers to it, over any number of steps. Fails where there are living
+/// referrers that may not be taken along.
 async fn reach(
     transaction: &Transaction,
     target: ObjectRow,
     cascade: bool,
 ) -> Result<BTreeMap<Uuid, ObjectRow>> {
-    let what = target.reference();
+    if !cascade {
+        check_unreferenced(transaction, &target).await?;
+        return Ok(BTreeMap::from([(target.id, target)]));
+    }
     let mut reached = BTreeMap::new();
     let mut next = vec![target.id];
     reached.insert(target.id, target);
     while !next.is_empty() {
-        let referrers = referrers(transaction, &next).await?;
-        let living = || referrers.iter().filter(|row| row.deletion_requested_at.is_none());
-        if !cascade && living().next().is_some() {
-            let named = living()
-                .map(ObjectRow::reference)
-                .take(usize::try_from(reference::NAMED).unwrap_or(100));
-            return Err(Error::Referenced {
-                what,
-                referrers: named.collect(),
-            });
+        let mut referrers = Vec::new();
+        for ids in next.chunks(AT_ONCE) {
+            referrers.extend(transaction.all(referring(ids)).await?);
         }
         next = Vec::new();
         for row in referrers {
+            let row = ObjectRow::read(&row)?;
             if let std::collections::btree_map::Entry::Vacant(vacant) = reached.entry(row.id) {
                 next.push(row.id);
                 vacant.insert(row);
@@ -116,19 +116,85 @@ async fn reach(
     Ok(reached)
 }
 
-/// What refers to any of `ids`, by reference or by what it has in a runtime.
-async fn referrers(transaction: &Transaction, ids: &[Uuid]) -> Result<Vec<ObjectRow>> {
-    let mut query = Sql::new(format!(
-        "SELECT {COLUMNS} {FROM} WHERE o.deleted_at IS NULL AND (o.id IN (SELECT from_id FROM reference WHERE to_id IN "
-    ));
-    query
+/// Fails where a living object refers to `target`, or to something on its way out that does.
+async fn check_unreferenced(transaction: &Transaction, target: &ObjectRow) -> Result<()> {
+    let mut seen = BTreeSet::from([target.id]);
+    let mut next = vec![target.id];
+    while !next.is_empty() {
+        let mut deleting = Vec::new();
+        for ids in next.chunks(AT_ONCE) {
+            let living = transaction.all(living_referrers(ids)).await?;
+            let living = living
+                .iter()
+                .filter_map(|row| match row.get::<Uuid>("id") {
+                    Ok(id) if ids.contains(&id) => None,
+                    Ok(_) => Some(name_of(row)),
+                    Err(error) => Some(Err(error)),
+                })
+                .collect::<Result<Vec<String>>>()?;
+            if !living.is_empty() {
+                return Err(Error::Referenced {
+                    what: target.reference(),
+                    referrers: living,
+                });
+            }
+            deleting.extend(transaction.all(deleting_referrers(ids)).await?);
+        }
+        next = Vec::new();
+        for row in deleting {
+            let id = row.get("id")?;
+            if seen.insert(id) {
+                next.push(id);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn name_of(row: &Row) -> Result<String> {
+    let (kind, name): (String, String) = (row.get("kind")?, row.get("name")?);
+    Ok(format!("{kind}/{name}"))
+}
+
+/// Appends the ids of what refers to any of `ids`, by reference or by what it has in a runtime. A union, not two
+/// conditions with OR: for those PostgreSQL reads all objects.
+fn referrers(sql: &mut Sql, ids: &[Uuid]) {
+    sql.push("(SELECT from_id AS id FROM reference WHERE to_id IN ")
         .list(ids)
-        .push(") OR o.id IN (SELECT instance_id FROM inventory WHERE runtime_id IN ")
-        .list(ids);
-    query.push(")) ORDER BY o.kind, o.name");
-    let rows = transaction.all(query).await?;
-    let rows: Vec<ObjectRow> = rows.iter().map(ObjectRow::read).collect::<Result<_>>()?;
-    Ok(rows.into_iter().filter(|row| !ids.contains(&row.id)).collect())
+        .push(" UNION SELECT instance_id AS id FROM inventory WHERE runtime_id IN ")
+        .list(ids)
+        .push(") AS c");
+}
+
+/// The statement of the objects that refer to any of `ids`, in full.
+pub(crate) fn referring(ids: &[Uuid]) -> Sql {
+    let mut query = Sql::new(format!("SELECT {COLUMNS} FROM "));
+    referrers(&mut query, ids);
+    let from = FROM.replacen("FROM object o", "JOIN object o ON o.id = c.id", 1);
+    query.push(&format!(" {from} WHERE o.deleted_at IS NULL"));
+    query
+}
+
+/// The statement of those that stand against a deletion, as many as are named.
+pub(crate) fn living_referrers(ids: &[Uuid]) -> Sql {
+    let mut query = Sql::new("SELECT o.id, o.kind, o.name FROM ");
+    referrers(&mut query, ids);
+    query.push(
+        " JOIN object o ON o.id = c.id WHERE o.deleted_at IS NULL AND o.deletion_requested_at IS NULL \
+         ORDER BY o.kind, o.name LIMIT ",
+    );
+    query.bind(reference::NAMED);
+    query
+}
+
+/// The statement of those that are on their way out.
+fn deleting_referrers(ids: &[Uuid]) -> Sql {
+    let mut query = Sql::new("SELECT o.id FROM ");
+    referrers(&mut query, ids);
+    query.push(
+        " JOIN object o ON o.id = c.id WHERE o.deleted_at IS NULL AND o.deletion_requested_at IS NOT NULL",
+    );
+    query
 }
 
 fn deleting(row: &ObjectRow, now: i64) -> ObjectRow {

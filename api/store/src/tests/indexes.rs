@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
-use threeport_model::protocol::claim::MAX_CLAIMS;
+use threeport_model::{
+    kinds::workload_instance::Health,
+    protocol::{agent::Observation, claim::MAX_CLAIMS},
+};
 use uuid::Uuid;
 
 use super::harness::{Bed, all_kinds, database_test};
@@ -213,6 +216,7 @@ database_test!(lists_sweeps_relay_and_watch_walk_indexes, bed, {
     assert_indexed(bed, "resources", crate::inventory::of(id)).await;
     bed.store.pending_due(10, Duration::ZERO).await.unwrap();
     claims_are_loaded_by_indexes(bed).await;
+    what_follows_from_a_change_is_found_by_indexes(bed).await;
 });
 
 /// On the same tables: to fill them takes its time.
@@ -232,4 +236,54 @@ async fn claims_are_loaded_by_indexes(bed: &Bed) {
     ] {
         assert_indexed(bed, name, sql).await;
     }
+}
+
+/// The id of some object.
+async fn some_id(bed: &Bed) -> Uuid {
+    let query = Sql::new("SELECT id FROM object WHERE kind = 'WorkloadInstance' LIMIT 1");
+    bed.store
+        .reader()
+        .one(query)
+        .await
+        .unwrap()
+        .unwrap()
+        .get("id")
+        .unwrap()
+}
+
+/// What deletions and the states of runtimes reach, on the same tables.
+async fn what_follows_from_a_change_is_found_by_indexes(bed: &Bed) {
+    use crate::object::remove;
+    let ids: Vec<Uuid> = (0..3).map(|_| bed.store.random().uuid()).collect();
+    assert_indexed(bed, "cascade", remove::referring(&ids)).await;
+    assert_indexed(bed, "referrers", remove::living_referrers(&ids[..1])).await;
+    let seen = Observation {
+        group: String::new(),
+        version: "v1".to_owned(),
+        kind: "ConfigMap".to_owned(),
+        namespace: "n".to_owned(),
+        name: "w1".to_owned(),
+        uid: String::new(),
+        instance_id: ids[0],
+        resource_version: String::new(),
+        ownership_digest: None,
+        other_managers: Vec::new(),
+        health: Health::Current,
+        message: String::new(),
+        images: Vec::new(),
+    };
+    // All rows are of one runtime, as they mostly are: what narrows them down must be the instance and the object.
+    let runtime = some_id(bed).await;
+    let one = Sql::new("UPDATE inventory SET runtime_id = $1").values([runtime.into()]);
+    let store = bed.patient().await;
+    store.0.connections.writer.run(one).await.unwrap();
+    store.0.connections.writer.run(Sql::new("ANALYZE")).await.unwrap();
+    store.close().await;
+    let sql = crate::observation::of_observed(runtime, (0..100).map(|_| &seen));
+    let plan = plan(bed, &bed.store.0.connections.writer, sql).await.join("\n");
+    assert!(plan.contains("inventory_instance"), "observations:\n{plan}");
+    // Of the default runtime are most instances: whatever finds them reads most of them.
+    let mut sql = Sql::new("SELECT DISTINCT o.id, o.kind ");
+    pending::of_runtime(&mut sql, ids[0], false);
+    assert_indexed(bed, "instances of a runtime", sql).await;
 }
