@@ -1,7 +1,7 @@
 //! What this control plane says of itself: the degradations that its API sees, as a condition of its own record.
 //!
-//! Everything else in that status is its controller's; so this reads it, changes one condition, and writes it only
-//! where that differs.
+//! Everything else in that status is its controller's, and this condition is none of the controller's; so this reads it,
+//! changes the one condition, and writes it only where that differs and nobody wrote meanwhile.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use threeport_model::{
     kinds::{ControlPlaneInstance, control_plane_instance::Status},
     protocol::claim::StatusUpdate,
 };
-use threeport_store::Error;
+use threeport_store::{Error, StatusFence};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -23,14 +23,14 @@ const DEGRADED: &str = "Degraded";
 
 /// Writes the condition where it differs.
 pub async fn report(app: &App, authentication_disabled: bool) -> Result<(), Error> {
-    let record = app
+    let (record, version) = app
         .store
-        .object_get(ControlPlaneInstance::KIND, &app.control_plane)
+        .status_get(ControlPlaneInstance::KIND, &app.control_plane)
         .await?;
     let Ok(mut status) = record.typed_status::<Status>() else {
         return Ok(());
     };
-    // Until its controller has said something, what is served as status is made up by the store.
+    // Until its controller has said something, there is nothing to add to.
     if status.observed_generation != record.generation() {
         return Ok(());
     }
@@ -60,9 +60,13 @@ pub async fn report(app: &App, authentication_disabled: bool) -> Result<(), Erro
         observed_generation: status.observed_generation,
         status: serde_json::to_value(&status).unwrap_or(Value::Null),
     };
+    let fence = StatusFence {
+        version: Some(version),
+        ..StatusFence::default()
+    };
     let notices = app
         .store
-        .status_put(ControlPlaneInstance::KIND, &app.control_plane, &update, None)
+        .status_put(ControlPlaneInstance::KIND, &app.control_plane, &update, fence)
         .await?;
     app.notifier.committed(Uuid::new_v4(), notices);
     Ok(())

@@ -58,6 +58,7 @@ pub use random::Random;
 pub use request::{Idempotency, Notice, Request, Written};
 pub use retention::Purged;
 pub use secret::EncryptionKey;
+pub use status::StatusFence;
 pub use system::{Ensured, SelfRecord};
 pub use transaction::TransactionCount;
 pub use watch::{Change, Changes, Cursor, Unreadable};

@@ -147,6 +147,19 @@ pub(crate) async fn wake_referrers(transaction: &Transaction, ids: &[Uuid]) -> R
     .await
 }
 
+/// Makes those due that wait for a condition of an object.
+pub(crate) async fn wake_dependents(transaction: &Transaction, id: Uuid) -> Result<Vec<Notice>> {
+    insert_select(transaction, Trigger::Change, |sql| {
+        sql.push("FROM reference r JOIN object o ON o.id = r.from_id WHERE r.to_id = ")
+            .bind(id);
+        // As the index sorts them: `spec.dependsOn[0]` and its like.
+        sql.push(
+            " AND r.field >= 'spec.dependsOn[' AND r.field < 'spec.dependsOn]' AND o.deleted_at IS NULL",
+        );
+    })
+    .await
+}
+
 /// Makes the instances of a runtime due: those that refer to it, those with objects in it and, where it is the default
 /// one, those that name none.
 pub(crate) async fn wake_runtime(
@@ -160,19 +173,6 @@ pub(crate) async fn wake_runtime(
     .await
 }
 
-/// Makes objects due that were observed to differ, tombstones included.
-pub(crate) async fn wake_observed(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<Vec<Notice>> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let ids: Vec<Uuid> = ids.iter().copied().collect();
-    insert_select(transaction, Trigger::Observation, |sql| {
-        sql.push("FROM object o WHERE o.id IN ").list(&ids);
-    })
-    .await
-}
-
-/// Makes those of `ids` due that are being deleted: what they waited for may be gone.
 /// Appends what [`wake_runtime`] selects. A union, not conditions with OR: for those PostgreSQL reads all objects.
 pub(crate) fn of_runtime(sql: &mut Sql, id: Uuid, is_default: bool) {
     sql.push("FROM (SELECT from_id AS id FROM reference WHERE to_id = ")
@@ -189,6 +189,19 @@ pub(crate) fn of_runtime(sql: &mut Sql, id: Uuid, is_default: bool) {
     sql.push(") AS c JOIN object o ON o.id = c.id WHERE o.deleted_at IS NULL");
 }
 
+/// Makes objects due that were observed to differ, tombstones included.
+pub(crate) async fn wake_observed(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<Vec<Notice>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<Uuid> = ids.iter().copied().collect();
+    insert_select(transaction, Trigger::Observation, |sql| {
+        sql.push("FROM object o WHERE o.id IN ").list(&ids);
+    })
+    .await
+}
+
+/// Makes those of `ids` due that are being deleted: what they waited for may be gone.
 pub(crate) async fn wake_deleting(transaction: &Transaction, ids: &[Uuid]) -> Result<Vec<Notice>> {
     if ids.is_empty() {
         return Ok(Vec::new());

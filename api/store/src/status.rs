@@ -1,8 +1,10 @@
 //! What is: the status of an object, some of it as columns, and who must hear when it changes.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use threeport_model::{
-    Condition, ConditionStatus,
+    Condition, ConditionStatus, Object,
     condition::{self, ACCEPTED, READY},
     protocol::claim::StatusUpdate,
 };
@@ -12,6 +14,7 @@ use crate::{
     Store,
     error::{Error, Result},
     pending,
+    reference::DEFINITION,
     request::Notice,
     row::has_footprint,
     sql::{Row, Sql, from_json, to_json},
@@ -28,6 +31,8 @@ pub(crate) struct Columns {
     /// Of a runtime: whether its agent is heard.
     pub(crate) connected: bool,
     pub(crate) revision: Option<(i64, i64)>,
+    /// The conditions that are True; in no column.
+    holds: BTreeSet<String>,
 }
 
 impl Columns {
@@ -42,18 +47,26 @@ impl Columns {
                 .map_or("", |found| found.status.as_str())
                 .to_owned()
         };
-        let ready = condition::find(&conditions, READY);
+        let ready = condition::find(&conditions, READY).cloned();
         let number = |pointer| status.pointer(pointer).and_then(Value::as_i64);
         Self {
             ready: word(READY),
             accepted: word(ACCEPTED),
-            reason: ready.map(|ready| ready.reason.clone()).unwrap_or_default(),
-            message: ready.map(|ready| ready.message.clone()).unwrap_or_default(),
+            reason: ready
+                .as_ref()
+                .map(|ready| ready.reason.clone())
+                .unwrap_or_default(),
+            message: ready.map(|ready| ready.message).unwrap_or_default(),
             connected: status
                 .pointer("/agent/connected")
                 .and_then(Value::as_bool)
                 .unwrap_or_default(),
             revision: number("/revision/definition").zip(number("/revision/instance")),
+            holds: conditions
+                .into_iter()
+                .filter(|condition| condition.status == ConditionStatus::True)
+                .map(|condition| condition.kind)
+                .collect(),
         }
     }
 }
@@ -68,6 +81,7 @@ pub(crate) struct Subject {
     pub(crate) deleted: bool,
     is_default_runtime: bool,
     pub(crate) epoch: i64,
+    status_version: i64,
     pub(crate) status: Value,
     seen_definition: Option<i64>,
     pub(crate) definition: Option<i64>,
@@ -79,7 +93,7 @@ pub(crate) struct Subject {
 }
 
 const SUBJECT: &str = "SELECT o.id, o.kind, o.name, o.generation, o.deletion_requested_at, o.deleted_at, o.slot, s.epoch, \
-    s.status, s.seen_definition, w.generation AS definition_generation, p.token, p.attempts, \
+    s.version AS status_version, s.status, s.seen_definition, w.generation AS definition_generation, p.token, p.attempts, \
     p.claim_holder \
     FROM object o JOIN object_status s ON s.object_id = o.id LEFT JOIN pending p ON p.object_id = o.id \
     LEFT JOIN reference r ON r.from_id = o.id AND r.field = 'spec.definition' LEFT JOIN object w ON w.id = r.to_id ";
@@ -116,6 +130,7 @@ impl Subject {
             deleted: deleted.is_some(),
             is_default_runtime: slot.is_some(),
             epoch: row.get("epoch")?,
+            status_version: row.get("status_version")?,
             status: status.map_or(Ok(Value::Null), |text| from_json("status", &text))?,
             seen_definition: row.get("seen_definition")?,
             definition: row.get("definition_generation")?,
@@ -178,6 +193,19 @@ pub(crate) async fn write(
     Ok((true, notices))
 }
 
+/// The statement that says of the instances of definitions that what is served of them has changed: between a change of
+/// the definition and its controller's word they are Progressing ([`crate::served`]), and watchers must hear of it.
+pub(crate) fn touch_instances(definitions: &[Uuid], now: i64) -> Sql {
+    let mut sql = Sql::new("UPDATE object_status SET version = version + 1, updated_at = ");
+    sql.bind(now)
+        .push(" WHERE object_id IN (SELECT from_id FROM reference WHERE field = ");
+    sql.bind(DEFINITION)
+        .push(" AND to_id IN ")
+        .list(definitions)
+        .push(")");
+    sql
+}
+
 /// Makes those pending for whom the change matters.
 async fn wake(
     transaction: &Transaction,
@@ -198,6 +226,9 @@ async fn wake(
     if old.accepted != new.accepted {
         notices.extend(pending::wake_referrers(transaction, &[subject.id]).await?);
     }
+    if !new.holds.is_subset(&old.holds) {
+        notices.extend(pending::wake_dependents(transaction, subject.id).await?);
+    }
     if subject.kind == "KubernetesRuntimeInstance"
         && (&old.ready, old.connected) != (&new.ready, new.connected)
     {
@@ -206,19 +237,41 @@ async fn wake(
     Ok(notices)
 }
 
+/// What a status outside of a run must follow on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StatusFence {
+    /// The newest claim's epoch.
+    pub epoch: Option<i64>,
+    /// The version of the status that was read.
+    pub version: Option<i64>,
+}
+
+impl StatusFence {
+    /// Of who holds a claim.
+    pub fn epoch(epoch: Option<i64>) -> Self {
+        Self { epoch, version: None }
+    }
+}
+
 impl Store {
-    /// Writes a status outside of a run. With `epoch`, only where that is the newest claim's.
+    /// An object with its status as it is stored, and that status' version.
+    pub async fn status_get(&self, kind: &str, name: &str) -> Result<(Object, i64)> {
+        let row = self.object_row(kind, name).await?;
+        Ok((row.stored()?, row.status_version))
+    }
+
+    /// Writes a status outside of a run, where what it follows on is still the newest.
     pub async fn status_put(
         &self,
         kind: &str,
         name: &str,
         update: &StatusUpdate,
-        epoch: Option<i64>,
+        fence: StatusFence,
     ) -> Result<Vec<Notice>> {
         let origin = self.control_plane_id();
-        let input = (kind.to_owned(), name.to_owned(), update, epoch, origin);
+        let input = (kind.to_owned(), name.to_owned(), update, fence, origin);
         self.transactions()
-            .run("status_put", &input, |transaction, (kind, name, update, epoch, origin)| {
+            .run("status_put", &input, |transaction, (kind, name, update, fence, origin)| {
                 Box::pin(async move {
                     let query = Sql::new(format!(
                         "{SUBJECT} WHERE o.origin = $1 AND o.kind = $2 AND o.name = $3 AND o.deleted_at IS NULL"
@@ -226,12 +279,24 @@ impl Store {
                     .values([(*origin).into(), kind.clone().into(), name.clone().into()]);
                     let row = transaction.one(query).await?;
                     let subject = Subject::read(&row.ok_or_else(|| Error::not_found(kind, name))?)?;
-                    check_epoch(&subject, *epoch)?;
+                    check_epoch(&subject, fence.epoch)?;
+                    check_version(&subject, fence.version)?;
                     let (_, notices) = write(transaction, &subject, update, subject.seen_definition).await?;
                     Ok(notices)
                 })
             })
             .await
+    }
+}
+
+fn check_version(subject: &Subject, version: Option<i64>) -> Result<()> {
+    match version {
+        Some(version) if version != subject.status_version => Err(Error::PreconditionFailed(format!(
+            "the status of {} has version {}, not {version}",
+            subject.reference(),
+            subject.status_version
+        ))),
+        _ => Ok(()),
     }
 }
 

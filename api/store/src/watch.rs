@@ -166,9 +166,10 @@ impl Store {
 
 /// The statement of the tailer.
 pub(crate) fn statement(from: Cursor, limit: i64) -> Sql {
-    // Both halves are walks of an index; an object whose status changed later stands where that happened.
+    // Both halves are walks of an index. What stands in both stands where it changed first: by the later one, a page
+    // could end behind changes that its other half had no room for, and those would never be seen.
     Sql::new(format!(
-        "SELECT c.changed_at, {COLUMNS} FROM (SELECT id, MAX(changed_at) AS changed_at FROM ( \
+        "SELECT c.changed_at, {COLUMNS} FROM (SELECT id, MIN(changed_at) AS changed_at FROM ( \
          SELECT id, changed_at FROM (SELECT id, updated_at AS changed_at FROM object \
          WHERE (updated_at, id) > ($1, $2) ORDER BY updated_at, id LIMIT $3) AS x \
          UNION ALL \

@@ -8,6 +8,7 @@ use axum::{
     routing,
 };
 use threeport_model::protocol::{claim::StatusUpdate, whoami::Role};
+use threeport_store::StatusFence;
 
 use crate::{
     app::App,
@@ -55,7 +56,7 @@ async fn put(
     }
     let notices = app
         .store
-        .status_put(path.kind.kind, &path.name, &update, epoch)
+        .status_put(path.kind.kind, &path.name, &update, StatusFence::epoch(epoch))
         .await?;
     app.notifier.committed(writer.operation_id(), notices);
     let object = app.store.object_get(path.kind.kind, &path.name).await?;

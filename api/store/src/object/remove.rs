@@ -25,6 +25,7 @@ use crate::{
     revision,
     row::{COLUMNS, FROM, ObjectRow, has_footprint},
     sql::{Row, Sql, to_json},
+    status,
     transaction::Transaction,
 };
 
@@ -247,6 +248,14 @@ async fn mark(transaction: &Transaction, context: &Context<'_>, rows: &[ObjectRo
     transaction
         .write(statements.into_iter().flatten().collect())
         .await?;
+    let templates: Vec<Uuid> = rows
+        .iter()
+        .filter(|row| !has_footprint(&row.kind))
+        .map(|row| row.id)
+        .collect();
+    if !templates.is_empty() {
+        transaction.run(status::touch_instances(&templates, now)).await?;
+    }
     let mut notices = pending::notices(transaction, &due);
     notices.extend(pending::wake_definitions(transaction, &ids).await?);
     Ok(notices)

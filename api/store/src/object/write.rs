@@ -24,6 +24,7 @@ use crate::{
     row::ObjectRow,
     secret::{EncryptionKey, table},
     sql::{Sql, to_json},
+    status,
     transaction::Transaction,
 };
 
@@ -199,6 +200,14 @@ pub(crate) async fn write(
         .await
         .map_err(|error| refine(error, &written))?;
 
+    let templates: Vec<Uuid> = respecified
+        .iter()
+        .filter(|found| found.old.is_some() && !found.draft.kind.footprint)
+        .map(|found| found.id())
+        .collect();
+    if !templates.is_empty() {
+        transaction.run(status::touch_instances(&templates, now)).await?;
+    }
     let mut notices = pending::notices(transaction, &due);
     notices.extend(pending::wake_referrers(transaction, &old).await?);
     for change in respecified.iter().filter(|found| found.old.is_some()) {

@@ -16,6 +16,7 @@ use super::{
     harness::{Bed, database_test, done},
     inventories::{intend, row},
 };
+use crate::StatusFence;
 
 async fn register(bed: &Bed) -> RegisterResponse {
     let request = RegisterRequest {
@@ -363,7 +364,12 @@ database_test!(a_runtime_that_changes_wakes_its_instances, bed, {
     update.status["agent"] = serde_json::json!({"version": "1", "connected": true});
     let notices = bed
         .store
-        .status_put(&runtime.kind, &runtime.metadata.name, &update, None)
+        .status_put(
+            &runtime.kind,
+            &runtime.metadata.name,
+            &update,
+            StatusFence::default(),
+        )
         .await
         .unwrap();
     let mut woken: Vec<Uuid> = notices.iter().map(|notice| notice.id).collect();

@@ -6,11 +6,14 @@ use serde_json::json;
 use threeport_model::{
     Code, ConditionStatus,
     kinds::workload_definition::InstanceCounts,
-    protocol::claim::{ClaimKey, CompleteRequest, Next, RenewRequest, Trigger},
+    protocol::claim::{ClaimKey, CompleteRequest, Next, RenewRequest, StatusUpdate, Trigger},
 };
 
 use super::harness::{Bed, claim_request, database_test, definition_spec, done, ready, status};
-use crate::sql::{Fetch, Sql};
+use crate::{
+    StatusFence,
+    sql::{Fetch, Sql},
+};
 
 /// Makes every claim run out and every delay end: what time would do.
 pub(super) async fn expire(bed: &Bed) {
@@ -86,7 +89,12 @@ database_test!(a_paused_replica_cannot_overwrite_its_successor, bed, {
     );
     let error = bed
         .store
-        .status_put("WorkloadInstance", "web", &update, Some(paused.epoch))
+        .status_put(
+            "WorkloadInstance",
+            "web",
+            &update,
+            StatusFence::epoch(Some(paused.epoch)),
+        )
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::PreconditionFailed);
@@ -453,4 +461,60 @@ database_test!(many_claimers_share_the_work_without_overlap, bed, {
     }
     let distinct: std::collections::BTreeSet<_> = all.iter().copied().collect();
     assert_eq!((all.len(), distinct.len()), (60, 60));
+});
+
+database_test!(a_dependent_is_woken_by_whichever_condition_it_waits_for, bed, {
+    bed.definition("web").await;
+    let runtime = bed.runtime().await;
+    let depends = |condition: &str| {
+        json!({"definition": "web", "dependsOn": [
+            {"kind": "KubernetesRuntimeInstance", "name": "local", "condition": condition}]})
+    };
+    let waiting = bed
+        .create("WorkloadInstance", "waiting", depends("Reachable"))
+        .await;
+    bed.settle().await;
+    let says = |kind: &str, word: ConditionStatus| {
+        let condition = threeport_model::Condition::new(kind, word, "Tested", "", runtime.generation());
+        StatusUpdate {
+            observed_generation: runtime.generation(),
+            status: json!({"observedGeneration": runtime.generation(), "conditions": [condition]}),
+        }
+    };
+    for (word, woken) in [(ConditionStatus::False, false), (ConditionStatus::True, true)] {
+        let notices = bed
+            .store
+            .status_put(
+                &runtime.kind,
+                "local",
+                &says("Reachable", word),
+                StatusFence::default(),
+            )
+            .await
+            .unwrap();
+        assert_eq!(
+            notices.iter().any(|notice| notice.id == waiting.id()),
+            woken,
+            "{word:?}"
+        );
+    }
+});
+
+database_test!(a_status_follows_on_the_one_that_was_read, bed, {
+    bed.definition("web").await;
+    let (_, version) = bed.store.status_get("WorkloadDefinition", "web").await.unwrap();
+    let fence = StatusFence {
+        version: Some(version),
+        ..StatusFence::default()
+    };
+    let put = async |word| {
+        let update = status(word, 1, None);
+        bed.store
+            .status_put("WorkloadDefinition", "web", &update, fence)
+            .await
+    };
+    put(ConditionStatus::True).await.unwrap();
+    let refused = put(ConditionStatus::False).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PreconditionFailed);
+    assert_eq!(ready(&bed.get("WorkloadDefinition", "web").await).0, "True");
 });

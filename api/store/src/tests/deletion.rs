@@ -4,7 +4,7 @@ use serde_json::json;
 use threeport_model::{Code, ConditionStatus};
 
 use super::harness::{database_test, definition_spec, done, object, status};
-use crate::{Cursor, Error};
+use crate::{Cursor, Error, StatusFence};
 
 database_test!(what_nobody_refers_to_is_gone_at_once, bed, {
     let created = bed.definition("web").await;
@@ -203,7 +203,7 @@ database_test!(a_deleted_object_is_a_tombstone_for_watchers, bed, {
             "WorkloadDefinition",
             "web",
             &status(ConditionStatus::True, 1, None),
-            None,
+            StatusFence::default(),
         )
         .await
         .unwrap();

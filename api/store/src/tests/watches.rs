@@ -1,10 +1,18 @@
 //! What the tailer of watches sees.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use serde_json::json;
 use threeport_model::ConditionStatus;
 
-use super::harness::{database_test, definition_spec, status};
+use super::harness::{claim_request, database_test, definition_spec, done, object, ready, status};
+use crate::{
+    StatusFence,
+    sql::{Fetch, Sql},
+};
 
 database_test!(every_change_is_seen_in_order, bed, {
     let start = bed.store.watch_start().await.unwrap();
@@ -19,7 +27,7 @@ database_test!(every_change_is_seen_in_order, bed, {
             "WorkloadDefinition",
             "w5",
             &status(ConditionStatus::True, 1, None),
-            None,
+            StatusFence::default(),
         )
         .await
         .unwrap();
@@ -60,4 +68,87 @@ database_test!(every_change_is_seen_in_order, bed, {
         "the overlap shows what may have committed late"
     );
     assert_eq!(again.next, cursor);
+});
+
+// A page that ends among the status changes must not go on behind those that had no room in it, though objects of the
+// page were relabelled later.
+database_test!(pages_lose_no_change_of_status, bed, {
+    let store = bed.patient().await;
+    let objects =
+        (0..300).map(|index| object("KubernetesRuntimeDefinition", &format!("r{index:03}"), json!({})));
+    store
+        .object_apply(&bed.request(), objects.collect(), false)
+        .await
+        .unwrap();
+    let start = store.watch_start().await.unwrap();
+    let writer = &store.0.connections.writer;
+    // Statuses change one after the other, in the order of names; then the second hundred objects are relabelled.
+    let placed = "CAST(SUBSTR(name, 2) AS BIGINT)";
+    let statuses = Sql::new(format!(
+        "UPDATE object_status SET version = 2, updated_at = $1 + (SELECT {placed} FROM object WHERE id = object_id) \
+         WHERE object_id IN (SELECT id FROM object WHERE kind = 'KubernetesRuntimeDefinition' AND name LIKE 'r%')"
+    ));
+    writer
+        .run(statuses.values([(start.at + 1).into()]))
+        .await
+        .unwrap();
+    let labels = Sql::new(format!(
+        "UPDATE object SET resource_version = 2, updated_at = $1 + {placed} WHERE name BETWEEN 'r100' AND 'r199'"
+    ));
+    writer
+        .run(labels.values([(start.at + 1000).into()]))
+        .await
+        .unwrap();
+    let mut cursor = start;
+    let mut seen = BTreeSet::new();
+    loop {
+        let changes = store.changes_since(cursor, 200, Duration::ZERO).await.unwrap();
+        assert!(changes.items.iter().all(|change| change.version.1 == 2));
+        seen.extend(
+            changes
+                .items
+                .into_iter()
+                .map(|change| change.object.metadata.name),
+        );
+        cursor = changes.next;
+        if !changes.more {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 300, "the last is {:?}", seen.last());
+    store.close().await;
+});
+
+// What is served of an instance changes with its definition, before its controller says a word: so watchers hear of it.
+database_test!(a_change_of_a_definition_is_one_of_its_instances, bed, {
+    bed.definition("web").await;
+    bed.instance("web", "web").await;
+    for claim in bed
+        .store
+        .claim(&claim_request("holder", &[]))
+        .await
+        .unwrap()
+        .claims
+    {
+        let mut end = done(&claim);
+        end.status = Some(status(ConditionStatus::True, 1, Some((1, 1))));
+        bed.store.claim_complete(&end).await.unwrap();
+    }
+    let heard = async |since| {
+        let changes = bed.store.changes_since(since, 100, Duration::ZERO).await.unwrap();
+        let of_instance = |change: &crate::Change| change.object.kind == "WorkloadInstance";
+        changes
+            .items
+            .into_iter()
+            .find(of_instance)
+            .map(|change| ready(&change.object).0)
+    };
+    let start = bed.store.watch_start().await.unwrap();
+    assert_eq!(heard(start).await, None);
+    assert_eq!(ready(&bed.get("WorkloadInstance", "web").await).0, "True");
+    bed.update("WorkloadDefinition", "web", definition_spec("two"))
+        .await
+        .unwrap();
+    assert_eq!(ready(&bed.get("WorkloadInstance", "web").await).0, "False");
+    assert_eq!(heard(start).await.as_deref(), Some("False"));
 });

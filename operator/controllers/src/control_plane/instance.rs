@@ -102,7 +102,12 @@ fn report(world: &World, now: jiff::Timestamp) -> Report {
     } else {
         NOT_READY_INTERVAL
     };
-    let conditions = summary.conditions(generation);
+    // The other conditions are not ours: `Degraded` is what the API says of itself.
+    let ours = [condition::READY, condition::RECONCILING, condition::STALLED];
+    let others = previous.conditions.iter();
+    let others = others.filter(|found| !ours.contains(&found.kind.as_str()));
+    let mut conditions = summary.conditions(generation);
+    conditions.extend(others.cloned());
     let status = Status {
         observed_generation: generation,
         conditions: condition::merge(&previous.conditions, conditions, now),
@@ -158,10 +163,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn it_is_looked_at_soon_while_something_is_not_ready() {
+    fn world(components: Vec<Component>) -> World {
         let object = Object::new(ControlPlaneInstance::KIND, "threeport", json!({}));
-        let mut world = World {
+        World {
             claim: Claim {
                 object,
                 deleted: false,
@@ -182,8 +186,27 @@ mod tests {
                 schema_version: 1,
                 database: "sqlite".to_owned(),
             },
-            components: vec![component(2), component(1)],
-        };
+            components,
+        }
+    }
+
+    /// An idle system writes nothing, whatever the API says of itself.
+    #[test]
+    fn what_the_api_says_of_itself_stays() {
+        let mut world = world(vec![component(2)]);
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let mut status = report(&world, now).status.unwrap();
+        let degraded = json!({"type": "Degraded", "status": "True", "reason": "NatsUnavailable", "message": "m",
+            "observedGeneration": 0, "lastTransitionTime": now});
+        status["conditions"].as_array_mut().unwrap().insert(0, degraded);
+        world.claim.object.status = status.clone();
+        let later = now + jiff::SignedDuration::from_secs(60);
+        assert_eq!(report(&world, later).status, Some(status));
+    }
+
+    #[test]
+    fn it_is_looked_at_soon_while_something_is_not_ready() {
+        let mut world = world(vec![component(2), component(1)]);
         let outcome = |world: &World| report(world, jiff::Timestamp::UNIX_EPOCH).outcome;
         assert_eq!(outcome(&world), Outcome::RequeueAfter(Duration::from_secs(2)));
         world.components = vec![component(2), component(2)];
