@@ -9,10 +9,14 @@
 //! Delivery is at least once and nobody's correctness rests on it. A watcher that can't keep up is ended, and begins
 //! again from its last token.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::body::Bytes;
-use threeport_model::protocol::watch::WatchEvent;
+use threeport_model::{ManagedBy, protocol::watch::WatchEvent};
 use threeport_store::{Change, Cursor, Error, Store};
 use tokio::{
     sync::{Notify, broadcast, watch},
@@ -35,10 +39,18 @@ const BEHIND: usize = 1024;
 /// A change as watchers get it, encoded once for all of them.
 #[derive(Clone, Debug)]
 pub struct Encoded {
+    /// Which object.
+    pub id: Uuid,
     /// The kind.
     pub kind: String,
+    /// The object's name.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its owner.
+    pub managed_by: ManagedBy,
     /// `changed` or `removed`.
-    pub name: &'static str,
+    pub event: &'static str,
     /// The token to continue from.
     pub token: String,
     /// JSON.
@@ -192,30 +204,34 @@ impl Tailer<'_> {
 
 /// A change as a watch event; nothing where it can't be encoded.
 pub fn encode(change: &Change) -> Option<Encoded> {
-    let kind = change.object.kind.clone();
-    let (name, event) = if change.deleted {
-        let (id, name) = (change.object.id(), change.object.metadata.name.clone());
+    let object = &change.object;
+    let (event, data) = if change.deleted {
         (
             "removed",
-            WatchEvent::Removed {
-                id,
-                kind: kind.clone(),
-                name,
-            },
+            removed(object.id(), &object.kind, &object.metadata.name),
         )
     } else {
-        (
-            "changed",
-            WatchEvent::Changed {
-                object: Box::new(change.object.clone()),
-            },
-        )
+        let object = Box::new(object.clone());
+        ("changed", WatchEvent::Changed { object })
     };
-    let data = serde_json::to_vec(&event).ok()?;
+    let data = serde_json::to_vec(&data).ok()?;
     Some(Encoded {
-        kind,
-        name,
+        id: object.id(),
+        kind: object.kind.clone(),
+        name: object.metadata.name.clone(),
+        labels: object.metadata.labels.clone(),
+        managed_by: object.metadata.managed_by.unwrap_or_default(),
+        event,
         token: change.cursor.to_string(),
         data: data.into(),
     })
+}
+
+/// That an object is gone, or none of the watcher's.
+pub fn removed(id: Uuid, kind: &str, name: &str) -> WatchEvent {
+    WatchEvent::Removed {
+        id,
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+    }
 }

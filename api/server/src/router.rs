@@ -138,7 +138,8 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// What stands before every handler: a place, who asks, whether he may, and the query.
+/// What stands before every handler: who asks, whether he may, the query, and a place. The place is last: who is not
+/// known takes none from those who are.
 async fn guard(
     State((app, route)): State<(App, &'static Route)>,
     mut request: Request,
@@ -148,16 +149,16 @@ async fn guard(
         check_query(route, request.uri())?;
         return Ok(next.run(request).await);
     }
+    let caller = app.authenticator.caller(request.headers()).await?;
+    app.admission.count(&caller.actor, Instant::now())?;
+    authorize(route, &caller)?;
+    check_query(route, request.uri())?;
     let is_watch = route.path == WATCH_PATH;
     let _place = if is_watch {
         None
     } else {
         Some(app.admission.request()?)
     };
-    let caller = app.authenticator.caller(request.headers()).await?;
-    app.admission.count(&caller.actor, Instant::now())?;
-    authorize(route, &caller)?;
-    check_query(route, request.uri())?;
     request.extensions_mut().insert(caller);
     let answer = next.run(request);
     if is_watch {

@@ -13,7 +13,7 @@ use crate::{
     router::{Access, Answer, Body, Route, schema},
 };
 
-const READERS: Access = Access::Roles(&[Role::Facade, Role::Controller]);
+const READERS: Access = Access::Roles(&[Role::Facade]);
 
 /// See the module.
 pub const ROUTES: &[Route] = &[

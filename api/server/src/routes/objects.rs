@@ -26,8 +26,8 @@ use crate::{
     validate,
 };
 
-const READERS: Access = Access::Roles(&[Role::Facade, Role::Controller]);
-const WRITERS: Access = Access::Roles(&[Role::Facade]);
+/// Controllers get with their claims what they need to know, and nothing else.
+const FACADES: Access = Access::Roles(&[Role::Facade]);
 const COLLECTION: &str = "/v1alpha1/{plural}";
 const ITEM: &str = "/v1alpha1/{plural}/{name}";
 const MAX_PAGE: u32 = 500;
@@ -40,7 +40,7 @@ pub const ROUTES: &[Route] = &[
     Route {
         method: "GET",
         path: COLLECTION,
-        access: READERS,
+        access: FACADES,
         query: &[
             Parameter {
                 name: "limit",
@@ -67,7 +67,7 @@ pub const ROUTES: &[Route] = &[
     Route {
         method: "POST",
         path: COLLECTION,
-        access: WRITERS,
+        access: FACADES,
         query: &[],
         summary: "Creates an object.",
         body: Body::Object,
@@ -77,7 +77,7 @@ pub const ROUTES: &[Route] = &[
     Route {
         method: "GET",
         path: ITEM,
-        access: READERS,
+        access: FACADES,
         query: &[],
         summary: "Reads an object.",
         body: Body::None,
@@ -87,7 +87,7 @@ pub const ROUTES: &[Route] = &[
     Route {
         method: "PUT",
         path: ITEM,
-        access: WRITERS,
+        access: FACADES,
         query: &[],
         summary: "Replaces an object's specification, labels and annotations.",
         body: Body::Object,
@@ -97,7 +97,7 @@ pub const ROUTES: &[Route] = &[
     Route {
         method: "PATCH",
         path: ITEM,
-        access: WRITERS,
+        access: FACADES,
         query: &[],
         summary: "Changes an object by a JSON merge patch (RFC 7396).",
         body: Body::MergePatch,
@@ -107,7 +107,7 @@ pub const ROUTES: &[Route] = &[
     Route {
         method: "DELETE",
         path: ITEM,
-        access: WRITERS,
+        access: FACADES,
         query: &[Parameter {
             name: "propagation",
             description: "cascade: what refers to it is deleted, too",
@@ -120,7 +120,7 @@ pub const ROUTES: &[Route] = &[
     Route {
         method: "POST",
         path: "/v1alpha1/{plural}/{name}/takeover",
-        access: WRITERS,
+        access: FACADES,
         query: &[],
         summary: "Makes the API the owner of an object that Kubernetes managed.",
         body: Body::None,

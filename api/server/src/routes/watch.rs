@@ -1,4 +1,7 @@
 //! `GET /v1alpha1/watch`: server-sent events, first what happened since the token, then what happens.
+//!
+//! With a selector, a change of an object that is not selected is sent as `removed`: the watcher may know it from its
+//! list or from before, and nobody keeps who was told what. Who doesn't know it has nothing to remove.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -17,7 +20,7 @@ use threeport_model::{
     problem::Code,
     protocol::{watch::WatchEvent, whoami::Role},
 };
-use threeport_store::Cursor;
+use threeport_store::{Cursor, FieldSelector, LabelSelector};
 use tokio::{
     sync::{OwnedSemaphorePermit, broadcast, mpsc},
     time::Instant,
@@ -27,7 +30,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::{
     app::App,
     authentication::Caller,
-    changes::{Encoded, OVERLAP, encode},
+    changes::{Encoded, OVERLAP, encode, removed},
     extract::Query,
     problem::ApiError,
     router::{Access, Answer, Body, Parameter, Route, WATCH_PATH},
@@ -55,6 +58,14 @@ pub const ROUTES: &[Route] = &[Route {
             name: "kinds",
             description: "kinds, separated by commas; all where absent",
         },
+        Parameter {
+            name: "labelSelector",
+            description: "as in Kubernetes: app=web,tier!=test; what is not selected is sent as removed",
+        },
+        Parameter {
+            name: "fieldSelector",
+            description: "metadata.name= or metadata.managedBy=; what is not selected is sent as removed",
+        },
     ],
     summary: "Changes as server-sent events; 410 where the token is too old: list again.",
     body: Body::None,
@@ -63,13 +74,28 @@ pub const ROUTES: &[Route] = &[Route {
 }];
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Parameters {
     since: Option<String>,
     kinds: Option<String>,
+    label_selector: Option<String>,
+    field_selector: Option<String>,
 }
 
 type Kinds = BTreeSet<&'static str>;
+
+/// What a watcher wants to hear of.
+struct Selection {
+    kinds: Kinds,
+    labels: LabelSelector,
+    fields: FieldSelector,
+}
+
+impl Selection {
+    fn selects(&self, change: &Encoded) -> bool {
+        self.labels.matches(&change.labels) && self.fields.matches(&change.name, change.managed_by)
+    }
+}
 type Sender = mpsc::Sender<Result<Event, std::convert::Infallible>>;
 
 async fn watch(
@@ -78,7 +104,13 @@ async fn watch(
     Query(parameters): Query<Parameters>,
 ) -> Result<Response, ApiError> {
     let place = app.admission.watch()?;
-    let kinds = wanted(parameters.kinds.as_deref(), caller.role)?;
+    let labels = parameters.label_selector.unwrap_or_default().parse();
+    let fields = parameters.field_selector.unwrap_or_default().parse();
+    let selection = Selection {
+        kinds: wanted(parameters.kinds.as_deref(), caller.role)?,
+        labels: labels.map_err(|error: String| ApiError::field("labelSelector", error))?,
+        fields: fields.map_err(|error: String| ApiError::field("fieldSelector", error))?,
+    };
     // Subscribed before the past is read: nothing falls between the two.
     let live = app.changes.subscribe();
     let since = match parameters.since {
@@ -94,7 +126,7 @@ async fn watch(
     tokio::spawn(async move {
         let watcher = Watcher {
             app: app.clone(),
-            kinds,
+            selection,
             sender,
             _place: place,
         };
@@ -138,7 +170,7 @@ enum Ended {
 
 struct Watcher {
     app: App,
-    kinds: Kinds,
+    selection: Selection,
     sender: Sender,
     _place: OwnedSemaphorePermit,
 }
@@ -188,12 +220,19 @@ impl Watcher {
     }
 
     async fn send(&self, encoded: &Encoded) -> Result<(), Ended> {
-        if !self.kinds.contains(encoded.kind.as_str()) {
+        if !self.selection.kinds.contains(encoded.kind.as_str()) {
             return Ok(());
         }
-        let text = String::from_utf8_lossy(&encoded.data);
-        self.put(Event::default().event(encoded.name).id(&encoded.token).data(text))
-            .await
+        let event = Event::default().id(&encoded.token);
+        let event = if self.selection.selects(encoded) {
+            let text = String::from_utf8_lossy(&encoded.data);
+            event.event(encoded.event).data(text)
+        } else {
+            let removed = removed(encoded.id, &encoded.kind, &encoded.name);
+            let text = serde_json::to_string(&removed).unwrap_or_default();
+            event.event("removed").data(text)
+        };
+        self.put(event).await
     }
 
     async fn bookmark(&self, token: &str) -> Result<(), Ended> {

@@ -1,11 +1,14 @@
 //! Every route against the table of who may what. The table here is written by hand on purpose: a change of rights
 //! must be made twice.
 
+use std::sync::atomic::Ordering;
+
+use futures::{StreamExt, stream::FuturesUnordered};
 use threeport_model::protocol::whoami::Role;
-use threeport_server::router::ROUTES;
+use threeport_server::{limits::Admission, router::ROUTES};
 use uuid::Uuid;
 
-use crate::harness::{ADMIN, AGENT, Api, CONTROLLERS, FACADE, STRANGER};
+use crate::harness::{ADMIN, AGENT, Api, CONTROLLERS, FACADE, HANGING, STRANGER, UNKNOWN, web_token};
 
 /// Everybody; everybody with credentials; admins and these.
 #[derive(Clone, Copy)]
@@ -18,17 +21,17 @@ enum Who {
 use Role::{Agent as A, Controller as C, Facade as F};
 
 const TABLE: &[(&str, &str, Who)] = &[
-    ("GET", "/v1alpha1/{plural}", Who::Only(&[F, C])),
+    ("GET", "/v1alpha1/{plural}", Who::Only(&[F])),
     ("POST", "/v1alpha1/{plural}", Who::Only(&[F])),
-    ("GET", "/v1alpha1/{plural}/{name}", Who::Only(&[F, C])),
+    ("GET", "/v1alpha1/{plural}/{name}", Who::Only(&[F])),
     ("PUT", "/v1alpha1/{plural}/{name}", Who::Only(&[F])),
     ("PATCH", "/v1alpha1/{plural}/{name}", Who::Only(&[F])),
     ("DELETE", "/v1alpha1/{plural}/{name}", Who::Only(&[F])),
     ("POST", "/v1alpha1/{plural}/{name}/takeover", Who::Only(&[F])),
     ("PUT", "/v1alpha1/{plural}/{name}/status", Who::Only(&[F, C])),
-    ("GET", "/v1alpha1/{plural}/{name}/history", Who::Only(&[F, C])),
-    ("GET", "/v1alpha1/{plural}/{name}/resources", Who::Only(&[F, C])),
-    ("GET", "/v1alpha1/{plural}/{name}/events", Who::Only(&[F, C])),
+    ("GET", "/v1alpha1/{plural}/{name}/history", Who::Only(&[F])),
+    ("GET", "/v1alpha1/{plural}/{name}/resources", Who::Only(&[F])),
+    ("GET", "/v1alpha1/{plural}/{name}/events", Who::Only(&[F])),
     ("POST", "/v1alpha1/apply", Who::Only(&[])),
     ("GET", "/v1alpha1/operations", Who::Only(&[])),
     ("GET", "/v1alpha1/operations/{id}", Who::Only(&[])),
@@ -64,6 +67,7 @@ const CALLERS: &[(&str, Option<Role>)] = &[
     (AGENT, Some(A)),
     (STRANGER, Some(Role::None)),
     ("a-wrong-token-that-nobody-knows", None),
+    (UNKNOWN, None),
     ("", None),
 ];
 
@@ -116,7 +120,47 @@ async fn a_token_is_reviewed_once_a_minute_at_most() {
     for _ in 0..20 {
         api.send("GET", "/whoami", AGENT, &[], None).await.expect(200);
     }
-    assert_eq!(api.reviews.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert_eq!(api.reviews.load(Ordering::SeqCst), 1);
+}
+
+/// However many tokens that nobody knows come, who is known is not asked about again, and what is no token costs nothing.
+#[tokio::test]
+async fn tokens_that_nobody_knows_cost_the_known_nothing() {
+    let api = Api::new().await;
+    let reviews = || api.reviews.load(Ordering::SeqCst);
+    api.send("GET", "/whoami", AGENT, &[], None).await.expect(200);
+    for number in 0..1100 {
+        let junk = format!("nonsense-{number}");
+        api.send("GET", "/whoami", &junk, &[], None).await.expect(401);
+    }
+    assert_eq!(reviews(), 1, "nobody was asked");
+    for number in 0..1100 {
+        let junk = web_token(&number.to_string());
+        api.send("GET", "/whoami", &junk, &[], None).await.expect(401);
+    }
+    assert_eq!(reviews(), 1101);
+    api.send("GET", "/whoami", AGENT, &[], None).await.expect(200);
+    assert_eq!(reviews(), 1101, "a good answer is still known");
+}
+
+/// A cluster that hangs on what strangers send holds up none who is known, and no more than a few requests of theirs.
+#[tokio::test]
+async fn strangers_take_no_place() {
+    let api = Api::with(Admission::new(100_000, 1, 16)).await;
+    api.send("GET", "/whoami", AGENT, &[], None).await.expect(200);
+    let strangers = (0..200).map(|number| {
+        let token = format!("{HANGING}{number}");
+        let api = &api;
+        async move { api.send("GET", "/whoami", &token, &[], None).await.status }
+    });
+    let mut strangers: FuturesUnordered<_> = strangers.collect();
+    assert_eq!(strangers.next().await, Some(503), "more than may wait");
+    assert!(
+        api.reviews.load(Ordering::SeqCst) <= 9,
+        "few are asked about at once"
+    );
+    api.send("GET", "/whoami", AGENT, &[], None).await.expect(200);
+    api.admin("GET", "/whoami", None).await.expect(200);
 }
 
 #[tokio::test]

@@ -37,11 +37,15 @@ use tracing_subscriber::{
 };
 
 pub(crate) const ADMIN: &str = "an-admin-token-of-tests";
-pub(crate) const FACADE: &str = "token-of-facade";
-pub(crate) const CONTROLLERS: &str = "token-of-controllers";
-pub(crate) const AGENT: &str = "token-of-agent";
+pub(crate) const FACADE: &str = "eyJhbGciOiJub25lIn0.token-of-facade.x";
+pub(crate) const CONTROLLERS: &str = "eyJhbGciOiJub25lIn0.token-of-controllers.x";
+pub(crate) const AGENT: &str = "eyJhbGciOiJub25lIn0.token-of-agent.x";
 /// Known to the cluster, but without a role.
-pub(crate) const STRANGER: &str = "token-of-stranger";
+pub(crate) const STRANGER: &str = "eyJhbGciOiJub25lIn0.token-of-stranger.x";
+/// Of the right form, but of nobody.
+pub(crate) const UNKNOWN: &str = "eyJhbGciOiJub25lIn0.token-of-nobody.x";
+/// The cluster never answers to what begins so.
+pub(crate) const HANGING: &str = "eyJhbGciOiJub25lIn0.hanging.";
 pub(crate) const NAMESPACE: &str = "threeport-system";
 
 pub(crate) struct Api {
@@ -331,7 +335,12 @@ fn user(name: &str) -> String {
     format!("system:serviceaccount:{NAMESPACE}:{name}")
 }
 
-/// A cluster that knows tokens of the form `token-of-<account>`, for the audience `threeport`, and nothing else.
+/// A token of the form that clusters make.
+pub(crate) fn web_token(payload: &str) -> String {
+    format!("eyJhbGciOiJub25lIn0.{payload}.x")
+}
+
+/// A cluster that knows tokens that say `token-of-<account>`, for the audience `threeport`, and nothing else.
 fn cluster(reviews: Arc<AtomicUsize>) -> kube::Client {
     let service = tower::service_fn(move |request: axum::http::Request<kube::client::Body>| {
         reviews.fetch_add(1, Ordering::SeqCst);
@@ -343,7 +352,13 @@ fn cluster(reviews: Arc<AtomicUsize>) -> kube::Client {
             let body = request.into_body().collect().await.unwrap().to_bytes();
             let mut review: TokenReview = serde_json::from_slice(&body).unwrap();
             let token = review.spec.token.clone().unwrap_or_default();
-            let name = token.strip_prefix("token-of-");
+            if token.starts_with(HANGING) {
+                std::future::pending::<()>().await;
+            }
+            let name = token
+                .split('.')
+                .nth(1)
+                .and_then(|payload| payload.strip_prefix("token-of-"));
             let known = ["facade", "controllers", "agent", "stranger"];
             review.status = Some(TokenReviewStatus {
                 authenticated: Some(name.is_some_and(|name| known.contains(&name))),

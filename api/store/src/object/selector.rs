@@ -179,6 +179,14 @@ impl Requirement {
     }
 }
 
+impl FieldSelector {
+    /// Whether an object of that name and owner is selected.
+    pub fn matches(&self, name: &str, managed_by: ManagedBy) -> bool {
+        self.name.as_deref().is_none_or(|wanted| wanted == name)
+            && self.managed_by.is_none_or(|wanted| wanted == managed_by)
+    }
+}
+
 impl FromStr for FieldSelector {
     type Err = String;
 

@@ -110,6 +110,35 @@ async fn only_the_wanted_kinds_come() {
 }
 
 #[tokio::test]
+async fn what_leaves_a_selector_is_sent_as_removed() {
+    let api = Api::new().await;
+    let labelled = |team: &str| {
+        let mut object = definition("web", "1");
+        object["metadata"]["labels"] = serde_json::json!({"team": team});
+        object
+    };
+    let path = "/v1alpha1/watch?kinds=WorkloadDefinition&labelSelector=team%3Da&fieldSelector=metadata.managedBy%3Dapi";
+    let mut events = Events::open(&api, path).await;
+    let item = "/v1alpha1/workloaddefinitions/web";
+    for (method, path, team, expected) in [
+        ("POST", "/v1alpha1/workloaddefinitions", "a", "changed"),
+        ("PUT", item, "b", "removed"),
+        ("PUT", item, "a", "changed"),
+    ] {
+        assert!(api.admin(method, path, labelled(team)).await.status < 300);
+        let (name, _, data) = events.change().await;
+        let seen = data["name"]
+            .as_str()
+            .or(data["object"]["metadata"]["name"].as_str());
+        assert_eq!((name.as_str(), seen), (expected, Some("web")), "{team}: {data}");
+    }
+    let refused = api
+        .admin("GET", "/v1alpha1/watch?labelSelector=a%20b", None)
+        .await;
+    refused.expect(422);
+}
+
+#[tokio::test]
 async fn a_watch_goes_on_from_its_token() {
     for api in Api::everywhere().await {
         let list = api
