@@ -22,9 +22,11 @@ pub fn parse(image: &str) -> ImageUse {
     }
 }
 
-/// The full name of a repository.
+/// The full name of a repository. Docker's own registry has two names, and leaves out `library/` in both.
 pub fn repository(path: &str) -> String {
     match path.split_once('/') {
+        Some(("docker.io" | "index.docker.io", rest)) if rest.contains('/') => format!("docker.io/{rest}"),
+        Some(("docker.io" | "index.docker.io", rest)) => format!("docker.io/library/{rest}"),
         None => format!("docker.io/library/{path}"),
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => path.to_owned(),
         Some(_) => format!("docker.io/{path}"),
@@ -63,6 +65,9 @@ mod tests {
         for (image, repository, reference) in [
             ("nginx", "docker.io/library/nginx", "latest"),
             ("nginx:1.2", "docker.io/library/nginx", "1.2"),
+            ("docker.io/nginx", "docker.io/library/nginx", "latest"),
+            ("index.docker.io/library/nginx:1", "docker.io/library/nginx", "1"),
+            ("docker.io/a/b:1", "docker.io/a/b", "1"),
             ("a/b:1", "docker.io/a/b", "1"),
             ("localhost/x:2", "localhost/x", "2"),
             ("r.example:5000/x/y", "r.example:5000/x/y", "latest"),

@@ -11,6 +11,9 @@ use axum::{
 };
 use threeport_model::{FieldError, Problem, problem::Code};
 
+/// The most wrong fields that one answer names.
+const MAX_ERRORS: usize = 20;
+
 /// Why a request was refused.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{code:?}: {detail}")]
@@ -39,7 +42,7 @@ impl ApiError {
         }
     }
 
-    /// Wrong fields; the first is in the detail as well, for readers of one line.
+    /// Wrong fields; the first is in the detail as well, for readers of one line. Of very many the first are kept.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
             [] => "the request is not valid".to_owned(),
@@ -47,7 +50,7 @@ impl ApiError {
             [first, rest @ ..] => format!("{}: {} (and {} more)", first.field, first.message, rest.len()),
         };
         Self {
-            errors,
+            errors: first(errors),
             ..Self::new(Code::Invalid, detail)
         }
     }
@@ -98,7 +101,7 @@ impl From<threeport_store::Error> for ApiError {
             tracing::warn!("the store failed: {error}: {cause}");
         }
         let mut refused = Self::new(code, error.to_string());
-        refused.errors = error.field_errors();
+        refused.errors = first(error.field_errors());
         if let [first, ..] = refused.errors.as_slice() {
             refused.detail = format!("{error}: {}: {}", first.field, first.message);
         }
@@ -110,6 +113,16 @@ impl From<threeport_store::Error> for ApiError {
             refused.next(next)
         }
     }
+}
+
+/// The first of very many errors, and how many more there are.
+fn first(mut errors: Vec<FieldError>) -> Vec<FieldError> {
+    if errors.len() > MAX_ERRORS {
+        let more = errors.len() - MAX_ERRORS;
+        errors.truncate(MAX_ERRORS);
+        errors.push(FieldError::new("", format!("and {more} more")));
+    }
+    errors
 }
 
 impl IntoResponse for ApiError {

@@ -1,5 +1,7 @@
 //! KubernetesRuntimeInstance: a Kubernetes cluster that runs workloads.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -165,8 +167,14 @@ impl Kind for KubernetesRuntimeInstance {
                 errors.push(FieldError::new("spec.serviceAccount", "must be namespace/name"));
             }
         }
-        if let Some(Err(message)) = spec.abandon_after.as_deref().map(duration::parse) {
-            errors.push(FieldError::new("spec.abandonAfter", message));
+        match spec.abandon_after.as_deref().map(duration::parse) {
+            Some(Err(message)) => errors.push(FieldError::new("spec.abandonAfter", message)),
+            Some(Ok(Duration::ZERO)) => {
+                let message =
+                    "must be longer than nothing: a short interruption is no reason to leave objects behind";
+                errors.push(FieldError::new("spec.abandonAfter", message));
+            }
+            _ => {}
         }
         errors
     }
@@ -201,5 +209,25 @@ impl Kind for KubernetesRuntimeInstance {
 
     fn slot(spec: &Spec) -> Option<&'static str> {
         spec.default_runtime.then_some(DEFAULT_SLOT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::find_kind;
+
+    #[test]
+    fn nothing_is_abandoned_at_once() {
+        let normalize = find_kind("KubernetesRuntimeInstance").unwrap().normalize;
+        let runtime = |after: &str| json!({"definition": "local", "connection": {"inCluster": {}}, "abandonAfter": after});
+        assert!(normalize(&runtime("1s")).is_ok());
+        for after in ["0s", "0h0m", "soon"] {
+            assert_eq!(
+                normalize(&runtime(after)).unwrap_err()[0].field,
+                "spec.abandonAfter"
+            );
+        }
     }
 }

@@ -208,3 +208,25 @@ async fn what_is_referred_to() {
     }
     "#);
 }
+
+#[tokio::test]
+async fn of_very_many_wrong_fields_the_first_are_named() {
+    let api = Api::new().await;
+    let wrong: Vec<_> = (0..50)
+        .map(|_| object("WorkloadInstance", "B", &json!({})))
+        .collect();
+    let problem = api
+        .admin("POST", "/v1alpha1/apply", json!(wrong))
+        .await
+        .expect(422)
+        .json();
+    let errors = problem["errors"].as_array().unwrap();
+    assert_eq!(
+        (errors.len(), &errors[20]["message"]),
+        (21, &json!("and 30 more"))
+    );
+    assert!(
+        problem["detail"].as_str().unwrap().ends_with("(and 49 more)"),
+        "{problem}"
+    );
+}

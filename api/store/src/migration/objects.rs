@@ -81,4 +81,8 @@ pub(super) const STEPS: &[Step] = &[
         15,
         "CREATE INDEX IF NOT EXISTS reference_to ON reference (to_id, field, from_id)",
     ),
+    step(
+        38,
+        "CREATE INDEX IF NOT EXISTS document_created ON document (created_at)",
+    ),
 ];

@@ -7,7 +7,8 @@
 //! the facade saw that the resource itself went back (its etcd was restored).
 //!
 //! A tombstone fences the uids that its object was taken from: a resource that outlived its object (deleted through the
-//! API while no facade looked, or brought back with a restored etcd) does not bring the object back.
+//! API while no facade looked, or brought back with a restored etcd) does not bring the object back, nor does it take
+//! over the one that was made of that name since.
 
 use threeport_model::{ManagedBy, Object, object::Source, protocol::source::SourceRequest};
 use uuid::Uuid;
@@ -45,7 +46,7 @@ impl Store {
                 let (draft, source, regressed) = job.input;
                 let origin = job.store.control_plane_id();
                 let old = read::find(transaction, origin, draft.kind.kind, &draft.name).await?;
-                if old.is_none() {
+                if !old.as_ref().is_some_and(|old| is_of(old, source)) {
                     check_not_deleted(transaction, origin, draft, source).await?;
                 }
                 let changes = vec![change(draft, source, regressed, old)?];

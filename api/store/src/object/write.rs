@@ -176,9 +176,11 @@ pub(crate) async fn write(
         if let Some(insert) = document::insert(&documents, now) {
             transaction.run(insert).await?;
         }
+        free_slots(transaction, &changes, &updated).await?;
         transaction
             .run(rows::update_objects(&updated, &suspended))
-            .await?;
+            .await
+            .map_err(|error| refine(error, &updated))?;
     }
     let statements = [
         if updated.is_empty() {
@@ -254,6 +256,26 @@ async fn clear(transaction: &Transaction, effective: &[&Change<'_>], respecified
     }
     transaction.write(statements).await
 }
+/// Lets go of slots that others of the same request take: an index looks at one row at a time, in any order.
+async fn free_slots(transaction: &Transaction, changes: &[Change<'_>], updated: &[&ObjectRow]) -> Result<()> {
+    let before: BTreeMap<Uuid, &str> = changes
+        .iter()
+        .filter_map(|change| Some((change.id(), change.old.as_ref()?.slot.as_deref()?)))
+        .collect();
+    let moved = |row: &&&ObjectRow| {
+        before
+            .get(&row.id)
+            .is_some_and(|slot| row.slot.as_deref() != Some(*slot))
+    };
+    let freed: Vec<Uuid> = updated.iter().filter(moved).map(|row| row.id).collect();
+    if freed.is_empty() || updated.iter().all(|row| row.slot.is_none()) {
+        return Ok(());
+    }
+    let mut sql = Sql::new("UPDATE object SET slot = NULL WHERE id IN ");
+    sql.list(&freed);
+    transaction.run(sql).await.map(drop)
+}
+
 /// Says which object a violated constraint speaks of.
 fn refine(error: Error, rows: &[&ObjectRow]) -> Error {
     let Error::Database(database) = &error else {

@@ -117,6 +117,13 @@ impl Model {
 
     pub(super) fn source_put(&mut self, object: &Object, source: &Source) -> Answer {
         let mut entry = new(object, ManagedBy::Kubernetes, Some(source.clone()));
+        let is_its_own = self.objects.get(&key(object)).is_some_and(|old| {
+            let stored = old.source.as_ref();
+            old.owner == ManagedBy::Kubernetes && stored.is_some_and(|stored| stored.uid == source.uid)
+        });
+        if !is_its_own && self.deleted.contains(&(key(object), source.uid.clone())) {
+            return refuse(Code::Gone);
+        }
         if let Some(old) = self.objects.get(&key(object)) {
             let stored = old.source.as_ref();
             if old.owner != ManagedBy::Kubernetes {
@@ -137,8 +144,6 @@ impl Model {
                     .filter(|stored| stored.uid != source.uid)
                     .map(|old| old.uid.clone()),
             );
-        } else if self.deleted.contains(&(key(object), source.uid.clone())) {
-            return refuse(Code::Gone);
         }
         self.write(vec![(key(object), entry)])
     }

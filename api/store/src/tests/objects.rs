@@ -284,3 +284,38 @@ database_test!(lists_are_pages_in_the_order_of_names, bed, {
         Code::Invalid
     );
 });
+
+database_test!(the_default_runtime_changes_in_one_apply, bed, {
+    bed.runtime().await;
+    let runtime = |name: &str, is_default: bool| {
+        let spec =
+            json!({"definition": "local", "defaultRuntime": is_default, "connection": {"inCluster": {}}});
+        object("KubernetesRuntimeInstance", name, spec)
+    };
+    bed.store
+        .object_create(&bed.request(), runtime("other", false))
+        .await
+        .unwrap();
+    // Whichever row is written first, it goes in both directions.
+    for (old, new) in [("local", "other"), ("other", "local")] {
+        let mut request = bed.request();
+        request.writer = ManagedBy::Api;
+        if old == "local" {
+            bed.store
+                .object_take_over(&request, "KubernetesRuntimeInstance", "local")
+                .await
+                .unwrap();
+        }
+        let objects = vec![runtime(new, true), runtime(old, false)];
+        bed.store
+            .object_apply(&bed.request(), objects, false)
+            .await
+            .unwrap_or_else(|error| panic!("{old} to {new}: {error}"));
+        let error = bed
+            .store
+            .object_apply(&bed.request(), vec![runtime(old, true)], false)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::SlotTaken { .. }), "{error:?}");
+    }
+});

@@ -169,6 +169,12 @@ database_test!(a_resource_that_outlived_its_object_does_not_bring_it_back, bed, 
     }
     let anew = put(bed, "c", 1, "three").await.unwrap();
     assert_eq!(anew.results[0].outcome, Outcome::Created);
+    let late = put(bed, "b", 3, "two").await.unwrap_err();
+    assert_eq!(
+        late.code(),
+        Code::Gone,
+        "nor does it take over what was made since"
+    );
     bed.store
         .source_delete(&bed.request(), "c", "WorkloadDefinition", "web", 1, false)
         .await
