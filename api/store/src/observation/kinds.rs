@@ -25,7 +25,8 @@ impl Batch<'_> {
         self.mark(transaction, kind, self.request.epoch).await
     }
 
-    /// A kind can't be listed: nobody knows how its objects are.
+    /// A kind can't be listed: nobody knows how its objects are. In which epoch they were last seen stays as it is: the
+    /// list that is complete in the end tells by that what is missing.
     pub(super) async fn unlistable(
         &mut self,
         transaction: &Transaction,
@@ -37,8 +38,6 @@ impl Batch<'_> {
         sql.bind(Health::Unknown.as_str())
             .push(", observed_message = ")
             .bind(message.clone());
-        sql.push(", observed_epoch = ").bind(self.request.epoch);
-        sql.push(", observed_sequence = ").bind(self.request.sequence);
         self.of_kind(&mut sql, kind);
         sql.push(" AND (observed_health <> ")
             .bind(Health::Unknown.as_str());

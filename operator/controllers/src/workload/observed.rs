@@ -65,8 +65,14 @@ pub(super) fn health(row: &InventoryRow, agent: Option<&AgentState>) -> (Health,
     let known = current(row, agent).or_else(|| of_the_epoch_before(row, agent));
     match known.filter(|observed| observed.uid == row.uid || observed.health == Health::Missing) {
         Some(observed) => (observed.health, observed.message.clone()),
+        None if is_unlistable(row) => (Health::Unknown, row.observed.message.clone()),
         None => (Health::InProgress, "not observed yet".to_owned()),
     }
+}
+
+/// Whether the row's kind can't be listed: the only thing that is said without the object being seen.
+fn is_unlistable(row: &InventoryRow) -> bool {
+    row.observed.health == Health::Unknown && !row.observed.message.is_empty()
 }
 
 /// Whether the agent has yet to see the row's object in its present epoch.
@@ -260,6 +266,16 @@ pub(super) mod tests {
     fn health_of_another_object_of_that_name_does_not_count() {
         let other = with(|row| row.observed.uid = Some("v".to_owned()));
         assert_eq!(health(&other, Some(&agent())).0, Health::InProgress);
+    }
+
+    #[test]
+    fn a_kind_that_can_t_be_listed_is_unknown_whether_its_objects_were_seen_or_not() {
+        let mut row = with(|row| (row.observed.health, row.observed.message) = (Health::Unknown, "no".to_owned()));
+        let unknown = (Health::Unknown, "no".to_owned());
+        assert_eq!(health(&row, Some(&agent())), unknown);
+        (row.observed.epoch, row.observed.seen_at, row.observed.uid) = (0, None, None);
+        assert_eq!(health(&row, Some(&agent())), unknown);
+        assert_eq!(need(&row, "h", Some(&agent())), Need::Nothing);
     }
 
     #[test]

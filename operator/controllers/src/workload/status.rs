@@ -29,6 +29,8 @@ use super::{
 };
 use crate::condition::{Progress, Summary, to_value};
 
+/// Reason of `Ready` where the agent can't tell how an object is.
+const RESOURCE_UNKNOWN: &str = "ResourceUnknown";
 const MAX_WORST: usize = 10;
 const MAX_IMAGES: usize = 50;
 /// How soon a fight is looked at again.
@@ -136,6 +138,14 @@ fn summary(world: &World, plan: &Plan, applied: &Applied, healths: &[ResourceHea
             waiting.on, waiting.what
         ));
     }
+    if let Some(unknown) = worst.filter(|worst| worst.health == Health::Unknown) {
+        return Summary::new(
+            ConditionStatus::Unknown,
+            RESOURCE_UNKNOWN,
+            describe(unknown),
+            Progress::Settled,
+        );
+    }
     if let Some(worst) = worst {
         return progressing(format!(
             "{ready} of {total} resources are ready; {}",
@@ -154,7 +164,7 @@ fn summary(world: &World, plan: &Plan, applied: &Applied, healths: &[ResourceHea
 fn is_taking_stock(world: &World, applied: &Applied) -> bool {
     let status: Status = world.claim.object.typed_status().unwrap_or_default();
     let was_silent = condition::find(&status.conditions, READY)
-        .is_some_and(|ready| ready.status == ConditionStatus::Unknown);
+        .is_some_and(|ready| ready.status == ConditionStatus::Unknown && ready.reason != RESOURCE_UNKNOWN);
     let agent = world.claim.agent.as_ref();
     was_silent
         && agent.is_some_and(|agent| {

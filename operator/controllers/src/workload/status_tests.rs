@@ -99,6 +99,22 @@ fn a_failure_names_the_object_and_its_reason() {
 }
 
 #[test]
+fn what_can_t_be_listed_is_unknown_and_not_on_its_way() {
+    let mut applied = done();
+    (applied.rows[0].observed.health, applied.rows[0].observed.message) =
+        (Health::Unknown, "forbidden".to_owned());
+    let (status, reason, message) = ready(&world(), &applied);
+    assert_eq!(
+        (status, reason.as_str()),
+        (ConditionStatus::Unknown, "ResourceUnknown")
+    );
+    assert!(
+        message.contains("Deployment web/api: Unknown: forbidden"),
+        "{message}"
+    );
+}
+
+#[test]
 fn the_revision_moves_only_when_all_is_applied() {
     let mut world = world();
     world.previous.revision = Some(Revision {
