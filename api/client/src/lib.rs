@@ -15,7 +15,7 @@ mod system;
 mod token;
 mod watch;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use error::Error;
 pub use objects::{ApplyBody, ListQuery, Propagation};
@@ -34,4 +34,5 @@ struct Inner {
     http: reqwest::Client,
     base: String,
     token: Option<Token>,
+    claim_timeout: Duration,
 }

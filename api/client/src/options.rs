@@ -4,6 +4,10 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{Client, Error, Inner, Token};
 
+/// How often a connection is tried while nothing comes, and how long it may be silent then: one that died unnoticed would
+/// swallow every request until it times out.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
 /// Where the API is and how to trust it and be trusted.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -19,6 +23,8 @@ pub struct Options {
     pub token: Option<Token>,
     /// The longest that a request may take, a watch aside.
     pub timeout: Duration,
+    /// The longest that anything said about a claim may take, to the end of its answer.
+    pub claim_timeout: Duration,
     /// As in `tptctl/0.1.0`.
     pub user_agent: String,
 }
@@ -33,6 +39,7 @@ impl Options {
             address: None,
             token: None,
             timeout: Duration::from_secs(30),
+            claim_timeout: Duration::from_secs(4),
             user_agent: user_agent.into(),
         }
     }
@@ -46,6 +53,9 @@ impl Client {
             .connect_timeout(Duration::from_secs(5))
             .read_timeout(options.timeout)
             .pool_idle_timeout(Duration::from_secs(60))
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .http2_keep_alive_timeout(KEEP_ALIVE)
+            .http2_keep_alive_while_idle(true)
             .https_only(options.url.starts_with("https://"));
         let mut trusted = options.ca_pem.unwrap_or_default();
         if let Some(path) = &options.ca_file {
@@ -76,6 +86,7 @@ impl Client {
                 http,
                 base,
                 token: options.token,
+                claim_timeout: options.claim_timeout,
             }),
         })
     }

@@ -1,6 +1,6 @@
 //! One request and its answer: the only place that speaks HTTP.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
@@ -58,6 +58,12 @@ impl Request {
         if let Some(value) = value {
             self.builder = self.builder.header(name, value.to_string());
         }
+        self
+    }
+
+    /// To the end of the answer.
+    pub(crate) fn within(mut self, timeout: Duration) -> Self {
+        self.builder = self.builder.timeout(timeout);
         self
     }
 
