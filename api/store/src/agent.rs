@@ -16,6 +16,7 @@ use crate::{
     clock::SECOND,
     error::{Error, Result},
     pending,
+    request::Notice,
     sql::{Fetch, Row, Sql},
     transaction::Transaction,
 };
@@ -25,7 +26,7 @@ const RUNTIME: &str = "KubernetesRuntimeInstance";
 impl Store {
     /// Registers an agent: it gets a new epoch, and whoever had the one before is told to register anew. Its runtime
     /// becomes pending.
-    pub async fn agent_register(&self, request: &RegisterRequest) -> Result<RegisterResponse> {
+    pub async fn agent_register(&self, request: &RegisterRequest) -> Result<(RegisterResponse, Vec<Notice>)> {
         let input = (self, request);
         self.transactions()
             .run("agent_register", &input, |transaction, (store, request)| {
@@ -41,14 +42,15 @@ impl Store {
                     .values([runtime_id.into(), request.version.clone().into(), transaction.now.into()]);
                     let row = transaction.one(upsert).await?;
                     let row = row.ok_or_else(|| Error::not_found("agent of runtime", &runtime_id.to_string()))?;
-                    pending::wake_observed(transaction, &[runtime_id].into()).await?;
+                    let notices = pending::wake_observed(transaction, &[runtime_id].into()).await?;
                     let rows = transaction.all(watched(runtime_id)).await?;
-                    Ok(RegisterResponse {
+                    let response = RegisterResponse {
                         control_plane_id: origin,
                         runtime_id,
                         epoch: row.get("epoch")?,
                         watches: watches(&rows)?,
-                    })
+                    };
+                    Ok((response, notices))
                 })
             })
             .await
@@ -176,14 +178,16 @@ pub(crate) async fn states(
     }
     for row in transaction.all(of_runtimes(runtimes)).await? {
         let last_seen: i64 = row.get("last_seen")?;
+        let runtime_id: Uuid = row.get("runtime_id")?;
         let state = AgentState {
+            runtime_id: Some(runtime_id),
             epoch: row.get("epoch")?,
             version: row.get("version")?,
             last_seen: clock::timestamp(last_seen)?,
             heard: transaction.now - last_seen < HEARD_SECONDS * SECOND,
             closed: Vec::new(),
         };
-        states.insert(row.get("runtime_id")?, state);
+        states.insert(runtime_id, state);
     }
     for row in transaction.all(closed_of(runtimes)).await? {
         if let Some(state) = states.get_mut(&row.get("runtime_id")?) {

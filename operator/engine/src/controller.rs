@@ -4,9 +4,11 @@
 use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
+use serde_json::Value;
 use threeport_model::protocol::claim::Claim;
 
 use crate::{
+    failure,
     lease::{Lease, LeaseLost},
     metrics::{Metrics, Stage},
     queue::Found,
@@ -83,6 +85,8 @@ pub trait Reconciler: Send + Sync + 'static {
     fn budget(&self, claim: &Claim) -> String;
     /// One run.
     async fn reconcile(&self, run: &Run, metrics: &Metrics) -> Result<Report, RunError>;
+    /// The status of an object whose run failed.
+    fn failed(&self, run: &Run, reason: &str) -> Option<Value>;
 }
 
 /// Runs the four functions in their order and times them.
@@ -130,5 +134,9 @@ impl<C: Controller> Reconciler for Driver<C> {
             .await?;
         metrics.stage(C::KIND, Stage::Apply, started.elapsed());
         Ok(self.controller.status(&world, &plan, &applied, (self.clock)()))
+    }
+
+    fn failed(&self, run: &Run, reason: &str) -> Option<Value> {
+        failure::status(&run.claim, reason, (self.clock)())
     }
 }

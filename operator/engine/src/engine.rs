@@ -19,9 +19,9 @@ use crate::{
     intake::Intake,
     metrics::Metrics,
     options::Options,
-    queue::Found,
+    queue::{Class, Found},
     report,
-    run::{self, Ended},
+    run::{self, Ended, Left},
     source::{Source, SourceError},
 };
 
@@ -93,6 +93,8 @@ enum Event {
     },
     Ended(Ended),
     Released(Uuid),
+    /// A claim that was not asked for was given back.
+    GivenBack,
 }
 
 struct Loop {
@@ -199,12 +201,15 @@ impl Loop {
                 Ok(response) => self.held.renewed(&keys, &response.renewed, asked + TTL),
                 Err(error) => tracing::warn!(%error, "failed to renew claims"),
             },
-            Ok(Event::Ended(Ended { id, next })) => {
+            Ok(Event::Ended(Ended { id, left })) => {
                 let now = Instant::now();
                 self.held.ended(id, now);
-                let again = next.and_then(report::wait);
-                let again =
-                    again.map(|(wait, class)| (self.intake.milliseconds(now + wait + DUE_MARGIN), class));
+                let again = match left {
+                    Left::Unknown => None,
+                    Left::Work => Some((Duration::ZERO, Class::Fresh)),
+                    Left::Next(next) => report::wait(next).map(|(wait, class)| (wait + DUE_MARGIN, class)),
+                };
+                let again = again.map(|(wait, class)| (self.intake.milliseconds(now + wait), class));
                 self.intake.queue().finish(id, again);
                 self.intake.made_room();
             }
@@ -214,6 +219,7 @@ impl Loop {
                     .milliseconds(Instant::now() + OVER_BUDGET_WAIT + DUE_MARGIN);
                 self.intake.queue().busy(id, at);
             }
+            Ok(Event::GivenBack) => {}
             Err(error) => tracing::error!(%error, "a task of the engine failed"),
         }
     }

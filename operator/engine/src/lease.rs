@@ -2,14 +2,16 @@
 //!
 //! The deadline is counted from when the claim was *asked for*, on the monotonic clock, so it is never later than the
 //! database's. A process that was paused past it finds it passed before its next write; what it wrote just before is
-//! fenced by the epoch in the store and by uid and resourceVersion in the target.
+//! fenced by the epoch in the store and by uid and resourceVersion in the target. A call may take longer than the lease
+//! lasts, so it is not waited for any longer than that: [`Lease::guard`].
 
 use std::{
+    pin::pin,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// How long before the deadline a run stops: a write that has begun needs time to end.
@@ -45,6 +47,23 @@ impl Lease {
         }
     }
 
+    /// A call that writes: not begun once the claim is about to end, and given up when it ends. That it was given up says
+    /// nothing about what it did.
+    pub async fn guard<T>(&self, call: impl Future<Output = T>) -> Result<T, LeaseLost> {
+        self.check()?;
+        let mut call = pin!(call);
+        loop {
+            let deadline = self.deadline();
+            if let Ok(answer) = timeout_at(deadline, &mut call).await {
+                return Ok(answer);
+            }
+            // Unless it was renewed meanwhile.
+            if self.deadline() <= deadline {
+                return Err(LeaseLost);
+            }
+        }
+    }
+
     /// When it ends.
     pub fn deadline(&self) -> Instant {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
@@ -75,5 +94,25 @@ mod tests {
         assert_eq!(lease.check(), Ok(()));
         lease.lose();
         assert_eq!(lease.check(), Err(LeaseLost));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_is_given_up_when_the_lease_ends_and_not_before() {
+        let seconds = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
+        let lease = Lease::until(Instant::now() + Duration::from_secs(10));
+        assert_eq!(lease.guard(seconds(9)).await, Ok(()));
+        let late = Lease::until(Instant::now() + Duration::from_secs(1));
+        assert_eq!(late.guard(async {}).await, Err(LeaseLost), "not begun");
+        let started = Instant::now();
+        let short = Lease::until(started + Duration::from_secs(3));
+        assert_eq!(short.guard(seconds(60)).await, Err(LeaseLost));
+        assert_eq!(started.elapsed(), Duration::from_secs(3));
+        let renewed = Lease::until(Instant::now() + Duration::from_secs(3));
+        let renewal = async {
+            seconds(2).await;
+            renewed.extend(Instant::now() + Duration::from_secs(10));
+        };
+        let (answer, ()) = tokio::join!(renewed.guard(seconds(6)), renewal);
+        assert_eq!(answer, Ok(()));
     }
 }

@@ -28,6 +28,7 @@ pub mod report;
 pub mod signal;
 pub mod source;
 
+mod failure;
 mod held;
 mod run;
 

@@ -68,7 +68,7 @@ impl Outcome {
 pub(crate) fn wait(next: Next) -> Option<(Duration, Class)> {
     let duration = |milliseconds: i64| Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
     match next {
-        Next::Done => None,
+        Next::Done | Next::Release { .. } => None,
         Next::After { milliseconds } => Some((duration(milliseconds), Class::Retry)),
         Next::Recheck { milliseconds } => Some((duration(milliseconds), Class::Verification)),
     }

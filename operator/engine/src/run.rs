@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use threeport_model::protocol::claim::{CompleteRequest, Next, StatusUpdate};
+use threeport_model::protocol::claim::{CompleteRequest, CompleteResponse, Next, StatusUpdate};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
@@ -21,8 +21,18 @@ const RUN_DEADLINE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) id: Uuid,
-    /// What its pending row says; nothing where that is not known.
-    pub(crate) next: Option<Next>,
+    pub(crate) left: Left,
+}
+
+/// What the pending row of an object says after a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// That is not known: somebody else has it, or the API did not answer.
+    Unknown,
+    /// What the run wanted.
+    Next(Next),
+    /// There is work already: something changed during the run.
+    Work,
 }
 
 /// Runs the controller and completes the claim.
@@ -34,18 +44,25 @@ pub(crate) async fn run(
 ) -> Ended {
     let (id, kind, found) = (run.claim.object.id(), reconciler.kind(), run.found);
     let run = Arc::new(run);
+    let controller = Arc::clone(&reconciler);
     // A task of its own, so that a panic in a controller ends this run and nothing else.
     let task = tokio::spawn({
         let (run, metrics) = (Arc::clone(&run), metrics.clone());
-        async move { timeout(RUN_DEADLINE, reconciler.reconcile(&run, &metrics)).await }
+        async move { timeout(RUN_DEADLINE, controller.reconcile(&run, &metrics)).await }
     });
+    // What fails once may be a moment of the API's; that a run did not end at all is told at once.
+    let mut told = run.claim.attempts > 0;
     let result = match task.await {
         Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(RunError::Failed(format!(
-            "took longer than {} s",
-            RUN_DEADLINE.as_secs()
-        ))),
-        Err(error) => Err(RunError::Failed(format!("the controller panicked: {error}"))),
+        Ok(Err(_)) => {
+            told = true;
+            let seconds = RUN_DEADLINE.as_secs();
+            Err(RunError::Failed(format!("took longer than {seconds} s")))
+        }
+        Err(error) => {
+            told = true;
+            Err(RunError::Failed(format!("the controller panicked: {error}")))
+        }
     };
     let name = &run.claim.object.metadata.name;
     let (report, label) = match result {
@@ -56,11 +73,17 @@ pub(crate) async fn run(
         Err(RunError::LeaseLost(_)) => {
             tracing::info!(kind, name, %id, "the claim was lost, somebody else goes on");
             metrics.reconciled(kind, found, "lost");
-            return Ended { id, next: None };
+            return Ended {
+                id,
+                left: Left::Unknown,
+            };
         }
         Err(RunError::Failed(reason)) => {
             tracing::warn!(kind, name, %id, trigger = found.as_str(), reason, "run failed, trying again");
-            (Report::new(Outcome::Retry(reason)), "error")
+            let status = told.then(|| reconciler.failed(&run, &reason)).flatten();
+            let mut report = Report::new(Outcome::Retry(reason));
+            report.status = status;
+            (report, "error")
         }
     };
     log(kind, name, &run, &report);
@@ -68,11 +91,13 @@ pub(crate) async fn run(
     let started = Instant::now();
     let completed = complete(&*source, &run, report, next).await;
     metrics.stage(kind, Stage::Complete, started.elapsed());
-    metrics.reconciled(kind, found, if completed { label } else { "lost" });
-    Ended {
-        id,
-        next: completed.then_some(next),
-    }
+    metrics.reconciled(kind, found, if completed.is_some() { label } else { "lost" });
+    let left = match completed {
+        None => Left::Unknown,
+        Some(response) if response.pending => Left::Work,
+        Some(_) => Left::Next(next),
+    };
+    Ended { id, left }
 }
 
 fn log(kind: &str, name: &str, run: &Run, report: &Report) {
@@ -87,8 +112,8 @@ fn log(kind: &str, name: &str, run: &Run, report: &Report) {
     }
 }
 
-/// Whether the claim was completed. Tried until the claim ends: after that the pending row brings the object back.
-async fn complete(source: &dyn Source, run: &Run, report: Report, next: Next) -> bool {
+/// Completes the claim. Tried until the claim ends: after that the pending row brings the object back.
+async fn complete(source: &dyn Source, run: &Run, report: Report, next: Next) -> Option<CompleteResponse> {
     let object = &run.claim.object;
     let generation = object.generation();
     let request = CompleteRequest {
@@ -108,7 +133,7 @@ async fn complete(source: &dyn Source, run: &Run, report: Report, next: Next) ->
     let mut wait = Duration::from_millis(100);
     loop {
         match source.complete(&request).await {
-            Ok(_) => return true,
+            Ok(response) => return Some(response),
             Err(SourceError::Transient(reason)) if Instant::now() + wait < run.lease.deadline() => {
                 tracing::warn!(id = %request.id, reason, "failed to complete a run, trying again");
                 tokio::time::sleep(wait).await;
@@ -116,7 +141,7 @@ async fn complete(source: &dyn Source, run: &Run, report: Report, next: Next) ->
             }
             Err(error) => {
                 tracing::warn!(id = %request.id, %error, "failed to complete a run, its pending row brings it back");
-                return false;
+                return None;
             }
         }
     }
@@ -126,5 +151,5 @@ async fn complete(source: &dyn Source, run: &Run, report: Report, next: Next) ->
 pub(crate) async fn release(source: Arc<dyn Source>, run: Run, after: Duration) {
     let milliseconds = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
     let report = Report::new(Outcome::RequeueAfter(after));
-    complete(&*source, &run, report, Next::Recheck { milliseconds }).await;
+    complete(&*source, &run, report, Next::Release { milliseconds }).await;
 }

@@ -160,6 +160,9 @@ pub struct ObservationsResponse {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentState {
+    /// The runtime that it is in.
+    #[serde(default)]
+    pub runtime_id: Option<Uuid>,
     /// Its epoch.
     pub epoch: i64,
     /// Its version.

@@ -219,6 +219,11 @@ pub enum Next {
         /// From now, by the database's clock.
         milliseconds: i64,
     },
+    /// Nothing was done: the row is as it was before the claim, but due after so many milliseconds at the earliest.
+    Release {
+        /// From now, by the database's clock.
+        milliseconds: i64,
+    },
 }
 
 /// What became of a completed run.

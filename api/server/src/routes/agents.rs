@@ -91,9 +91,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Runtime {
 
 async fn register(
     State(app): State<App>,
+    writer: Writer,
     body::Json(request): body::Json<RegisterRequest>,
 ) -> Result<Json<RegisterResponse>, ApiError> {
-    Ok(Json(app.store.agent_register(&request).await?))
+    let (response, notices) = app.store.agent_register(&request).await?;
+    app.notifier.committed(writer.operation_id(), notices);
+    Ok(Json(response))
 }
 
 async fn heartbeat(

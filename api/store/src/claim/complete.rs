@@ -112,6 +112,7 @@ async fn settle(
     gone: bool,
 ) -> Result<bool> {
     let now = transaction.now;
+    let released = matches!(request.next, Next::Release { .. });
     let verify = if gone {
         None
     } else {
@@ -121,7 +122,9 @@ async fn settle(
         Sql::new("UPDATE object_status SET reconciled_at = $1, verify_at = $2 WHERE object_id = $3")
             .values([now.into(), verify.into(), subject.id.into()]);
     let Some(token) = &subject.token else {
-        transaction.run(reconciled).await?;
+        if !released {
+            transaction.run(reconciled).await?;
+        }
         return Ok(false);
     };
     let refreshed = *token != request.token;
@@ -143,9 +146,25 @@ async fn settle(
         Next::Recheck { milliseconds } => {
             again(subject, request, now, milliseconds, 0, Trigger::Verification)
         }
+        Next::Release { milliseconds } => Sql::new(
+            "UPDATE pending SET claim_holder = '', claim_until = 0, not_before = $1 WHERE object_id = $2 AND token = $3",
+        )
+        .values([
+            due(now, milliseconds).into(),
+            subject.id.into(),
+            request.token.clone().into(),
+        ]),
     };
-    transaction.write(vec![row, reconciled]).await?;
+    let mut statements = vec![row];
+    if !released {
+        statements.push(reconciled);
+    }
+    transaction.write(statements).await?;
     Ok(refreshed && !request.finalize)
+}
+
+fn due(now: i64, milliseconds: i64) -> i64 {
+    now.saturating_add(milliseconds.max(0).saturating_mul(1000))
 }
 
 fn again(
@@ -156,7 +175,7 @@ fn again(
     attempts: i64,
     trigger: Trigger,
 ) -> Sql {
-    let due = now.saturating_add(milliseconds.max(0).saturating_mul(1000));
+    let due = due(now, milliseconds);
     Sql::new(
         "UPDATE pending SET not_before = $1, since = $1, attempts = $2, priority = $3, claim_holder = '', \
          claim_until = 0 WHERE object_id = $4 AND token = $5",

@@ -23,7 +23,10 @@ async fn register(bed: &Bed) -> RegisterResponse {
         runtime: None,
         version: "1".to_owned(),
     };
-    bed.store.agent_register(&request).await.unwrap()
+    let (response, notices) = bed.store.agent_register(&request).await.unwrap();
+    let told: Vec<_> = notices.iter().map(|notice| notice.id).collect();
+    assert_eq!(told, [response.runtime_id], "its runtime is told of at once");
+    response
 }
 
 fn kind() -> WatchedKind {
@@ -244,25 +247,29 @@ database_test!(what_cannot_be_listed_is_unknown, bed, {
     );
 });
 
-database_test!(a_list_that_failed_at_first_tells_what_is_missing_in_the_end, bed, {
-    let (claim, before) = applied(bed).await;
-    let both = ["a", "b"].map(|name| seen(&claim, name, "10", Health::Current));
-    observe(bed, &before, &report(&before, 1, both.to_vec())).await;
-    let agent = register(bed).await;
-    let mut request = report(&agent, 1, Vec::new());
-    request.unlistable = vec![Unlistable {
-        kind: kind(),
-        message: "no answer".to_owned(),
-    }];
-    observe(bed, &agent, &request).await;
-    assert_eq!(health(bed, "b").await.0, Health::Unknown);
-    bed.settle().await;
-    let mut request = report(&agent, 2, vec![seen(&claim, "a", "10", Health::Current)]);
-    request.closed = vec![kind()];
-    assert_eq!(observe(bed, &agent, &request).await, [claim.object.id()]);
-    assert_eq!(health(bed, "a").await, (Health::Current, agent.epoch));
-    assert_eq!(health(bed, "b").await, (Health::Missing, agent.epoch));
-});
+database_test!(
+    a_list_that_failed_at_first_tells_what_is_missing_in_the_end,
+    bed,
+    {
+        let (claim, before) = applied(bed).await;
+        let both = ["a", "b"].map(|name| seen(&claim, name, "10", Health::Current));
+        observe(bed, &before, &report(&before, 1, both.to_vec())).await;
+        let agent = register(bed).await;
+        let mut request = report(&agent, 1, Vec::new());
+        request.unlistable = vec![Unlistable {
+            kind: kind(),
+            message: "no answer".to_owned(),
+        }];
+        observe(bed, &agent, &request).await;
+        assert_eq!(health(bed, "b").await.0, Health::Unknown);
+        bed.settle().await;
+        let mut request = report(&agent, 2, vec![seen(&claim, "a", "10", Health::Current)]);
+        request.closed = vec![kind()];
+        assert_eq!(observe(bed, &agent, &request).await, [claim.object.id()]);
+        assert_eq!(health(bed, "a").await, (Health::Current, agent.epoch));
+        assert_eq!(health(bed, "b").await, (Health::Missing, agent.epoch));
+    }
+);
 
 database_test!(an_agent_of_a_former_epoch_is_not_heard, bed, {
     let (claim, old) = applied(bed).await;

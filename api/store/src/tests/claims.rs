@@ -189,6 +189,46 @@ database_test!(retries_wait_and_count_and_a_change_begins_anew, bed, {
     assert_eq!((third.trigger, third.attempts), (Trigger::Change, 0));
 });
 
+database_test!(a_claim_that_is_given_back_is_as_it_was, bed, {
+    let definition = bed.definition("web").await;
+    let id = definition.id();
+    let first = bed.claim_one(id).await;
+    let retry = CompleteRequest {
+        next: Next::After { milliseconds: 0 },
+        ..done(&first)
+    };
+    bed.store.claim_complete(&retry).await.unwrap();
+    let times = async || {
+        let query = Sql::new("SELECT reconciled_at, verify_at FROM object_status WHERE object_id = $1");
+        let row = bed.store.reader().one(query.values([id.into()])).await;
+        let row = row.unwrap().unwrap();
+        let reconciled: i64 = row.get("reconciled_at").unwrap();
+        (reconciled, row.get::<Option<i64>>("verify_at").unwrap())
+    };
+    let before = times().await;
+    let second = bed.claim_one(id).await;
+    assert_eq!((second.trigger, second.attempts), (Trigger::Retry, 1));
+    let release = |milliseconds, claim| CompleteRequest {
+        next: Next::Release { milliseconds },
+        ..done(claim)
+    };
+    bed.store.claim_complete(&release(0, &second)).await.unwrap();
+    assert_eq!(times().await, before, "nobody has worked on it");
+    let third = bed.claim_one(id).await;
+    assert_eq!((third.trigger, third.attempts), (Trigger::Retry, 1));
+    bed.store.claim_complete(&release(60_000, &third)).await.unwrap();
+    assert!(bed.claim(&[id]).await.is_empty(), "not due yet");
+    expire(bed).await;
+    let fourth = bed.claim_one(id).await;
+    bed.update("WorkloadDefinition", "web", definition_spec("two"))
+        .await
+        .unwrap();
+    let (response, _) = bed.store.claim_complete(&release(60_000, &fourth)).await.unwrap();
+    assert!(response.pending, "a change is due at once");
+    let fifth = bed.claim_one(id).await;
+    assert_eq!((fifth.trigger, fifth.attempts), (Trigger::Change, 0));
+});
+
 database_test!(fresh_changes_come_before_verification, bed, {
     let old = bed.definition("old").await;
     bed.settle().await;

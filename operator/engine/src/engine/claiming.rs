@@ -121,9 +121,9 @@ impl Loop {
                     .queue()
                     .adopt(claim.object.id(), class_of(claim.trigger)),
             };
-            // Taken already: its run is about to end, and the pending row brings back what is left to do.
-            if let Some(found) = found {
-                self.hold(claim, found, asked);
+            match found {
+                Some(found) => self.hold(claim, found, asked),
+                None => self.give_back(claim, asked),
             }
         }
         let at = self.intake.milliseconds(now + BUSY_WAIT);
@@ -156,6 +156,23 @@ impl Loop {
         {
             self.release(*parked, OVER_BUDGET_WAIT);
         }
+    }
+
+    /// The key is taken already: its run lost its claim and is about to end. It is claimed again then.
+    fn give_back(&mut self, claim: Claim, asked: Instant) {
+        let (id, class) = (claim.object.id(), class_of(claim.trigger));
+        self.intake.queue().offer(id, class, Found::Sweep);
+        let lease = Arc::new(Lease::until(asked + TTL));
+        let run = Run {
+            claim,
+            found: Found::Sweep,
+            lease,
+        };
+        let source = Arc::clone(&self.source);
+        self.tasks.spawn(async move {
+            run::release(source, run, Duration::ZERO).await;
+            Event::GivenBack
+        });
     }
 
     pub(super) fn release(&mut self, parked: Parked, after: Duration) {

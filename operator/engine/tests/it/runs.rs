@@ -37,6 +37,70 @@ async fn a_change_during_a_run_runs_again_after_it() {
     assert!(!engine.world.is_pending(key(1)));
 }
 
+/// The API says when it takes the end of a run that the object has work again: no signal has to come.
+#[tokio::test(start_paused = true)]
+async fn work_that_came_during_a_run_is_done_at_once_without_a_signal() {
+    let engine = start(without_sweep);
+    engine.pass(1).await;
+    engine.world.make_pending(key(1), "dead");
+    engine.signal(key(1)).await;
+    until("running", 2, || {
+        engine.world.0.lock().unwrap().running.contains(&key(1))
+    })
+    .await;
+    engine.world.make_pending(key(1), "a");
+    until("the first", 10, || {
+        engine.world.0.lock().unwrap().completed.len() == 1
+    })
+    .await;
+    until("both", 10, || engine.world.0.lock().unwrap().completed.len() == 2).await;
+    assert!(!engine.world.is_pending(key(1)));
+}
+
+/// A run that does not notice that its claim ran out, and a sweep that is given its object anew.
+#[tokio::test(start_paused = true)]
+async fn a_claim_of_what_runs_already_is_given_back_and_taken_again_when_that_ends() {
+    let engine = start(|options| options.sweep_interval = Duration::from_secs(15));
+    engine.pass(1).await;
+    engine.world.make_pending(key(1), "stubborn");
+    engine.signal(key(1)).await;
+    until("running", 2, || {
+        engine.world.0.lock().unwrap().running.contains(&key(1))
+    })
+    .await;
+    let started = Instant::now();
+    engine.world.0.lock().unwrap().steal = true;
+    until("given back", 25, || engine.world.0.lock().unwrap().released > 0).await;
+    engine.world.0.lock().unwrap().steal = false;
+    until("again", 40, || engine.world.runs_of(key(1)).len() == 2).await;
+    let waited = started.elapsed();
+    assert!(waited < Duration::from_secs(26), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_fails_again_or_panics_is_said_in_the_status() {
+    let engine = start(without_sweep);
+    engine.world.make_pending(key(1), "erring");
+    engine.signal(key(1)).await;
+    let status = || engine.world.0.lock().unwrap().status.clone();
+    until("the first", 10, || {
+        engine.world.0.lock().unwrap().completed.len() == 1
+    })
+    .await;
+    assert_eq!(status(), None, "once may be a moment of the API's");
+    until("the second", 10, || {
+        engine.world.0.lock().unwrap().completed.len() == 2
+    })
+    .await;
+    assert_eq!(status(), Some(serde_json::json!({"failed": "no answer"})));
+    engine.world.make_pending(key(2), "panicking");
+    engine.signal(key(2)).await;
+    until("the panic", 5, || {
+        status().is_some_and(|said| said.to_string().contains("panicked"))
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_sweep_finds_what_no_signal_told() {
     let engine = start(|_| {});

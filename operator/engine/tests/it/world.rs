@@ -50,6 +50,10 @@ pub(crate) struct State {
     pub(crate) down: bool,
     /// The next claims are taken away from whoever renews them.
     pub(crate) steal: bool,
+    /// How many claims were given back unused.
+    pub(crate) released: usize,
+    /// What was said of the object whose run ended last.
+    pub(crate) status: Option<serde_json::Value>,
 }
 
 #[derive(Clone, Default)]
@@ -173,11 +177,19 @@ impl Source for World {
                 row.attempts += 1;
                 row.due = Instant::now() + milliseconds(wait);
             }
-            Next::Recheck { milliseconds: wait } if same => row.due = Instant::now() + milliseconds(wait),
+            Next::Recheck { milliseconds: wait } | Next::Release { milliseconds: wait } if same => {
+                row.due = Instant::now() + milliseconds(wait);
+            }
             _ => {}
         }
-        let pending = row.pending;
-        state.completed.push(request.id);
+        let pending = row.pending && !same;
+        let next = request.next;
+        if matches!(next, Next::Release { .. }) {
+            state.released += 1;
+        } else {
+            state.completed.push(request.id);
+        }
+        state.status = request.status.as_ref().map(|update| update.status.clone());
         Ok(CompleteResponse {
             pending,
             status_written: false,
@@ -214,6 +226,11 @@ impl Reconciler for World {
         } else {
             takes
         };
+        if budget == "stubborn" {
+            sleep(Duration::from_secs(25)).await;
+            self.0.lock().unwrap().running.remove(&id);
+            return Ok(Report::new(Outcome::Done));
+        }
         let end = Instant::now() + takes;
         let mut held = Ok(());
         while held.is_ok() && Instant::now() < end {
@@ -225,9 +242,14 @@ impl Reconciler for World {
         let outcome = match budget.as_str() {
             "failing" => Outcome::Retry("always".to_owned()),
             "panicking" => panic!("on purpose"),
+            "erring" => return Err(RunError::Failed("no answer".to_owned())),
             _ => Outcome::Done,
         };
         Ok(Report::new(outcome))
+    }
+
+    fn failed(&self, _: &Run, reason: &str) -> Option<serde_json::Value> {
+        Some(json!({"failed": reason}))
     }
 }
 
