@@ -19,6 +19,8 @@ pub const MANAGED_BY: &str = "threeport.io/managed-by";
 pub const SERVED: &str = "threeport.io/control-plane-namespace";
 /// Annotation that allows an immutable field to be changed by deleting and creating: value `recreate`.
 pub const ON_IMMUTABLE: &str = "threeport.io/on-immutable";
+/// Annotation of an object that a control plane applied: the hash of what it applied.
+pub const PLAN_HASH: &str = "threeport.io/plan-hash";
 /// Finalizer of custom resources whose deletion must reach the API first.
 pub const FINALIZER: &str = "threeport.io/deletion";
 /// What a placeholder of a stored secret value starts with; the keyed digest follows.

@@ -89,7 +89,7 @@ fn observation(
 /// The digest of our entry, and who else owns fields. Who writes the status fights with nobody.
 fn owners(metadata: &ObjectMeta, manager: &str) -> (Option<String>, Vec<String>) {
     let entries = metadata.managed_fields.as_deref().unwrap_or_default();
-    let as_json = serde_json::to_value(entries).unwrap_or_default();
+    let as_json = json!({"managedFields": entries, "annotations": metadata.annotations});
     let others: BTreeSet<String> = entries
         .iter()
         .filter(|entry| entry.subresource.as_deref() != Some("status"))
@@ -97,7 +97,7 @@ fn owners(metadata: &ObjectMeta, manager: &str) -> (Option<String>, Vec<String>)
         .filter(|name| name != manager)
         .collect();
     (
-        ownership::of_managed_fields(&as_json, manager),
+        ownership::of_metadata(&as_json, manager),
         others.into_iter().collect(),
     )
 }
@@ -145,6 +145,20 @@ mod tests {
         assert!(observation.ownership_digest.is_some());
         assert_eq!(observation.health, Health::InProgress);
         assert!(!seen.observed);
+    }
+
+    #[test]
+    fn which_plan_an_object_is_of_is_part_of_its_digest() {
+        let of = |plan: &str| {
+            let mut metadata = metadata(&Uuid::nil().to_string());
+            metadata.annotations = Some([(identity::PLAN_HASH.to_owned(), plan.to_owned())].into());
+            existing(&kind(), &metadata, json!({}), MANAGER)
+                .unwrap()
+                .observation
+                .ownership_digest
+        };
+        assert!(of("1").is_some() && of("1") == of("1"));
+        assert_ne!(of("1"), of("2"));
     }
 
     #[test]

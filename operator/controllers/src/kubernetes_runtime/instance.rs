@@ -160,6 +160,7 @@ mod tests {
     fn agent(second: i64, heard: bool) -> AgentState {
         let last_seen = jiff::Timestamp::from_second(second).unwrap();
         AgentState {
+            runtime_id: None,
             epoch: 1,
             version: "1".to_owned(),
             last_seen,

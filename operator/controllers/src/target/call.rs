@@ -21,11 +21,23 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(6);
 /// No object has this one, so an apply that carries it creates or answers 409.
 const CREATE_ONLY: &str = "1";
 
+/// How many objects a page has at most.
+const PAGE: u32 = 500;
+
 /// A cluster as one account. Cheap to clone.
 #[derive(Clone)]
 pub struct Target {
     client: Client,
     discovery: Arc<Discovery>,
+}
+
+/// An object as it was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version<'a> {
+    /// Which.
+    pub uid: &'a str,
+    /// Its version; nothing where none is known.
+    pub resource_version: Option<&'a str>,
 }
 
 /// What became of an object that was to be deleted.
@@ -37,8 +49,17 @@ pub enum DeleteAnswer {
     Terminating(Vec<String>),
 }
 
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// Its objects.
+    pub items: Vec<Value>,
+    /// Where the next one begins; nothing after the last.
+    pub next: Option<String>,
+}
+
 impl Target {
-    pub(super) fn new(client: Client, discovery: Arc<Discovery>) -> Self {
+    pub(crate) fn new(client: Client, discovery: Arc<Discovery>) -> Self {
         Self { client, discovery }
     }
 
@@ -64,17 +85,21 @@ impl Target {
         self.apply(resource, &object, manager, false).await
     }
 
-    /// Changes the object of that uid, and no other.
+    /// Changes the object as it was last seen, and no other: of another uid it answers Replaced, of another version
+    /// Conflict.
     pub async fn update(
         &self,
         resource: &Resource,
         object: &Value,
-        uid: &str,
+        seen: Version<'_>,
         manager: &str,
         force: bool,
     ) -> Result<Value, TargetError> {
         let mut object = object.clone();
-        object["metadata"]["uid"] = json!(uid);
+        object["metadata"]["uid"] = json!(seen.uid);
+        if let Some(version) = seen.resource_version {
+            object["metadata"]["resourceVersion"] = json!(version);
+        }
         self.apply(resource, &object, manager, force).await
     }
 
@@ -119,26 +144,32 @@ impl Target {
         absent_is_none(self.call(request, "get", resource).await)
     }
 
-    /// Metadata of the first objects of a kind, in one namespace unless that is empty.
-    pub async fn list_metadata(
+    /// A page of metadata of the objects of a kind, in one namespace unless that is empty: the first, or the one that
+    /// begins at `from`. Only with the last page is the list complete.
+    pub async fn page_of_metadata(
         &self,
         resource: &Resource,
         namespace: &str,
-        limit: u32,
-    ) -> Result<Vec<Value>, TargetError> {
+        from: Option<String>,
+    ) -> Result<Page, TargetError> {
         let parameters = ListParams {
-            limit: Some(limit),
+            limit: Some(PAGE),
+            continue_token: from,
             ..ListParams::default()
         };
         let request = Request::new(resource.path(namespace)).list_metadata(&parameters);
         let list = self.call(request, "list", resource).await?;
-        items(&list)
+        let next = list["metadata"]["continue"].as_str();
+        Ok(Page {
+            items: items(&list)?,
+            next: next.filter(|token| !token.is_empty()).map(str::to_owned),
+        })
     }
 
     /// Whole objects of a kind in a namespace, the first 500.
     pub async fn list(&self, resource: &Resource, namespace: &str) -> Result<Vec<Value>, TargetError> {
         let parameters = ListParams {
-            limit: Some(500),
+            limit: Some(PAGE),
             ..ListParams::default()
         };
         let list = self

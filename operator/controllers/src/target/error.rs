@@ -81,7 +81,7 @@ impl TargetError {
         let message = status.message.clone();
         match status.code {
             401 | 403 => forbidden(status, verb, resource),
-            404 | 410 => Self::NotFound(message),
+            404 => Self::NotFound(message),
             409 => conflict(status),
             400 | 405 | 406 | 413 | 415 | 422 => invalid(status),
             code => Self::Unreachable(format!("{code} {message}")),
@@ -136,11 +136,12 @@ fn invalid(status: &Status) -> TargetError {
     TargetError::Invalid(status.message.clone())
 }
 
-/// The words of the API server's validators (apimachinery's, apps', core's) for a change that is not possible.
+/// The words of the API server's validators (apimachinery's, apps', core's, batch's) for a change that is not possible.
 fn is_immutable(message: &str) -> bool {
     [
-        "field is immutable",
+        "is immutable",
         "may not be changed",
+        "may not change fields",
         "may not change once set",
         "updates to ",
         "cannot change",
@@ -194,10 +195,11 @@ mod tests {
 
     #[test]
     fn unknown_is_told_from_refused() {
-        for code in [0, 408, 429, 500, 502, 503, 504] {
+        // 410: where a list was to go on is not kept any more.
+        for code in [0, 408, 410, 429, 500, 502, 503, 504] {
             assert!(read(code, "", &json!([])).is_unknown(), "{code}");
         }
-        for code in [400, 401, 403, 404, 409, 410, 413, 422] {
+        for code in [400, 401, 403, 404, 409, 413, 422] {
             assert!(!read(code, "", &json!([])).is_unknown(), "{code}");
         }
     }
@@ -255,6 +257,17 @@ mod tests {
         );
         let set = json!([{"field": "spec", "message": "Forbidden: updates to statefulset spec for fields other than"}]);
         assert!(matches!(read(422, "", &set), TargetError::Immutable { .. }));
+        for said in [
+            "Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for \
+             bound claims",
+            "Forbidden: pod updates may not change fields other than `spec.containers[*].image`",
+        ] {
+            let cause = json!([{"field": "spec", "message": said}]);
+            assert!(
+                matches!(read(422, "", &cause), TargetError::Immutable { .. }),
+                "{said}"
+            );
+        }
         let wrong = json!([{"field": "spec.ports[0].port", "message": "Required value"}]);
         assert!(matches!(read(422, "", &wrong), TargetError::Invalid(_)));
     }

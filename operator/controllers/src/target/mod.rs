@@ -12,10 +12,14 @@
 //!   a POST because a POST can't adopt; this can't either, and needs no second call to turn the entry into an apply entry.
 //! * An apply that carries `metadata.uid` is *update-only*. Another object of that name answers 422 (uid is immutable),
 //!   an absent one 409 (uid mismatch, no existing object).
+//! * If it carries the object's own `metadata.resourceVersion` too, it changes that version or nothing (409): whoever was
+//!   paused since it looked does not overwrite what its successor wrote.
 
 mod call;
 pub mod discovery;
 mod error;
+#[cfg(test)]
+pub(crate) mod fake;
 mod listable;
 mod resource;
 
@@ -25,7 +29,7 @@ use std::{
     time::Duration,
 };
 
-pub use call::{DeleteAnswer, Target};
+pub use call::{DeleteAnswer, Target, Version};
 pub use error::{FieldConflict, TargetError};
 use kube::{Client, Config};
 pub use resource::{Resource, display};

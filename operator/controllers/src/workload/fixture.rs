@@ -43,11 +43,13 @@ pub(super) fn world() -> World {
             unreachable_since: None,
         }),
         target: None,
+        elsewhere: BTreeMap::new(),
         namespace: Some("web".to_owned()),
         desired: Vec::new(),
         live: BTreeMap::new(),
         autoscalers: BTreeMap::new(),
         obstacle: None,
+        until: tokio::time::Instant::now() + std::time::Duration::from_secs(40),
         claim: Claim {
             object,
             deleted: false,

@@ -62,6 +62,7 @@ pub(super) fn health(row: &InventoryRow, agent: Option<&AgentState>) -> (Health,
     if row.uid.is_none() {
         return (Health::InProgress, "not applied yet".to_owned());
     }
+    let agent = agent_of(row, agent);
     let known = current(row, agent).or_else(|| of_the_epoch_before(row, agent));
     match known.filter(|observed| observed.uid == row.uid || observed.health == Health::Missing) {
         Some(observed) => (observed.health, observed.message.clone()),
@@ -90,10 +91,17 @@ fn of_the_epoch_before<'a>(row: &'a InventoryRow, agent: Option<&AgentState>) ->
     (known && agent.is_some_and(|agent| is_taking_stock(row, agent))).then_some(observed)
 }
 
+/// The agent, if it is the one of the row's cluster.
+pub(super) fn agent_of<'a>(row: &InventoryRow, agent: Option<&'a AgentState>) -> Option<&'a AgentState> {
+    // One that does not say where it is comes from an older API, whose instances are in one cluster.
+    agent.filter(|agent| agent.runtime_id.is_none_or(|runtime| runtime == row.runtime_id))
+}
+
 /// The observation, if it is of the agent's epoch and not older than our last write.
 fn current<'a>(row: &'a InventoryRow, agent: Option<&AgentState>) -> Option<&'a Observed> {
     let observed = &row.observed;
-    let epoch = agent.is_some_and(|agent| agent.epoch == observed.epoch) && observed.seen_at.is_some();
+    let epoch =
+        agent_of(row, agent).is_some_and(|agent| agent.epoch == observed.epoch) && observed.seen_at.is_some();
     let counts = if observed.health == Health::Missing {
         // By the uid alone: one that is gone does not come back, whichever version of it was seen last. A closed list,
         // in which nothing of the name was, says no uid.
@@ -157,6 +165,7 @@ pub(super) mod tests {
 
     pub(in super::super) fn agent() -> AgentState {
         AgentState {
+            runtime_id: Some(row().runtime_id),
             epoch: 7,
             version: "1".to_owned(),
             last_seen: jiff::Timestamp::UNIX_EPOCH,
@@ -270,7 +279,8 @@ pub(super) mod tests {
 
     #[test]
     fn a_kind_that_can_t_be_listed_is_unknown_whether_its_objects_were_seen_or_not() {
-        let mut row = with(|row| (row.observed.health, row.observed.message) = (Health::Unknown, "no".to_owned()));
+        let mut row =
+            with(|row| (row.observed.health, row.observed.message) = (Health::Unknown, "no".to_owned()));
         let unknown = (Health::Unknown, "no".to_owned());
         assert_eq!(health(&row, Some(&agent())), unknown);
         (row.observed.epoch, row.observed.seen_at, row.observed.uid) = (0, None, None);

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 use threeport_model::{
+    identity::PLAN_HASH,
     kinds::workload_instance::DeletionPolicy,
+    ownership,
     protocol::inventory::{InventoryRow, Observed},
 };
 use uuid::Uuid;
@@ -14,7 +16,7 @@ use super::{
     obstacle::{Obstacle, Reason},
     order::rank,
     render::Desired,
-    world::{World, is_row_of},
+    world::World,
 };
 use crate::target::display;
 
@@ -69,7 +71,7 @@ pub(super) fn plan(world: &World, now: jiff::Timestamp) -> Plan {
         return Plan::Blocked;
     }
     if world.is_deleting() {
-        let rows = removals(&world.claim.inventory, &[]);
+        let rows = removals(world, &[]);
         return match world.spec.deletion_policy {
             DeletionPolicy::Delete => Plan::Remove(rows),
             DeletionPolicy::Orphan => Plan::Release(rows),
@@ -83,14 +85,19 @@ pub(super) fn plan(world: &World, now: jiff::Timestamp) -> Plan {
         .collect();
     Plan::Apply {
         steps,
-        removals: removals(&world.claim.inventory, &world.desired),
+        removals: removals(world, &world.desired),
     }
 }
 
-/// The rows of objects that are not desired, in the order of removal.
-fn removals(rows: &[InventoryRow], desired: &[Desired]) -> Vec<InventoryRow> {
-    let unwanted = |row: &&InventoryRow| !desired.iter().any(|desired| is_row_of(row, &desired.identity));
-    let mut rows: Vec<_> = rows.iter().filter(unwanted).cloned().collect();
+/// The rows of objects that are not desired, or not there, in the order of removal.
+fn removals(world: &World, desired: &[Desired]) -> Vec<InventoryRow> {
+    let is_wanted = |row: &InventoryRow| {
+        desired
+            .iter()
+            .any(|desired| world.is_row_of(row, &desired.identity))
+    };
+    let rows = world.claim.inventory.iter().filter(|row| !is_wanted(row));
+    let mut rows: Vec<_> = rows.cloned().collect();
     rows.sort_by_key(|row| std::cmp::Reverse(rank(&row.group, &row.kind)));
     rows
 }
@@ -149,12 +156,14 @@ fn over(
         // Somebody put another object in its place. Adoption is decided where a create meets it.
         return Action::Create;
     }
-    let digest =
-        threeport_model::ownership::of_managed_fields(&live["metadata"]["managedFields"], &world.manager());
+    let digest = ownership::of_metadata(&live["metadata"], &world.manager());
     if known && same_plan && digest == row.ownership_digest {
         return Action::Keep;
     }
-    let heal = same_plan && known;
+    // What a replica of ours wrote late says so itself: nobody else changed it.
+    let written = live["metadata"]["annotations"][PLAN_HASH].as_str();
+    let stale = written.is_some_and(|plan| plan != desired.hash);
+    let heal = same_plan && known && !stale;
     if heal && fighting::is_fighting(row, now) {
         Action::Hold
     } else {

@@ -127,7 +127,16 @@ fn removal_goes_the_other_way() {
         kind: kind.to_owned(),
         ..row()
     });
-    let order: Vec<_> = removals(&rows, &[]).into_iter().map(|row| row.kind).collect();
+    let mut world = world();
+    world.claim.inventory = rows.to_vec();
+    let order: Vec<_> = removals(&world, &[]).into_iter().map(|row| row.kind).collect();
     assert_eq!(order, ["Widget", "Deployment", "ConfigMap", "Namespace"]);
-    assert!(removals(&[row()], &[desired("h")]).is_empty());
+    world.claim.inventory = vec![row()];
+    assert!(removals(&world, &[desired("h")]).is_empty());
+    world.claim.inventory[0].runtime_id = Uuid::from_u128(8);
+    assert_eq!(
+        removals(&world, &[desired("h")]).len(),
+        1,
+        "what is in another cluster than it is to be is removed there"
+    );
 }

@@ -1,12 +1,15 @@
 //! The desired objects of an instance: its definition's documents with namespace and identity. Pure.
 //!
 //! Identity labels go on the objects themselves and never into pod templates: an upgrade of ours restarts nobody's
-//! pods. The hash of an object is over what its author wrote, not over our labels, for the same reason.
+//! pods. The hash of an object is over what its author wrote, not over our labels, for the same reason. It goes on the
+//! object as an annotation, so that whoever looks knows which plan was applied last, whoever applied it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
-use threeport_model::{digest, kinds::workload_definition::ResourceIdentity, manifest::Manifest};
+use threeport_model::{
+    digest, identity::PLAN_HASH, kinds::workload_definition::ResourceIdentity, manifest::Manifest,
+};
 
 use super::order::{Rank, rank};
 use crate::target::Resource;
@@ -107,6 +110,13 @@ fn one(manifest: &Manifest, kind: &ServedKind, placement: &Placement<'_>) -> Des
             .iter()
             .for_each(|field| drop(metadata.remove(*field)));
         metadata.remove("namespace");
+        // A document that was read from a cluster may have it.
+        if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
+            annotations.remove(PLAN_HASH);
+            if annotations.is_empty() {
+                metadata.remove("annotations");
+            }
+        }
         if namespaced {
             metadata.insert("namespace".to_owned(), json!(identity.namespace));
         }
@@ -135,18 +145,12 @@ fn finish(
 ) -> Desired {
     let hash = digest::of_json(&object);
     if let Some(metadata) = metadata(&mut object) {
-        let mut labels = metadata
-            .get("labels")
-            .and_then(Value::as_object)
-            .cloned()
-            .unwrap_or_default();
-        labels.extend(
-            placement
-                .labels
-                .iter()
-                .map(|(key, value)| (key.clone(), json!(value))),
-        );
-        metadata.insert("labels".to_owned(), Value::Object(labels));
+        let labels = placement
+            .labels
+            .iter()
+            .map(|(key, value)| (key.clone(), json!(value)));
+        extend(metadata, "labels", labels);
+        extend(metadata, "annotations", [(PLAN_HASH.to_owned(), json!(hash))]);
     }
     let rank = rank(&identity.group, &identity.kind);
     Desired {
@@ -157,6 +161,18 @@ fn finish(
         hash,
         rank,
     }
+}
+
+/// Puts entries into a map of the metadata, which may not be there yet.
+fn extend(
+    metadata: &mut Map<String, Value>,
+    field: &str,
+    entries: impl IntoIterator<Item = (String, Value)>,
+) {
+    let map = metadata.get(field).and_then(Value::as_object);
+    let mut map = map.cloned().unwrap_or_default();
+    map.extend(entries);
+    metadata.insert(field.to_owned(), Value::Object(map));
 }
 
 /// The metadata; there always is one, for an object without a name is no manifest.

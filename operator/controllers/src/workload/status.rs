@@ -35,6 +35,8 @@ const MAX_WORST: usize = 10;
 const MAX_IMAGES: usize = 50;
 /// How soon a fight is looked at again.
 const FIGHT_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
+/// How soon the cluster itself is asked for what an agent is to tell of.
+const WATCHED_WAIT: std::time::Duration = std::time::Duration::from_secs(15);
 /// How long a status says what is kept before its object ends.
 const KEPT_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -171,6 +173,7 @@ fn is_taking_stock(world: &World, applied: &Applied) -> bool {
             applied
                 .rows
                 .iter()
+                .filter(|row| observed::agent_of(row, Some(agent)).is_some())
                 .any(|row| observed::is_taking_stock(row, agent))
         })
 }
@@ -212,7 +215,14 @@ fn outcome(world: &World, applied: &Applied) -> Outcome {
         return obstacle.outcome();
     }
     if let Some(waiting) = applied.waiting.first() {
-        return Outcome::WaitFor(waiting.on.clone());
+        return if applied.waiting.iter().all(|waiting| waiting.watched) {
+            Outcome::RequeueAfter(WATCHED_WAIT)
+        } else {
+            Outcome::WaitFor(waiting.on.clone())
+        };
+    }
+    if applied.cut_short {
+        return Outcome::Retry("not all of it could be begun in one run".to_owned());
     }
     if world.claim.object.is_deleting() && !world.claim.deleted && !applied.kept.is_empty() {
         // Said first; the object is gone with the next run.
@@ -316,7 +326,7 @@ fn blockers(world: &World, applied: &Applied, now: jiff::Timestamp) -> Vec<Block
 /// When the engine runs it again if nobody wakes it before, to the second; nothing where only a change does.
 fn next_try(world: &World, outcome: &Outcome, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
     let milliseconds = match outcome.next(world.claim.attempts, backoff::spread(world.instance())) {
-        Next::Done => return None,
+        Next::Done | Next::Release { .. } => return None,
         Next::After { milliseconds } | Next::Recheck { milliseconds } => milliseconds,
     };
     let at = now.as_millisecond().checked_add(milliseconds)?;

@@ -42,6 +42,7 @@ fn ready_needs_all_of_it() {
     let waiting = Waiting {
         on: "Pod a".to_owned(),
         what: "finalizer".to_owned(),
+        watched: false,
     };
     let removing = Applied {
         waiting: vec![waiting],
@@ -207,6 +208,7 @@ fn what_a_deletion_waits_for_is_named_with_since_and_next_try() {
         waiting: vec![Waiting {
             on: "Widget web/first".to_owned(),
             what: "example.org/hold".to_owned(),
+            watched: false,
         }],
         ..Applied::default()
     };

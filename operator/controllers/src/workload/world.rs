@@ -13,6 +13,7 @@ use threeport_model::{
     },
     protocol::{claim::Claim, inventory::InventoryRow},
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
@@ -30,6 +31,8 @@ pub struct World {
     pub(super) previous: Status,
     pub(super) runtime: Option<Runtime>,
     pub(super) target: Option<Target>,
+    /// The other clusters in which the instance still has objects.
+    pub(super) elsewhere: BTreeMap<Uuid, Target>,
     /// Where documents go that name no namespace; known once the cluster was asked.
     pub(super) namespace: Option<String>,
     pub(super) desired: Vec<Desired>,
@@ -39,6 +42,8 @@ pub struct World {
     pub(super) autoscalers: BTreeMap<String, Vec<Value>>,
     /// Why nothing can be applied.
     pub(super) obstacle: Option<Obstacle>,
+    /// When the run is to begin nothing new.
+    pub(super) until: Instant,
 }
 
 /// The runtime, as far as it matters here.
@@ -88,12 +93,17 @@ impl World {
         self.claim
             .inventory
             .iter()
-            .find(|row| is_row_of(row, &desired.identity))
+            .find(|row| self.is_row_of(row, &desired.identity))
+    }
+
+    /// Whether the row is of that object, in the cluster where it is to be; the version is not part of an identity.
+    pub(super) fn is_row_of(&self, row: &InventoryRow, identity: &ResourceIdentity) -> bool {
+        let here = self.runtime.as_ref().map(|runtime| runtime.id);
+        here == Some(row.runtime_id) && is_named(row, identity)
     }
 }
 
-/// Whether the row is of that object; the version is not part of an identity.
-pub(super) fn is_row_of(row: &InventoryRow, identity: &ResourceIdentity) -> bool {
+fn is_named(row: &InventoryRow, identity: &ResourceIdentity) -> bool {
     row.group == identity.group
         && row.kind == identity.kind
         && row.namespace == identity.namespace

@@ -277,6 +277,7 @@ impl World {
                 .cloned()
                 .collect(),
             agent: Some(AgentState {
+                runtime_id: Some(Uuid::from_u128(1)),
                 epoch: EPOCH,
                 version: "0".to_owned(),
                 last_seen: self.unreachable_since.unwrap_or_else(jiff::Timestamp::now),
@@ -375,10 +376,7 @@ impl World {
                     text("uid")
                 },
                 resource_version: text("resourceVersion"),
-                ownership_digest: ownership::of_managed_fields(
-                    &metadata["managedFields"],
-                    &field_manager(self.plane),
-                ),
+                ownership_digest: ownership::of_metadata(metadata, &field_manager(self.plane)),
                 epoch: EPOCH,
                 seen_at: Some(jiff::Timestamp::now()),
                 other_managers: vec!["kubectl-edit".to_owned()],

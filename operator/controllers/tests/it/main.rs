@@ -17,4 +17,5 @@ mod kinds;
 mod leftover;
 mod remove;
 mod restart;
+mod stale;
 mod unreachable;

@@ -40,6 +40,10 @@ async fn a_cluster_that_does_not_answer_is_unknown() {
     assert!(report.inventory_removed.is_empty());
     assert_eq!(world.rows("web").len(), rows.len());
 
+    // Nor while nobody has seen anything go. (What an agent that is heard saw go is gone, whoever answers.)
+    for row in &mut world.api.0.lock().unwrap().rows {
+        row.observed.health = Health::Unknown;
+    }
     world.delete("web");
     let report = world.run("web").await;
     assert!(!report.finalize && report.inventory_removed.is_empty());

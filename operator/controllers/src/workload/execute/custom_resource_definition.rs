@@ -1,27 +1,33 @@
 //! When a CRD of ours may be deleted: only if no custom resource but ours is left, for its deletion deletes them all.
 
+use serde_json::Value;
 use threeport_model::kinds::workload_definition::ResourceIdentity;
 
-use super::{super::identity::Owner, Context, namespace::Keep};
+use super::{
+    super::identity::Owner,
+    context::Context,
+    tenants::{Keep, Verdict},
+};
 use crate::target::{Resource, TargetError};
 
-const LOOK: u32 = 500;
-
-/// What makes a CRD one that others use.
-pub(super) async fn reason_to_keep(
+/// Looks at all objects of a CRD, to the first that is not ours.
+pub(super) async fn in_use(
     context: &Context<'_>,
     resource: &Resource,
     identity: &ResourceIdentity,
-) -> Result<Option<Keep>, TargetError> {
+) -> Result<Verdict, TargetError> {
     let Some(definition) = context.target.get(resource, identity).await? else {
-        return Ok(None);
+        return Ok(Verdict::Free);
     };
     let spec = &definition["spec"];
-    let versions = spec["versions"].as_array().into_iter().flatten();
-    let Some(version) = versions.into_iter().find(|version| version["served"] == true) else {
-        return Ok(None);
+    let mut versions = spec["versions"].as_array().into_iter().flatten();
+    let Some(version) = versions.find(|version| version["served"] == true) else {
+        return Ok(Verdict::Keep(Keep {
+            message: "none of its versions is served, so nobody knows what is stored of it".to_owned(),
+            for_ours: false,
+        }));
     };
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let custom = Resource {
         group: text(&spec["group"]),
         version: text(&version["name"]),
@@ -29,23 +35,33 @@ pub(super) async fn reason_to_keep(
         plural: text(&spec["names"]["plural"]),
         namespaced: spec["scope"] == "Namespaced",
     };
-    let objects = match context.target.list_metadata(&custom, "", LOOK).await {
-        // Not served: never established, so there is none.
-        Err(TargetError::NotFound(_)) => return Ok(None),
-        result => result?,
-    };
-    let foreign = objects.iter().find(|object| !context.world.is_ours(object));
-    Ok(foreign.map(|object| {
-        let owner = context.world.owner(object);
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        let message = format!(
-            "{} {name} of {} is one of its objects",
-            custom.kind,
-            owner.describe()
-        );
-        Keep {
-            message,
-            for_ours: matches!(owner, Owner::Instance(_) | Owner::Left),
+    let mut from = None;
+    loop {
+        let page = match context.target.page_of_metadata(&custom, "", from).await {
+            // Not served: never established, so there is none.
+            Err(TargetError::NotFound(_)) => return Ok(Verdict::Free),
+            page => page?,
+        };
+        if let Some(foreign) = page.items.iter().find(|object| !context.world.is_ours(object)) {
+            return Ok(Verdict::Keep(keep(context, &custom, foreign)));
         }
-    }))
+        match page.next {
+            None => return Ok(Verdict::Free),
+            Some(_) if !context.goes_on() => {
+                let message = format!("there are too many {} for the time that is left", custom.plural);
+                return Err(TargetError::Unreachable(message));
+            }
+            Some(next) => from = Some(next),
+        }
+    }
+}
+
+fn keep(context: &Context<'_>, custom: &Resource, object: &Value) -> Keep {
+    let owner = context.world.owner(object);
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let owner_name = owner.describe();
+    Keep {
+        message: format!("{} {name} of {owner_name} is one of its objects", custom.kind),
+        for_ours: matches!(owner, Owner::Instance(_) | Owner::Left),
+    }
 }

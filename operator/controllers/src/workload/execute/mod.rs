@@ -1,12 +1,15 @@
 //! Does what was planned: intent rows first, then the applies in their order, then the removals the other way.
 //!
 //! The claim is asked for before every write. A failure of one object ends the run after its rank: what comes later may
-//! need it. What is not known (no answer) ends it at once. Nothing here decides what is wanted.
+//! need it. What is not known (no answer) ends it at once, and so does the end of its time ([`context`]). Nothing here
+//! decides what is wanted.
 
+mod context;
 mod custom_resource_definition;
 mod namespace;
 mod release;
 mod remove;
+mod tenants;
 mod write;
 
 use futures::{FutureExt, StreamExt, stream};
@@ -17,15 +20,13 @@ use threeport_model::{
 };
 use uuid::Uuid;
 
+use self::context::Context;
 use super::{
     obstacle::{Obstacle, Reason},
     plan::{Action, Plan, Step},
     world::World,
 };
-use crate::{
-    api::Api,
-    target::{Target, display},
-};
+use crate::{api::Api, target::display};
 
 /// How many objects of one rank are applied at once.
 const PARALLEL: usize = 4;
@@ -47,6 +48,8 @@ pub struct Applied {
     pub(super) fighting: Vec<String>,
     /// What happened.
     pub(super) events: Vec<NewEvent>,
+    /// Whether the run ended before it had begun with everything.
+    pub(super) cut_short: bool,
     /// Whether all that was planned is done.
     pub(super) complete: bool,
 }
@@ -58,6 +61,8 @@ pub(super) struct Waiting {
     pub(super) on: String,
     /// What it waits for itself: its finalizers.
     pub(super) what: String,
+    /// Whether an agent tells when it is gone.
+    pub(super) watched: bool,
 }
 
 impl Applied {
@@ -72,15 +77,6 @@ impl Applied {
     }
 }
 
-/// What a step needs.
-pub(super) struct Context<'a> {
-    pub(super) world: &'a World,
-    pub(super) target: &'a Target,
-    pub(super) lease: &'a Lease,
-    pub(super) manager: String,
-    pub(super) now: jiff::Timestamp,
-}
-
 /// Executes a plan.
 pub(super) async fn execute(
     world: &World,
@@ -89,16 +85,10 @@ pub(super) async fn execute(
     lease: &Lease,
     now: jiff::Timestamp,
 ) -> Result<Applied, RunError> {
-    let Some(target) = &world.target else {
+    let (Some(target), Some(runtime)) = (&world.target, &world.runtime) else {
         return Ok(Applied::default());
     };
-    let context = Context {
-        world,
-        target,
-        lease,
-        manager: world.manager(),
-        now,
-    };
+    let context = Context::new(world, runtime.id, target, lease, now);
     match plan {
         Plan::Blocked => Ok(Applied {
             rows: world.claim.inventory.clone(),
@@ -140,7 +130,7 @@ async fn apply(
         for result in results {
             merge(&mut applied, context.world, result?);
         }
-        stopped = !applied.obstacles.is_empty();
+        stopped = !applied.obstacles.is_empty() || applied.cut_short;
     }
     applied.obstacles.sort_by_key(|obstacle| obstacle.reason);
     if stopped {
@@ -204,9 +194,13 @@ async fn one(context: &Context<'_>, step: &Step) -> Result<Done, RunError> {
         Action::Keep => (step.row.clone(), Ok(write::Written::Nothing)),
         Action::Hold => (step.row.clone(), Ok(write::Written::Held)),
         Action::Refuse(obstacle) => (step.row.clone(), Err(obstacle.clone())),
+        _ if !context.goes_on() => (step.row.clone(), Ok(write::Written::Left { new: step.is_new })),
         Action::Create => write::create(context, desired, step.row.clone()).await?,
         Action::Update { uid, heal } => write::update(context, desired, step.row.clone(), uid, *heal).await?,
     };
+    if matches!(&result, Err(obstacle) if obstacle.reason == Reason::RuntimeUnreachable) {
+        context.fell_silent();
+    }
     Ok(Done { row, result, name })
 }
 
@@ -218,10 +212,15 @@ fn merge(applied: &mut Applied, world: &World, done: Done) {
         // Nothing of ours is there: the cluster said so.
         applied.removed.push(done.row.id);
     }
+    if let Ok(write::Written::Left { new: true }) = done.result {
+        // Nothing was sent.
+        applied.removed.push(done.row.id);
+    }
     applied.rows.push(done.row);
     match done.result {
         Ok(write::Written::Nothing | write::Written::Applied) => {}
         Ok(write::Written::Held) => applied.fighting.push(done.name),
+        Ok(write::Written::Left { .. }) => applied.cut_short = true,
         Ok(write::Written::Healed) => {
             let message = format!(
                 "Healed {}: somebody else had changed what the definition says",

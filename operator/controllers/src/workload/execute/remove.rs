@@ -3,27 +3,37 @@
 //! An object is deleted by its uid, and only if it is ours: either an agent saw our fields on it untouched, or it is read
 //! first ([`removable`]). What is gone, or not ours, leaves the inventory; what can't be read stays in it.
 //!
+//! What was asked to go is not asked again: that it is on its way, or gone, an agent says ([`seen`]), and only where none is
+//! heard it is looked at now and then.
+//!
 //! The rows of a tombstone are leftovers: what a replica that was paused made late. They go the same way.
 
+use futures::{FutureExt, StreamExt, stream};
 use kube::api::PropagationPolicy;
+use serde_json::Value;
 use threeport_engine::{LeaseLost, RunError};
 use threeport_model::{
-    kinds::{event::EventType, workload_instance::Health},
-    protocol::inventory::InventoryRow,
+    kinds::{event::EventType, workload_definition::ResourceIdentity, workload_instance::Health},
+    protocol::{claim::Trigger, inventory::InventoryRow},
 };
 
 use super::{
     super::{
-        obstacle::{Obstacle, Reason},
+        obstacle::Obstacle,
         order::{Rank, rank},
         removable::{Removable, removable},
         world::identity_of,
     },
-    Applied, Context, Waiting, custom_resource_definition, namespace,
+    Applied, Waiting,
+    context::{Context, nowhere},
+    custom_resource_definition, namespace,
+    tenants::{self, Keep, Verdict},
 };
 use crate::target::{DeleteAnswer, Resource, TargetError, display};
 
 const UNSEEN: &str = "another object took its place; it is looked at once the agent saw it";
+/// How many objects of a rank are removed at once.
+const PARALLEL: usize = 16;
 
 /// What became of a row.
 pub(super) enum Removal {
@@ -31,8 +41,12 @@ pub(super) enum Removal {
     Gone,
     /// Its object stays, without our identity; why.
     Kept(String),
-    /// Its object goes once that is done.
+    /// Its object was deleted and goes once that is done.
+    Going(String),
+    /// Its object can't be deleted before that.
     Waiting(String),
+    /// It was not begun.
+    Left,
 }
 
 pub(super) enum Failure {
@@ -52,40 +66,91 @@ impl From<TargetError> for Failure {
     }
 }
 
-/// Removes rows in their order. `all`: the instance itself goes, and with it what it was the last to live in.
+/// Removes rows, cluster by cluster. `all`: the instance itself goes, and with it what it was the last to live in.
 pub(super) async fn remove(
     context: &Context<'_>,
     rows: &[InventoryRow],
     mut applied: Applied,
     all: bool,
 ) -> Result<Applied, RunError> {
-    let row_rank = |row: &InventoryRow| rank(&row.group, &row.kind);
-    let mut rest = rows;
-    while let Some(first) = rest.first() {
-        let end = rest
-            .iter()
-            .position(|row| row_rank(row) != row_rank(first))
-            .unwrap_or(rest.len());
-        let (group, later) = rest.split_at(end);
-        for row in group {
-            note(context, &mut applied, row, one(context, row).await)?;
-        }
-        rest = later;
-        let waits = row_rank(first) == Rank::CustomResource && !applied.waiting.is_empty();
-        if waits || applied.obstacles.iter().any(is_unknown) {
-            applied.rows.extend(rest.iter().cloned());
-            return Ok(applied);
+    for (runtime, rows) in by_runtime(context, rows) {
+        match context.at(runtime) {
+            Some(there) => remove_there(&there, &rows, &mut applied, all).await?,
+            None => {
+                applied.obstacles.extend(rows.first().map(nowhere));
+                applied.rows.extend(rows);
+            }
         }
     }
-    if all && applied.waiting.is_empty() && applied.obstacles.is_empty() {
-        namespace::remove_left(context, &mut applied).await?;
-    }
-    applied.complete = applied.waiting.is_empty() && applied.obstacles.is_empty();
+    applied.complete = applied.waiting.is_empty() && applied.obstacles.is_empty() && !applied.cut_short;
     Ok(applied)
 }
 
-fn is_unknown(obstacle: &Obstacle) -> bool {
-    obstacle.reason == Reason::RuntimeUnreachable
+/// Rows by their runtimes, the world's own first.
+pub(super) fn by_runtime(
+    context: &Context<'_>,
+    rows: &[InventoryRow],
+) -> Vec<(uuid::Uuid, Vec<InventoryRow>)> {
+    let mut parts: Vec<(uuid::Uuid, Vec<InventoryRow>)> = Vec::new();
+    for row in rows {
+        match parts.iter_mut().find(|(runtime, _)| *runtime == row.runtime_id) {
+            Some((_, part)) => part.push(row.clone()),
+            None => parts.push((row.runtime_id, vec![row.clone()])),
+        }
+    }
+    parts.sort_by_key(|(runtime, _)| *runtime != context.runtime);
+    parts
+}
+
+async fn remove_there(
+    context: &Context<'_>,
+    rows: &[InventoryRow],
+    applied: &mut Applied,
+    all: bool,
+) -> Result<(), RunError> {
+    let row_rank = |row: &InventoryRow| rank(&row.group, &row.kind);
+    let (mut begun, waited) = (0, applied.waiting.len());
+    for group in rows.chunk_by(|left, right| row_rank(left) == row_rank(right)) {
+        let removals: Vec<_> = group.iter().map(|row| one(context, row).boxed()).collect();
+        let results: Vec<_> = stream::iter(removals).buffered(PARALLEL).collect().await;
+        for (row, result) in group.iter().zip(results) {
+            note(context, applied, row, result)?;
+        }
+        begun += group.len();
+        let waits =
+            group.first().map(row_rank) == Some(Rank::CustomResource) && applied.waiting.len() > waited;
+        if waits || !context.goes_on() {
+            break;
+        }
+    }
+    let left = &rows[begun..];
+    applied.rows.extend_from_slice(left);
+    applied.cut_short |= !left.is_empty();
+    keep_sets(rows, applied);
+    if all && applied.waiting.is_empty() && applied.obstacles.is_empty() && !applied.cut_short {
+        namespace::remove_left(context, rows, applied).await?;
+    }
+    Ok(())
+}
+
+/// A StatefulSet's row stays until its namespace is gone too: by its name its volume claims are known as ours.
+fn keep_sets(rows: &[InventoryRow], applied: &mut Applied) {
+    let is_set = |row: &&InventoryRow| row.group == "apps" && row.kind == "StatefulSet";
+    let stays = |set: &&InventoryRow| {
+        let mut namespaces = rows
+            .iter()
+            .filter(|row| row.group.is_empty() && row.kind == "Namespace");
+        namespaces.any(|row| row.name == set.namespace && !applied.removed.contains(&row.id))
+    };
+    let kept: Vec<InventoryRow> = rows
+        .iter()
+        .filter(|row| applied.removed.contains(&row.id))
+        .filter(is_set)
+        .filter(stays)
+        .cloned()
+        .collect();
+    applied.removed.retain(|id| kept.iter().all(|row| row.id != *id));
+    applied.rows.extend(kept);
 }
 
 fn note(
@@ -109,9 +174,25 @@ fn note(
             applied.event(context.world, EventType::Warning, "Kept", message);
             applied.kept.push(format!("{name}: {why}"));
         }
+        Ok(Removal::Going(what)) => {
+            applied.rows.push(row.clone());
+            applied.waiting.push(Waiting {
+                on: name,
+                what,
+                watched: context.watcher(row).is_some() && row.observed.uid == row.uid,
+            });
+        }
         Ok(Removal::Waiting(what)) => {
             applied.rows.push(row.clone());
-            applied.waiting.push(Waiting { on: name, what });
+            applied.waiting.push(Waiting {
+                on: name,
+                what,
+                watched: false,
+            });
+        }
+        Ok(Removal::Left) => {
+            applied.rows.push(row.clone());
+            applied.cut_short = true;
         }
         Err(Failure::Lost(lost)) => return Err(lost.into()),
         Err(Failure::Target(error)) => {
@@ -140,54 +221,71 @@ pub(super) async fn resource_of(
 }
 
 async fn one(context: &Context<'_>, row: &InventoryRow) -> Result<Removal, Failure> {
+    if let Some(removal) = seen(context, row) {
+        return Ok(removal);
+    }
+    if !context.goes_on() {
+        return Ok(Removal::Left);
+    }
+    let removal = ask(context, row).await;
+    if matches!(&removal, Err(Failure::Target(error)) if error.is_unknown()) {
+        context.fell_silent();
+    }
+    removal
+}
+
+/// What an agent that is heard says of the object that we made. That it is on its way is believed when the agent just said
+/// so; who looks by himself looks at the cluster.
+fn seen(context: &Context<'_>, row: &InventoryRow) -> Option<Removal> {
+    context.watcher(row)?;
+    let observed = &row.observed;
+    if row.uid.is_none() || observed.uid != row.uid {
+        return None;
+    }
+    match observed.health {
+        Health::Missing => Some(Removal::Gone),
+        Health::Terminating if context.world.claim.trigger == Trigger::Observation => {
+            Some(Removal::Going(observed.message.clone()))
+        }
+        _ => None,
+    }
+}
+
+async fn ask(context: &Context<'_>, row: &InventoryRow) -> Result<Removal, Failure> {
     let identity = identity_of(row);
     let Some(resource) = resource_of(context, row).await? else {
         return Ok(Removal::Gone);
     };
-    let guarded = matches!(
-        rank(&row.group, &row.kind),
-        Rank::Namespace | Rank::CustomResourceDefinition
-    );
-    let mut uid = row
-        .uid
-        .clone()
-        .filter(|_| !guarded && is_seen_as_ours(row, context));
+    // Whoever comes back to an object looks first whether it is on its way.
+    let first = context.world.claim.trigger == Trigger::Change;
+    let mut uid = row.uid.clone().filter(|_| first && is_seen_as_ours(row, context));
     // A second look, should the object be replaced between the first and the deletion.
     for _ in 0..2 {
         let known = match uid.take() {
             Some(uid) => uid,
-            None => {
-                let Some(live) = context.target.get_metadata(&resource, &identity).await? else {
-                    return Ok(Removal::Gone);
-                };
-                let owner = context.world.owner(&live);
-                let known = match removable(row, &live, &owner, &context.manager) {
-                    Removable::Yes(uid) => uid,
-                    Removable::No(why) => return Ok(Removal::Kept(why.to_owned())),
-                    Removable::Unseen => return Ok(Removal::Waiting(UNSEEN.to_owned())),
-                };
-                let keep = match rank(&row.group, &row.kind) {
-                    Rank::Namespace => namespace::reason_to_keep(context, &row.name).await?,
-                    Rank::CustomResourceDefinition => {
-                        custom_resource_definition::reason_to_keep(context, &resource, &identity).await?
-                    }
-                    _ => None,
-                };
-                if let Some(reason) = keep {
-                    namespace::leave(context, &resource, &identity, &live, &reason).await?;
-                    return Ok(Removal::Kept(reason.message));
-                }
-                known
-            }
+            None => match look(context, row, &resource, &identity).await? {
+                Look::Ours(live) => text(&live["metadata"]["uid"]),
+                Look::Not(removal) => return Ok(removal),
+            },
         };
-        context.lease.check()?;
-        match context
+        let verdict = match rank(&row.group, &row.kind) {
+            Rank::Namespace => tenants::of_namespace(context, &row.name).await?,
+            Rank::CustomResourceDefinition => {
+                custom_resource_definition::in_use(context, &resource, &identity).await?
+            }
+            _ => Verdict::Free,
+        };
+        match verdict {
+            Verdict::Free => {}
+            Verdict::Wait(what) => return Ok(Removal::Waiting(what)),
+            Verdict::Keep(keep) => return leave(context, row, &resource, &identity, keep).await,
+        }
+        let call = context
             .target
-            .delete(&resource, &identity, &known, propagation(row))
-            .await
-        {
+            .delete(&resource, &identity, &known, propagation(row));
+        match context.lease.guard(call).await? {
             Ok(DeleteAnswer::Gone) => return Ok(Removal::Gone),
-            Ok(DeleteAnswer::Terminating(finalizers)) => return Ok(Removal::Waiting(finalizers.join(", "))),
+            Ok(DeleteAnswer::Terminating(finalizers)) => return Ok(Removal::Going(going(&finalizers))),
             Err(TargetError::Replaced) => {}
             Err(error) => return Err(error.into()),
         }
@@ -195,19 +293,75 @@ async fn one(context: &Context<'_>, row: &InventoryRow) -> Result<Removal, Failu
     Ok(Removal::Waiting("it is replaced again and again".to_owned()))
 }
 
+/// What a look at a live object says.
+enum Look {
+    /// It is ours and there is no sign of an end.
+    Ours(Value),
+    /// There is nothing to delete.
+    Not(Removal),
+}
+
+async fn look(
+    context: &Context<'_>,
+    row: &InventoryRow,
+    resource: &Resource,
+    identity: &ResourceIdentity,
+) -> Result<Look, Failure> {
+    let Some(live) = context.target.get_metadata(resource, identity).await? else {
+        return Ok(Look::Not(Removal::Gone));
+    };
+    let owner = context.world.owner(&live);
+    Ok(match removable(row, &live, &owner, &context.manager) {
+        Removable::Yes(_) if live["metadata"]["deletionTimestamp"].is_null() => Look::Ours(live),
+        Removable::Yes(_) => {
+            let finalizers = live["metadata"]["finalizers"].as_array().into_iter().flatten();
+            Look::Not(Removal::Going(going(&finalizers.map(text).collect::<Vec<_>>())))
+        }
+        Removable::No(why) => Look::Not(Removal::Kept(why.to_owned())),
+        Removable::Unseen => Look::Not(Removal::Waiting(UNSEEN.to_owned())),
+    })
+}
+
+/// Takes our identity off an object that others use.
+async fn leave(
+    context: &Context<'_>,
+    row: &InventoryRow,
+    resource: &Resource,
+    identity: &ResourceIdentity,
+    keep: Keep,
+) -> Result<Removal, Failure> {
+    let live = match look(context, row, resource, identity).await? {
+        Look::Ours(live) => live,
+        Look::Not(removal) => return Ok(removal),
+    };
+    namespace::leave(context, resource, identity, &live, &keep).await?;
+    let of_namespace = rank(&row.group, &row.kind) == Rank::Namespace;
+    // The others may have left meanwhile, and have seen that we had not.
+    if keep.for_ours && of_namespace && namespace::remove_if_left(context, &row.name).await? {
+        return Ok(Removal::Gone);
+    }
+    Ok(Removal::Kept(keep.message))
+}
+
+fn going(finalizers: &[String]) -> String {
+    if finalizers.is_empty() {
+        "is being deleted".to_owned()
+    } else {
+        finalizers.join(", ")
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
 /// Whether an agent saw the object with all that we wrote, our labels included.
 fn is_seen_as_ours(row: &InventoryRow, context: &Context<'_>) -> bool {
     let observed = &row.observed;
-    context
-        .world
-        .claim
-        .agent
-        .as_ref()
-        .is_some_and(|agent| agent.heard && agent.epoch == observed.epoch)
-        && observed.seen_at.is_some()
+    context.watcher(row).is_some()
         && observed.uid.is_some()
         && observed.uid == row.uid
-        && observed.health != Health::Missing
+        && !matches!(observed.health, Health::Missing | Health::Terminating)
         && observed.ownership_digest.is_some()
         && observed.ownership_digest == row.ownership_digest
 }
@@ -219,3 +373,7 @@ fn propagation(row: &InventoryRow) -> PropagationPolicy {
         _ => PropagationPolicy::Background,
     }
 }
+
+#[cfg(test)]
+#[path = "remove_tests.rs"]
+mod tests;

@@ -20,17 +20,23 @@ use super::{
     },
     Context,
 };
-use crate::target::{DeleteAnswer, TargetError, display};
+use crate::target::{DeleteAnswer, TargetError, Version, display};
 
 /// How long to wait within a run for what usually takes a moment.
 const MOMENT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
+/// How often an object is looked at again that others change meanwhile.
+const TRIES: usize = 3;
 
 /// What was done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
     Nothing,
     Held,
+    /// Not begun; whether its row was written by this very run.
+    Left {
+        new: bool,
+    },
     Applied,
     Healed,
     Recreated,
@@ -78,29 +84,84 @@ pub(super) async fn update(
     let live = context.world.live.get(&row.id).and_then(Option::as_ref);
     // What an autoscaler does is no fight.
     let heal = heal && !live.is_some_and(replicas::is_scaled);
-    let object = match sendable(context, desired, live) {
-        Ok(object) => object,
-        Err(obstacle) => return Ok((row, Err(obstacle))),
+    let version = match live {
+        Some(live) => version_of(live),
+        None => newest_version(&row, uid),
     };
-    context.lease.check()?;
-    let updated = context
-        .target
-        .update(&desired.resource, &object, uid, &context.manager, true)
-        .await;
-    let (result, written) = match updated {
+    let (result, written) = match apply_over(context, desired, uid, version, live.cloned(), true).await {
         Ok(live) => (Ok(live), if heal { Written::Healed } else { Written::Applied }),
-        Err(TargetError::Gone | TargetError::Replaced) => {
+        Err(Failure::Target(TargetError::Gone | TargetError::Replaced)) => {
             (create_or_take(context, desired).await, Written::Applied)
         }
-        Err(TargetError::Immutable { .. }) if may_recreate(desired, &row) => {
+        Err(Failure::Target(TargetError::Immutable { .. })) if may_recreate(desired, &row) => {
             (recreate(context, desired, uid).await, Written::Recreated)
         }
-        Err(error) => (Err(error.into()), Written::Applied),
+        Err(failure) => (Err(failure), Written::Applied),
     };
     if written == Written::Healed {
         fighting::note_heal(&mut row, context.now);
     }
     answer(context, desired, row, result, written)
+}
+
+/// Applies over the object of that uid in the version that is known; if that is not its newest, over what is there now.
+async fn apply_over(
+    context: &Context<'_>,
+    desired: &Desired,
+    uid: &str,
+    mut version: Option<String>,
+    mut live: Option<Value>,
+    force: bool,
+) -> Result<Value, Failure> {
+    for _ in 0..TRIES {
+        let object = sendable(context, desired, live.as_ref()).map_err(Failure::Obstacle)?;
+        let seen = Version {
+            uid,
+            resource_version: version.as_deref(),
+        };
+        let call = context
+            .target
+            .update(&desired.resource, &object, seen, &context.manager, force);
+        match context.lease.guard(call).await? {
+            Err(TargetError::Conflict(_)) => {}
+            answer => return Ok(answer?),
+        }
+        let found = context.target.get(&desired.resource, &desired.identity).await?;
+        let found = found.ok_or(TargetError::Gone)?;
+        if found["metadata"]["uid"] != *uid {
+            return Err(TargetError::Replaced.into());
+        }
+        if !found["metadata"]["deletionTimestamp"].is_null() {
+            return Err(is_going(desired));
+        }
+        version = version_of(&found);
+        live = Some(found);
+    }
+    Err(TargetError::Conflict("it changes all the time".to_owned()).into())
+}
+
+fn version_of(live: &Value) -> Option<String> {
+    live["metadata"]["resourceVersion"].as_str().map(str::to_owned)
+}
+
+/// Of what an agent saw and what our last write was answered with.
+fn newest_version(row: &InventoryRow, uid: &str) -> Option<String> {
+    let is = |known: &Option<String>| known.as_deref() == Some(uid);
+    let applied = row.applied_resource_version.clone().filter(|_| is(&row.uid));
+    let observed = row.observed.resource_version.clone();
+    let observed = observed.filter(|_| is(&row.observed.uid));
+    let number = |version: &Option<String>| version.as_ref().and_then(|text| text.parse::<u64>().ok());
+    if number(&observed) > number(&applied) {
+        observed
+    } else {
+        applied
+    }
+}
+
+fn is_going(desired: &Desired) -> Failure {
+    let name = display(&desired.identity);
+    let message = format!("{name} is being deleted; it is made again once it is gone");
+    Failure::Obstacle(Obstacle::new(Reason::Progressing, name, message))
 }
 
 fn answer(
@@ -124,7 +185,7 @@ fn noted(context: &Context<'_>, desired: &Desired, mut row: InventoryRow, live: 
     let text = |key: &str| live["metadata"][key].as_str().map(str::to_owned);
     row.uid = text("uid");
     row.applied_resource_version = text("resourceVersion");
-    row.ownership_digest = ownership::of_managed_fields(&live["metadata"]["managedFields"], &context.manager);
+    row.ownership_digest = ownership::of_metadata(&live["metadata"], &context.manager);
     row.plan_hash = Some(desired.hash.clone());
     row.version.clone_from(&desired.identity.version);
     row.plural.clone_from(&desired.resource.plural);
@@ -134,12 +195,10 @@ fn noted(context: &Context<'_>, desired: &Desired, mut row: InventoryRow, live: 
 async fn create_or_take(context: &Context<'_>, desired: &Desired) -> Result<Value, Failure> {
     wait_until_served(context, desired).await?;
     let object = sendable(context, desired, None).map_err(Failure::Obstacle)?;
-    context.lease.check()?;
-    match context
+    let call = context
         .target
-        .create(&desired.resource, &object, &context.manager)
-        .await
-    {
+        .create(&desired.resource, &object, &context.manager);
+    match context.lease.guard(call).await? {
         // Something is there already; which, only a look tells.
         Err(TargetError::Conflict(_) | TargetError::FieldsOwned(_)) => take(context, desired).await,
         result => Ok(result?),
@@ -153,15 +212,9 @@ async fn take(context: &Context<'_>, desired: &Desired) -> Result<Value, Failure
         return Err(TargetError::Conflict("it was there and is gone again".to_owned()).into());
     };
     if !live["metadata"]["deletionTimestamp"].is_null() {
-        let message = format!("{name} is being deleted; it is made again once it is gone");
-        return Err(Failure::Obstacle(Obstacle::new(
-            Reason::Progressing,
-            name,
-            message,
-        )));
+        return Err(is_going(desired));
     }
-    let uid = live["metadata"]["uid"].as_str().unwrap_or_default();
-    let object = sendable(context, desired, Some(&live)).map_err(Failure::Obstacle)?;
+    let uid = live["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
     let owner = context.world.owner(&live);
     // The first apply over something that was not ours is not forced: a value that somebody owns is not overwritten.
     let force = match &owner {
@@ -169,11 +222,7 @@ async fn take(context: &Context<'_>, desired: &Desired) -> Result<Value, Failure
         Owner::Foreign(_) | Owner::Left if context.world.spec.adopt => false,
         _ => return Err(Failure::Obstacle(conflict(&name, &owner))),
     };
-    context.lease.check()?;
-    Ok(context
-        .target
-        .update(&desired.resource, &object, uid, &context.manager, force)
-        .await?)
+    apply_over(context, desired, &uid, version_of(&live), Some(live), force).await
 }
 
 fn conflict(name: &str, owner: &Owner) -> Obstacle {
@@ -245,12 +294,11 @@ fn may_recreate(desired: &Desired, row: &InventoryRow) -> bool {
 
 /// Deletes an object of ours and makes it anew.
 async fn recreate(context: &Context<'_>, desired: &Desired, uid: &str) -> Result<Value, Failure> {
-    context.lease.check()?;
     let (resource, identity) = (&desired.resource, &desired.identity);
-    let mut answer = context
+    let call = context
         .target
-        .delete(resource, identity, uid, PropagationPolicy::Background)
-        .await?;
+        .delete(resource, identity, uid, PropagationPolicy::Background);
+    let mut answer = context.lease.guard(call).await??;
     let deadline = tokio::time::Instant::now() + MOMENT;
     while answer != DeleteAnswer::Gone {
         if tokio::time::Instant::now() >= deadline {
@@ -270,3 +318,7 @@ async fn recreate(context: &Context<'_>, desired: &Desired, uid: &str) -> Result
     }
     create_or_take(context, desired).await
 }
+
+#[cfg(test)]
+#[path = "write_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@
 mod place;
 mod read;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use threeport_engine::{Run, RunError};
 use threeport_model::{
@@ -17,6 +17,8 @@ use threeport_model::{
     manifest::{self, Manifest},
     protocol::claim::Claim,
 };
+use tokio::time::Instant;
+use uuid::Uuid;
 
 use self::{place::place, read::read};
 use super::{
@@ -26,8 +28,12 @@ use super::{
 };
 use crate::{
     Identity,
-    target::{Targets, display},
+    target::{Target, Targets, display},
 };
+
+/// For how long a run begins something new. The engine ends one after 60 s: what is left of them is for what was begun,
+/// and for saying what came of it.
+const BEGINS: Duration = Duration::from_secs(40);
 
 /// Loads the world. What stands against applying becomes its obstacle, not an error.
 pub(super) async fn load(run: &Run, identity: &Identity, targets: &Targets) -> Result<World, RunError> {
@@ -40,11 +46,13 @@ pub(super) async fn load(run: &Run, identity: &Identity, targets: &Targets) -> R
         previous: claim.object.typed_status().map_err(unreadable)?,
         runtime: None,
         target: None,
+        elsewhere: BTreeMap::new(),
         namespace: None,
         desired: Vec::new(),
         live: BTreeMap::new(),
         autoscalers: BTreeMap::new(),
         obstacle: None,
+        until: Instant::now() + BEGINS,
         claim,
     };
     world.namespace = world
@@ -114,7 +122,26 @@ fn reach(world: &mut World, targets: &Targets) -> Result<(), Obstacle> {
     });
     let target = targets.get(object.id(), runtime.service_account.as_deref());
     world.target = Some(target.map_err(|error| Obstacle::of_target(&error, &object.reference()))?);
+    world.elsewhere = elsewhere(world, targets);
     Ok(())
+}
+
+/// The clusters that the instance has left but for some objects; those that are not known are not in it.
+fn elsewhere(world: &World, targets: &Targets) -> BTreeMap<Uuid, Target> {
+    let here = world.runtime.as_ref().map(|runtime| runtime.id);
+    let others = world.claim.references.iter().filter(|object| {
+        let rows = &world.claim.inventory;
+        object.kind == KubernetesRuntimeInstance::KIND
+            && Some(object.id()) != here
+            && rows.iter().any(|row| row.runtime_id == object.id())
+    });
+    others
+        .filter_map(|object| {
+            let spec: kubernetes_runtime_instance::Spec = object.typed_spec().ok()?;
+            let target = targets.get(object.id(), spec.service_account.as_deref());
+            Some((object.id(), target.ok()?))
+        })
+        .collect()
 }
 
 /// What goes is where its rows say: the default runtime may be another one by now, and a tombstone has let go of its

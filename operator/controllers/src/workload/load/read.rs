@@ -7,7 +7,7 @@ use super::super::{
     observed::{Need, need},
     obstacle::Obstacle,
     replicas,
-    world::{World, is_row_of, target},
+    world::{World, target},
 };
 use crate::target::{Target, TargetError, display};
 
@@ -16,14 +16,7 @@ pub(super) async fn read(world: &mut World) -> Result<(), Obstacle> {
     let target = target(world)?.clone();
     let agent = world.claim.agent.clone();
     for desired in &world.desired {
-        let Some(row) = world
-            .claim
-            .inventory
-            .iter()
-            .find(|row| is_row_of(row, &desired.identity))
-        else {
-            continue;
-        };
+        let Some(row) = world.row(desired) else { continue };
         let need = need(row, &desired.hash, agent.as_ref());
         let scalable = replicas::has_replicas(&desired.object) && row.uid.is_some();
         if need == Need::Nothing || (need == Need::Write && !scalable) {

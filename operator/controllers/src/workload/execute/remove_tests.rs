@@ -1,0 +1,314 @@
+use std::time::Duration;
+
+use serde_json::json;
+use threeport_engine::{Lease, Outcome};
+use threeport_model::condition;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    target::fake::{self, Asked, Log},
+    workload::{
+        execute::execute,
+        fixture::world,
+        observed::tests::row,
+        plan::{Plan, plan},
+        status,
+        world::World,
+    },
+};
+
+struct NoApi;
+
+#[async_trait::async_trait]
+impl crate::api::Api for NoApi {
+    async fn intend(
+        &self,
+        _: &threeport_model::protocol::inventory::IntentRequest,
+    ) -> Result<threeport_model::protocol::inventory::IntentResponse, threeport_engine::SourceError> {
+        Ok(threeport_model::protocol::inventory::IntentResponse::default())
+    }
+
+    async fn version(
+        &self,
+    ) -> Result<threeport_model::protocol::whoami::Version, threeport_engine::SourceError> {
+        Err(threeport_engine::SourceError::Permanent("not asked".to_owned()))
+    }
+}
+
+fn numbered(number: u128) -> InventoryRow {
+    InventoryRow {
+        id: Uuid::from_u128(100 + number),
+        name: format!("api-{number}"),
+        ..row()
+    }
+}
+
+/// A world that is being removed with these rows, and what a run makes of it.
+async fn removed(
+    rows: Vec<InventoryRow>,
+    change: impl FnOnce(&mut World),
+    answer: impl Fn(&Asked) -> fake::Answer + Send + Sync + 'static,
+) -> (World, Applied, Log) {
+    let mut world = world();
+    world.claim.object.metadata.deletion_requested_at = Some(jiff::Timestamp::UNIX_EPOCH);
+    world.claim.inventory = rows;
+    let (target, log) = fake::target(answer);
+    world.target = Some(target);
+    change(&mut world);
+    let lease = Lease::until(Instant::now() + Duration::from_secs(600));
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let plan = plan(&world, now);
+    assert!(matches!(plan, Plan::Remove(_) | Plan::Release(_)));
+    let applied = execute(&world, &plan, &NoApi, &lease, now).await.unwrap();
+    (world, applied, log)
+}
+
+/// A cluster that swallows everything is given up at the first call that is not answered, so that somebody is told.
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_does_not_answer_ends_the_run_and_is_named() {
+    for orphan in [false, true] {
+        let started = Instant::now();
+        let rows: Vec<_> = (0..100).map(numbered).collect();
+        let change = |world: &mut World| {
+            if orphan {
+                world.spec.deletion_policy =
+                    threeport_model::kinds::workload_instance::DeletionPolicy::Orphan;
+            }
+        };
+        let (world, applied, _) = removed(rows, change, |_| None).await;
+        assert!(
+            started.elapsed() < Duration::from_secs(15),
+            "{:?}",
+            started.elapsed()
+        );
+        assert_eq!(applied.rows.len(), 100, "nothing is forgotten");
+        assert!(applied.removed.is_empty() && !applied.complete);
+        let plan = Plan::Remove(Vec::new());
+        let report = status::report(&world, &plan, &applied, jiff::Timestamp::UNIX_EPOCH);
+        assert!(
+            matches!(report.outcome, Outcome::Retry(_)),
+            "{:?}",
+            report.outcome
+        );
+        let status: threeport_model::kinds::workload_instance::Status =
+            serde_json::from_value(report.status.unwrap()).unwrap();
+        let blocked = condition::find(&status.conditions, condition::DELETION_BLOCKED).unwrap();
+        assert_eq!(blocked.reason, "RuntimeUnreachable");
+    }
+}
+
+/// One that is merely slow is not waited for beyond the time of a run; the next one goes on.
+#[tokio::test(start_paused = true)]
+async fn a_run_ends_in_time_with_what_it_has_done() {
+    let started = Instant::now();
+    let rows: Vec<_> = (0..1000).map(numbered).collect();
+    let mut world = world();
+    world.claim.object.metadata.deletion_requested_at = Some(jiff::Timestamp::UNIX_EPOCH);
+    world.claim.inventory = rows;
+    let (target, _) = fake::slow_target(Duration::from_secs(5), |_| {
+        Some((200, json!({"kind": "Status", "status": "Success"})))
+    });
+    world.target = Some(target);
+    let lease = Lease::until(Instant::now() + Duration::from_secs(600));
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let applied = execute(&world, &plan(&world, now), &NoApi, &lease, now)
+        .await
+        .unwrap();
+    assert!(
+        started.elapsed() < Duration::from_secs(50),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(
+        applied.removed.len() > 50 && applied.removed.len() < 1000,
+        "{}",
+        applied.removed.len()
+    );
+    assert_eq!(applied.removed.len() + applied.rows.len(), 1000);
+    let report = status::report(&world, &Plan::Remove(Vec::new()), &applied, now);
+    assert!(
+        !report.finalize && matches!(report.outcome, Outcome::Retry(_)),
+        "{:?}",
+        report.outcome
+    );
+}
+
+fn absent(_: &Asked) -> fake::Answer {
+    fake::status(404, "not found")
+}
+
+/// What was asked of the object itself: whoever goes for good also asks for the namespace that it may be the last in.
+fn asked(log: &Log) -> Vec<String> {
+    let lines = log.lines().into_iter();
+    lines.filter(|line| line.contains("deployments")).collect()
+}
+
+fn seen_as(health: Health, trigger: Trigger) -> (InventoryRow, impl FnOnce(&mut World)) {
+    let mut row = row();
+    row.observed.health = health;
+    (row, move |world: &mut World| world.claim.trigger = trigger)
+}
+
+#[tokio::test]
+async fn what_an_agent_saw_go_is_not_asked_for() {
+    let (row, change) = seen_as(Health::Missing, Trigger::Observation);
+    let (_, applied, log) = removed(vec![row], change, absent).await;
+    assert!(applied.complete && applied.removed.len() == 1);
+    assert_eq!(asked(&log), Vec::<String>::new());
+
+    let (row, change) = seen_as(Health::Terminating, Trigger::Observation);
+    let (world, applied, log) = removed(vec![row], change, absent).await;
+    assert!(!applied.complete && applied.waiting[0].watched);
+    assert_eq!(asked(&log), Vec::<String>::new());
+    let report = status::report(
+        &world,
+        &Plan::Remove(Vec::new()),
+        &applied,
+        jiff::Timestamp::UNIX_EPOCH,
+    );
+    assert!(
+        matches!(report.outcome, Outcome::RequeueAfter(_)),
+        "its end is an observation"
+    );
+}
+
+#[tokio::test]
+async fn another_object_or_an_agent_that_is_silent_proves_nothing() {
+    let (mut other, change) = seen_as(Health::Missing, Trigger::Observation);
+    other.observed.uid = None;
+    let (_, _, log) = removed(vec![other], change, absent).await;
+    assert_eq!(asked(&log).len(), 1, "a list that lacks it says no uid");
+    let (row, _) = seen_as(Health::Missing, Trigger::Observation);
+    let change = |world: &mut World| world.claim.agent.as_mut().unwrap().heard = false;
+    let (_, _, log) = removed(vec![row], change, absent).await;
+    assert_eq!(asked(&log).len(), 1);
+    let (row, _) = seen_as(Health::Missing, Trigger::Observation);
+    let change =
+        |world: &mut World| world.claim.agent.as_mut().unwrap().runtime_id = Some(Uuid::from_u128(9));
+    let (_, _, log) = removed(vec![row], change, absent).await;
+    assert_eq!(asked(&log).len(), 1, "it is the agent of another cluster");
+}
+
+fn namespace() -> InventoryRow {
+    InventoryRow {
+        id: Uuid::from_u128(99),
+        group: String::new(),
+        kind: "Namespace".to_owned(),
+        plural: "namespaces".to_owned(),
+        namespace: String::new(),
+        name: "web".to_owned(),
+        ..row()
+    }
+}
+
+/// Two that live in one namespace leave it at once, and each saw the other's objects: whoever is the last removes it.
+#[tokio::test]
+async fn of_two_that_leave_a_namespace_at_once_one_removes_it() {
+    let left = std::sync::atomic::AtomicBool::new(false);
+    let (_, applied, log) = removed(
+        vec![namespace()],
+        |_| {},
+        move |asked| {
+            let world = world();
+            let labels = |instance: u128| {
+                let plane = world.identity.control_plane;
+                threeport_model::identity::labels(plane, Uuid::from_u128(instance), "web")
+            };
+            let is_left = left.load(std::sync::atomic::Ordering::SeqCst);
+            let items = if is_left {
+                json!([])
+            } else {
+                json!([{"metadata": {"name": "a", "labels": labels(7)}}])
+            };
+            let mut mine = json!({"metadata": {"name": "web", "uid": "u", "labels": labels(3)}});
+            if is_left {
+                mine["metadata"]["labels"][threeport_model::identity::INSTANCE].take();
+            }
+            match asked.line.as_str() {
+                "GET /api" | "GET /apis" => fake::discovery(&asked.line, &[("", "ConfigMap", "configmaps")]),
+                "GET /api/v1/namespaces/web/configmaps" => {
+                    Some((200, json!({"kind": "List", "metadata": {}, "items": items})))
+                }
+                "GET /api/v1/namespaces/web" => Some((200, mine)),
+                "PATCH /api/v1/namespaces/web" => {
+                    left.store(true, std::sync::atomic::Ordering::SeqCst);
+                    Some((200, mine))
+                }
+                _ => Some((200, json!({"kind": "Status", "status": "Success"}))),
+            }
+        },
+    )
+    .await;
+    let lines = log.lines();
+    assert_eq!(
+        lines.last().unwrap(),
+        "DELETE /api/v1/namespaces/web",
+        "{lines:?}"
+    );
+    assert!(applied.complete && applied.kept.is_empty());
+}
+
+/// A namespace that was deleted is neither listed nor deleted again.
+#[tokio::test]
+async fn what_is_on_its_way_is_not_deleted_again() {
+    let change = |world: &mut World| world.claim.trigger = Trigger::Retry;
+    let (_, applied, log) = removed(vec![namespace()], change, |_| {
+        let world = world();
+        let labels = threeport_model::identity::labels(world.identity.control_plane, world.instance(), "web");
+        let metadata = json!({"name": "web", "uid": "u", "labels": labels,
+            "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.org/hold"]});
+        Some((200, json!({"metadata": metadata})))
+    })
+    .await;
+    assert_eq!(log.lines(), ["GET /api/v1/namespaces/web"]);
+    assert_eq!(applied.waiting[0].what, "example.org/hold");
+}
+
+#[test]
+fn the_row_of_a_stateful_set_stays_until_its_namespace_is_gone() {
+    let mut set = numbered(2);
+    set.kind = "StatefulSet".to_owned();
+    let other = numbered(3);
+    let rows = [other.clone(), set.clone(), namespace()];
+    let mut applied = Applied {
+        removed: vec![other.id, set.id],
+        ..Applied::default()
+    };
+    keep_sets(&rows, &mut applied);
+    assert_eq!((applied.removed.clone(), applied.rows.len()), (vec![other.id], 1));
+    applied.removed = rows.iter().map(|row| row.id).collect();
+    keep_sets(&rows, &mut applied);
+    assert_eq!(applied.removed.len(), 3);
+}
+
+/// Objects in the cluster that an instance was in before are removed there.
+#[tokio::test]
+async fn what_is_left_in_another_cluster_is_removed_there() {
+    let old = Uuid::from_u128(8);
+    let mut row = row();
+    row.runtime_id = old;
+    let ours = || {
+        let world = world();
+        let labels = threeport_model::identity::labels(world.identity.control_plane, world.instance(), "web");
+        json!({"metadata": {"name": "api", "uid": "u", "labels": labels}})
+    };
+    let (there, log) = fake::target(move |asked| {
+        let gone = json!({"kind": "Status", "status": "Success"});
+        let is_look = asked.line.starts_with("GET");
+        Some((200, if is_look { ours() } else { gone }))
+    });
+    let change = move |world: &mut World| drop(world.elsewhere.insert(old, there));
+    let (_, applied, here) = removed(vec![row.clone()], change, |_| None).await;
+    assert!(applied.complete && applied.removed == [row.id]);
+    assert_eq!(here.lines(), Vec::<String>::new());
+    let path = "/apis/apps/v1/namespaces/web/deployments/api";
+    assert_eq!(asked(&log), [format!("GET {path}"), format!("DELETE {path}")]);
+
+    let (_, applied, _) = removed(vec![row], |_| {}, |_| None).await;
+    assert!(
+        applied.removed.is_empty() && applied.obstacles.len() == 1,
+        "a cluster that nobody knows"
+    );
+}

@@ -1,0 +1,235 @@
+//! Who lives in a namespace of ours: it may be deleted only if nothing but ours does, and that is known.
+//!
+//! Every kind is listed to its end, or to the first object that is somebody else's; a list that breaks off makes all of it
+//! unknown. What has an owner goes with it, but only an owner that was itself seen in these lists proves that: one that
+//! lives elsewhere (a cluster-scoped one) says nothing, and one that is gone already means that the garbage collector has
+//! yet to come.
+
+use std::collections::HashSet;
+
+use futures::{FutureExt, StreamExt, stream};
+use serde_json::Value;
+
+use super::{super::identity::Owner, context::Context};
+use crate::target::{Resource, TargetError};
+
+/// How many kinds are listed at once.
+const PARALLEL: usize = 16;
+
+/// Whether an object of ours may be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Yes.
+    Free,
+    /// Not now: what is in it goes by itself.
+    Wait(String),
+    /// No.
+    Keep(Keep),
+}
+
+/// Why an object of ours is not deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Keep {
+    pub(super) message: String,
+    /// Whether other instances of this control plane are the reason.
+    pub(super) for_ours: bool,
+}
+
+/// What the cluster itself puts into namespaces, or what only mirrors something else. All of the group where no plural is
+/// named.
+const IGNORED: &[(&str, &str)] = &[
+    ("", "endpoints"),
+    ("", "events"),
+    ("coordination.k8s.io", "leases"),
+    ("discovery.k8s.io", "endpointslices"),
+    ("events.k8s.io", "events"),
+    ("metrics.k8s.io", ""),
+];
+
+fn is_ignored(resource: &Resource) -> bool {
+    IGNORED
+        .iter()
+        .any(|(group, plural)| *group == resource.group && (plural.is_empty() || *plural == resource.plural))
+}
+
+/// Looks at everything in a namespace.
+pub(super) async fn of_namespace(context: &Context<'_>, namespace: &str) -> Result<Verdict, TargetError> {
+    let mut resources = context.target.listable().await?;
+    resources.retain(|resource| !is_ignored(resource));
+    let lists: Vec<_> = resources
+        .iter()
+        .map(|resource| list(context, resource, namespace).boxed())
+        .collect();
+    let mut lists = stream::iter(lists).buffer_unordered(PARALLEL);
+    let mut found = Found::default();
+    // Ours outside of the namespace take what they own along too.
+    let rows = context.world.claim.inventory.iter();
+    found.uids.extend(rows.filter_map(|row| row.uid.clone()));
+    while let Some(of_kind) = lists.next().await {
+        found.add(of_kind?);
+        if found.is_foreign() {
+            break;
+        }
+    }
+    Ok(found.verdict(&resources))
+}
+
+/// Looks at all objects of one kind.
+async fn list(context: &Context<'_>, resource: &Resource, namespace: &str) -> Result<Found, TargetError> {
+    let mut found = Found::default();
+    let mut from = None;
+    loop {
+        let page = match context.target.page_of_metadata(resource, namespace, from).await {
+            // Gone since discovery was read.
+            Err(TargetError::NotFound(_)) => return Ok(found),
+            page => page?,
+        };
+        for object in &page.items {
+            found.take(context, resource, object);
+        }
+        match page.next {
+            Some(_) if found.is_foreign() => return Ok(found),
+            // As with every answer that does not come in time.
+            Some(_) if !context.goes_on() => {
+                return Err(TargetError::Unreachable(format!(
+                    "the list of {} in {namespace} is too long for the time that is left",
+                    resource.plural
+                )));
+            }
+            Some(next) => from = Some(next),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+struct Found {
+    uids: HashSet<String>,
+    keep: Option<Keep>,
+    owned: Vec<Owned>,
+}
+
+/// An object that may go with its owner.
+#[derive(Debug)]
+struct Owned {
+    keep: Keep,
+    /// Group, kind and uid of each.
+    owners: Vec<(String, String, String)>,
+}
+
+impl Found {
+    fn take(&mut self, context: &Context<'_>, resource: &Resource, object: &Value) {
+        let metadata = &object["metadata"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        self.uids.insert(text(&metadata["uid"]));
+        let name = metadata["name"].as_str().unwrap_or_default();
+        if context.world.is_ours(object)
+            || is_planted(resource, name)
+            || is_claim_of_ours(resource, name, context)
+        {
+            return;
+        }
+        let keep = keep(context, resource, object);
+        let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
+        let owners: Vec<_> = owners
+            .map(|owner| {
+                let api_version = owner["apiVersion"].as_str().unwrap_or_default();
+                let group = api_version.split_once('/').map_or("", |(group, _)| group);
+                (group.to_owned(), text(&owner["kind"]), text(&owner["uid"]))
+            })
+            .collect();
+        if owners.is_empty() {
+            self.note(keep);
+        } else {
+            self.owned.push(Owned { keep, owners });
+        }
+    }
+
+    /// A stranger weighs more than another instance of ours.
+    fn note(&mut self, keep: Keep) {
+        if !self.is_foreign() {
+            self.keep = Some(keep);
+        }
+    }
+
+    fn is_foreign(&self) -> bool {
+        self.keep.as_ref().is_some_and(|keep| !keep.for_ours)
+    }
+
+    fn add(&mut self, other: Self) {
+        self.uids.extend(other.uids);
+        self.owned.extend(other.owned);
+        if let Some(keep) = other.keep {
+            self.note(keep);
+        }
+    }
+
+    /// `namespaced`: the kinds that were listed.
+    fn verdict(mut self, namespaced: &[Resource]) -> Verdict {
+        let was_listed = |group: &str, kind: &str| {
+            namespaced
+                .iter()
+                .any(|resource| resource.group == group && resource.kind == kind)
+        };
+        let mut dangling = None;
+        for Owned { keep, owners } in std::mem::take(&mut self.owned) {
+            if owners.iter().any(|(_, _, uid)| self.uids.contains(uid)) {
+                continue;
+            }
+            if owners.iter().all(|(group, kind, _)| was_listed(group, kind)) {
+                dangling = Some(keep.message);
+            } else {
+                self.note(keep);
+            }
+        }
+        match (self.keep, dangling) {
+            (Some(keep), _) => Verdict::Keep(keep),
+            (None, Some(message)) => Verdict::Wait(format!(
+                "{message} until the garbage collector removes it: its owner is gone"
+            )),
+            (None, None) => Verdict::Free,
+        }
+    }
+}
+
+fn keep(context: &Context<'_>, resource: &Resource, object: &Value) -> Keep {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let owner = context.world.owner(object);
+    let whose = if owner == Owner::Ours {
+        "somebody who copied our labels".to_owned()
+    } else {
+        owner.describe()
+    };
+    Keep {
+        message: format!("{} {name} of {whose} lives in it", resource.kind),
+        for_ours: matches!(owner, Owner::Instance(_) | Owner::Left),
+    }
+}
+
+/// What the cluster puts into every namespace.
+fn is_planted(resource: &Resource, name: &str) -> bool {
+    resource.group.is_empty()
+        && matches!(
+            (resource.plural.as_str(), name),
+            ("configmaps", "kube-root-ca.crt") | ("serviceaccounts", "default")
+        )
+}
+
+/// A StatefulSet's claims are named `<template>-<set>-<ordinal>` and have no owner.
+fn is_claim_of_ours(resource: &Resource, name: &str, context: &Context<'_>) -> bool {
+    if !resource.group.is_empty() || resource.plural != "persistentvolumeclaims" {
+        return false;
+    }
+    let Some((rest, ordinal)) = name.rsplit_once('-') else {
+        return false;
+    };
+    let rows = context.world.claim.inventory.iter();
+    let mut sets = rows.filter(|row| row.group == "apps" && row.kind == "StatefulSet");
+    ordinal.bytes().all(|byte| byte.is_ascii_digit())
+        && sets.any(|row| rest.ends_with(&format!("-{}", row.name)))
+}
+
+#[cfg(test)]
+#[path = "tenants_tests.rs"]
+mod tests;

@@ -1,0 +1,143 @@
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use threeport_engine::Lease;
+use threeport_model::identity;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    target::fake::{self, Answer, Asked, Log},
+    workload::{fixture::world, world::World},
+};
+
+const KINDS: &[(&str, &str, &str)] = &[
+    ("", "ConfigMap", "configmaps"),
+    ("", "Pod", "pods"),
+    ("apps", "ReplicaSet", "replicasets"),
+    ("coordination.k8s.io", "Lease", "leases"),
+    ("example.org", "Lease", "leases"),
+];
+
+/// The lists of a namespace `web`, by plural and group; a list of pages.
+type Lists = BTreeMap<&'static str, Vec<Vec<Value>>>;
+
+fn answer(lists: &Lists, asked: &Asked) -> Answer {
+    let path = asked.line.strip_prefix("GET ").unwrap();
+    if path == "/api" || path == "/apis" {
+        return fake::discovery(path, KINDS);
+    }
+    let pages = lists.get(path).cloned().unwrap_or_default();
+    let from = asked
+        .query
+        .split('&')
+        .find_map(|part| part.strip_prefix("continue="));
+    let number: usize = from.map_or(0, |from| from.parse().unwrap());
+    let token = if number + 1 < pages.len() {
+        (number + 1).to_string()
+    } else {
+        String::new()
+    };
+    let items = pages.get(number).cloned().unwrap_or_default();
+    Some((
+        200,
+        json!({"kind": "PartialObjectMetadataList", "metadata": {"continue": token}, "items": items}),
+    ))
+}
+
+async fn look(
+    world: World,
+    answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
+) -> (Result<Verdict, TargetError>, Log) {
+    let (target, log) = fake::target(answer);
+    let lease = Lease::until(Instant::now() + std::time::Duration::from_secs(60));
+    let context = Context::new(
+        &world,
+        Uuid::from_u128(2),
+        &target,
+        &lease,
+        jiff::Timestamp::UNIX_EPOCH,
+    );
+    (of_namespace(&context, "web").await, log)
+}
+
+async fn verdict(lists: Lists) -> Verdict {
+    look(world(), move |asked| answer(&lists, asked)).await.0.unwrap()
+}
+
+fn object(uid: &str, owners: &Value) -> Value {
+    json!({"metadata": {"name": uid, "uid": uid, "ownerReferences": owners}})
+}
+
+fn ours(uid: &str) -> Value {
+    let world = world();
+    let labels = identity::labels(world.identity.control_plane, world.instance(), "web");
+    json!({"metadata": {"name": uid, "uid": uid, "labels": labels,
+        "managedFields": [{"manager": world.manager()}]}})
+}
+
+fn owned_by(api_version: &str, kind: &str, uid: &str) -> Value {
+    json!([{"apiVersion": api_version, "kind": kind, "uid": uid, "name": uid}])
+}
+
+const CONFIG_MAPS: &str = "/api/v1/namespaces/web/configmaps";
+const PODS: &str = "/api/v1/namespaces/web/pods";
+const REPLICA_SETS: &str = "/apis/apps/v1/namespaces/web/replicasets";
+
+fn is_kept(verdict: &Verdict, name: &str) -> bool {
+    matches!(verdict, Verdict::Keep(keep) if keep.message.contains(name) && !keep.for_ours)
+}
+
+#[tokio::test]
+async fn a_foreign_object_on_the_second_page_is_found_and_the_third_is_not_read() {
+    let first: Vec<Value> = (0..3).map(|number| ours(&number.to_string())).collect();
+    let free = Lists::from([(CONFIG_MAPS, vec![first.clone(), vec![ours("last")]])]);
+    assert_eq!(verdict(free).await, Verdict::Free);
+    let pages = vec![first, vec![object("theirs", &json!([]))], vec![ours("last")]];
+    let lists = Lists::from([(CONFIG_MAPS, pages)]);
+    let (found, log) = look(world(), move |asked| answer(&lists, asked)).await;
+    assert!(is_kept(&found.unwrap(), "ConfigMap theirs"));
+    let pages = log.lines().into_iter().filter(|line| line.ends_with(CONFIG_MAPS));
+    assert_eq!(pages.count(), 2);
+}
+
+#[tokio::test]
+async fn a_list_that_breaks_off_is_unknown() {
+    for code in [410, 500, 504] {
+        let lists = Lists::from([(CONFIG_MAPS, vec![vec![ours("a")], vec![]])]);
+        let (found, _) = look(world(), move |asked| {
+            if asked.query.contains("continue=") {
+                fake::status(code, "no")
+            } else {
+                answer(&lists, asked)
+            }
+        })
+        .await;
+        assert!(found.unwrap_err().is_unknown(), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn only_an_owner_that_was_seen_takes_what_it_owns_along() {
+    let pod = |owners| (PODS, vec![vec![object("pod", &owners)]]);
+    let set = (REPLICA_SETS, vec![vec![ours("set")]]);
+    let with_owner = Lists::from([pod(owned_by("apps/v1", "ReplicaSet", "set")), set]);
+    assert_eq!(verdict(with_owner).await, Verdict::Free);
+    let of_a_node = Lists::from([pod(owned_by("v1", "Node", "node"))]);
+    assert!(is_kept(&verdict(of_a_node).await, "Pod pod"));
+    let dangling = Lists::from([pod(owned_by("apps/v1", "ReplicaSet", "gone"))]);
+    assert!(matches!(verdict(dangling).await, Verdict::Wait(why) if why.contains("Pod pod")));
+    let foreign = (REPLICA_SETS, vec![vec![object("set", &json!([]))]]);
+    let theirs = Lists::from([pod(owned_by("apps/v1", "ReplicaSet", "set")), foreign]);
+    assert!(is_kept(&verdict(theirs).await, "ReplicaSet set"));
+}
+
+#[tokio::test]
+async fn what_the_cluster_puts_there_is_told_by_group_and_plural() {
+    let leases = |path| Lists::from([(path, vec![vec![object("lease", &json!([]))]])]);
+    let own = "/apis/coordination.k8s.io/v1/namespaces/web/leases";
+    assert_eq!(verdict(leases(own)).await, Verdict::Free);
+    let theirs = "/apis/example.org/v1/namespaces/web/leases";
+    assert!(is_kept(&verdict(leases(theirs)).await, "Lease lease"));
+}
