@@ -13,7 +13,7 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
-use threeport_client::{Client, Error, ListQuery, WatchItem, WatchStream};
+use threeport_client::{Error, ListQuery, WatchItem, WatchStream};
 use threeport_model::{Code, KindDescriptor, protocol::watch::WatchEvent};
 use tokio_util::sync::CancellationToken;
 
@@ -154,34 +154,36 @@ async fn list(context: &Context) -> Result<Option<String>, Error> {
     Ok(since)
 }
 
-/// Watches from `since` on; comes back where a new list is needed.
-async fn follow(context: &Context, mut since: Option<String>) {
+/// Watches from `since` on; comes back where a new list is needed: the token is too old, or the API was away. It may be
+/// back with a restored database, and of what a restore changed no watch tells.
+async fn follow(context: &Context, since: Option<String>) {
     let kinds: Vec<&str> = context.kinds().map(|kind| kind.descriptor.kind).collect();
+    let mut away = false;
     loop {
-        match open(&context.options.api, &kinds, since.as_deref()).await {
-            Ok(mut stream) => {
-                while let Some(item) = stream.next().await {
-                    match item {
-                        Ok(item) => since = Some(take(context, item).await),
-                        Err(error) => {
-                            tracing::info!(%error, "the API's watch broke off, going on");
-                            break;
-                        }
-                    }
-                }
+        match context.options.api.watch(&kinds, since.as_deref()).await {
+            Ok(stream) if !away => {
+                listen(context, stream).await;
+                return tokio::time::sleep(RETRY).await;
             }
+            Ok(_) => return,
             Err(error) if error.code() == Some(Code::Gone) => return,
             Err(error) => tracing::warn!(%error, "failed to watch the API, trying again"),
         }
+        away = true;
         tokio::time::sleep(RETRY).await;
     }
 }
 
-async fn open(api: &Client, kinds: &[&str], since: Option<&str>) -> Result<WatchStream, Error> {
-    api.watch(kinds, since).await
+async fn listen(context: &Context, mut stream: WatchStream) {
+    while let Some(item) = stream.next().await {
+        match item {
+            Ok(item) => take(context, item).await,
+            Err(error) => return tracing::info!(%error, "the API's watch broke off, listing again"),
+        }
+    }
 }
 
-async fn take(context: &Context, item: WatchItem) -> String {
+async fn take(context: &Context, item: WatchItem) {
     let changed = match item.event {
         WatchEvent::Changed { object } => Some((object.kind, object.metadata.name)),
         WatchEvent::Removed { kind, name, .. } => Some((kind, name)),
@@ -194,7 +196,6 @@ async fn take(context: &Context, item: WatchItem) -> String {
         context.wake_waiters(&key).await;
         context.queue.wake(key).await;
     }
-    item.token
 }
 
 /// When the namespace begins or ceases to go, everything in it is looked at.

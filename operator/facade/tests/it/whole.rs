@@ -1,7 +1,9 @@
 //! With the real API: on SQLite, over TLS, with the facade's own ServiceAccount token, vouched for by the cluster.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -11,6 +13,7 @@ use threeport_client::{ApplyBody, Client, Options, Token};
 use threeport_model::{ManagedBy, Object, find_kind, object::Metadata};
 use threeport_server::{bootstrap, configuration, serve};
 use threeport_store::Store;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{DEADLINE, Place, condition, is};
@@ -31,8 +34,9 @@ struct Serve {
 struct Whole {
     place: Place,
     admin: Client,
-    shutdown: CancellationToken,
-    _folder: tempfile::TempDir,
+    flags: Vec<String>,
+    server: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
+    folder: tempfile::TempDir,
 }
 
 impl Whole {
@@ -66,10 +70,8 @@ impl Whole {
         let flags = flags.iter().map(|(name, value)| format!("--{name}={value}"));
         let flags = ["serve".to_owned(), "--kubernetes-authentication".to_owned()]
             .into_iter()
-            .chain(flags);
-        let configuration = Serve::try_parse_from(flags).unwrap().configuration;
-        let shutdown = CancellationToken::new();
-        tokio::spawn(serve::run(configuration, shutdown.clone()));
+            .chain(flags)
+            .collect();
 
         let client = |token: Token| {
             let mut options = Options::new(format!("https://localhost:{}", api.port()), "test");
@@ -78,20 +80,58 @@ impl Whole {
             Client::new(options).unwrap()
         };
         let admin = client(Token::file(file("admin-token")));
-        let started = Instant::now();
-        while let Err(error) = admin.whoami().await {
-            assert!(started.elapsed() < DEADLINE, "the API does not answer: {error}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
         let token = place
             .run(&["create", "token", "threeport-facade", "--audience=threeport"])
             .unwrap();
-        place.start_facade_with(client(Token::value(&token))).await;
-        Self {
+        let facade = client(Token::value(&token));
+        let mut whole = Self {
             place,
             admin,
-            shutdown,
-            _folder: folder,
+            flags,
+            server: None,
+            folder,
+        };
+        whole.start_api().await;
+        whole.place.start_facade_with(facade).await;
+        whole
+    }
+
+    /// Starts the API and waits until it answers.
+    async fn start_api(&mut self) {
+        let configuration = Serve::try_parse_from(&self.flags).unwrap().configuration;
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(serve::run(configuration, shutdown.clone()));
+        self.server = Some((shutdown, task));
+        let started = Instant::now();
+        while let Err(error) = self.admin.whoami().await {
+            assert!(started.elapsed() < DEADLINE, "the API does not answer: {error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn stop_api(&mut self) {
+        let (shutdown, task) = self.server.take().unwrap();
+        shutdown.cancel();
+        task.await.unwrap().unwrap();
+    }
+
+    /// The embedded database's files.
+    fn database(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let files = std::fs::read_dir(self.folder.path()).unwrap();
+        let paths = files.map(|entry| entry.unwrap().path());
+        let ours = |path: &PathBuf| path.display().to_string().contains("threeport.db");
+        paths
+            .filter(ours)
+            .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+            .collect()
+    }
+
+    fn restore(&self, backup: &BTreeMap<PathBuf, Vec<u8>>) {
+        for path in self.database().keys() {
+            std::fs::remove_file(path).unwrap();
+        }
+        for (path, content) in backup {
+            std::fs::write(path, content).unwrap();
         }
     }
 
@@ -102,7 +142,9 @@ impl Whole {
 
 impl Drop for Whole {
     fn drop(&mut self) {
-        self.shutdown.cancel();
+        if let Some((shutdown, _)) = &self.server {
+            shutdown.cancel();
+        }
     }
 }
 
@@ -316,4 +358,31 @@ async fn a_vanished_resource_comes_back_and_a_take_over_makes_it_a_mirror() {
         })
         .await;
     assert!(mirror["metadata"]["finalizers"].is_null(), "{mirror}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_restored_database_says_is_shown_when_it_is_back() {
+    let mut whole = Whole::start("whole-restored").await;
+    let kind = find_kind("tpwd").unwrap();
+    let web = |text: &str| Object::new(kind.kind, "web", json!({"yamlDocument": document(text)}));
+    whole.admin.object_create(kind, &web("one")).await.unwrap();
+    whole.stop_api().await;
+    let backup = whole.database();
+    whole.start_api().await;
+    whole.admin.object_replace(kind, &web("two"), None).await.unwrap();
+    let row = |generation: i64| move |found: &Value| found["status"]["api"]["generation"] == generation;
+    whole.place.wait("changed", "tpwd", "web", row(2)).await;
+
+    whole.stop_api().await;
+    whole.restore(&backup);
+    whole.start_api().await;
+    // No watch tells what a restore changed, and the next full list is minutes away.
+    let restored = whole.place.wait("restored", "tpwd", "web", row(1)).await;
+    assert_eq!(
+        (
+            &restored["spec"]["yamlDocument"],
+            restored["metadata"]["generation"].as_i64()
+        ),
+        (&json!(document("one")), Some(3))
+    );
 }
