@@ -6,7 +6,8 @@ use threeport_model::{
     digest,
     kinds::control_plane_instance::SELF_SLOT,
     protocol::agent::{
-        AgentState, HEARD_SECONDS, HeartbeatResponse, RegisterRequest, RegisterResponse, WatchedKind, Watches,
+        AgentState, HEARD_SECONDS, HeartbeatRequest, HeartbeatResponse, RegisterRequest, RegisterResponse,
+        WatchedKind, Watches,
     },
 };
 use uuid::Uuid;
@@ -56,26 +57,39 @@ impl Store {
             .await
     }
 
-    /// The agent is there. [`Error::EpochStale`] where there is a newer one.
-    pub async fn agent_heartbeat(&self, runtime_id: Uuid, epoch: i64) -> Result<HeartbeatResponse> {
+    /// The agent is there. [`Error::EpochStale`] where there is a newer one, and where the agent remembers a heartbeat that
+    /// the database does not: it was restored, lacks what was seen since, and must be told all of it anew.
+    pub async fn agent_heartbeat(
+        &self,
+        runtime_id: Uuid,
+        request: &HeartbeatRequest,
+    ) -> Result<HeartbeatResponse> {
         self.transactions()
             .run(
                 "agent_heartbeat",
-                &(runtime_id, epoch),
-                |transaction, (runtime_id, epoch)| {
+                &(runtime_id, request),
+                |transaction, (runtime_id, request)| {
                     Box::pin(async move {
-                        let update =
-                            Sql::new("UPDATE agent SET last_seen = $1 WHERE runtime_id = $2 AND epoch = $3")
-                                .values([transaction.now.into(), (*runtime_id).into(), (*epoch).into()]);
-                        if transaction.run(update).await? == 0 {
-                            return Err(Error::EpochStale {
-                                runtime_id: *runtime_id,
-                                epoch: *epoch,
-                            });
-                        }
+                        let seen = request.seen.map_or(0, jiff::Timestamp::as_microsecond);
+                        let update = Sql::new(
+                            "UPDATE agent SET last_seen = CASE WHEN last_seen < $1 THEN $1 ELSE last_seen END \
+                             WHERE runtime_id = $2 AND epoch = $3 AND last_seen >= $4 RETURNING last_seen",
+                        )
+                        .values([
+                            transaction.now.into(),
+                            (*runtime_id).into(),
+                            request.epoch.into(),
+                            seen.into(),
+                        ]);
+                        let row = transaction.one(update).await?;
+                        let row = row.ok_or(Error::EpochStale {
+                            runtime_id: *runtime_id,
+                            epoch: request.epoch,
+                        })?;
                         let watches = watches(&transaction.all(watched(*runtime_id)).await?)?;
                         Ok(HeartbeatResponse {
                             watches_revision: watches.revision,
+                            seen: Some(clock::timestamp(row.get("last_seen")?)?),
                         })
                     })
                 },

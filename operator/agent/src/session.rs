@@ -1,7 +1,7 @@
 //! An epoch: registers, says every two seconds that the agent is there, and keeps the watches that the API asks for.
 //!
-//! When the API answers that there is a newer epoch (another agent of the same runtime, or a database that was
-//! restored), everything that was seen is forgotten and seen anew under the next one. Two agents at once would take
+//! When the API answers that the epoch is over (there is another agent of the same runtime, or the database was restored
+//! and does not remember the last heartbeat), everything that was seen is forgotten and seen anew under the next one. Two agents at once would take
 //! turns at that, so each waits longer every time.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -11,7 +11,8 @@ use threeport_client::Error;
 use threeport_model::{
     identity,
     protocol::agent::{
-        HEARTBEAT_SECONDS, HeartbeatRequest, RegisterRequest, RegisterResponse, WatchedKind, Watches,
+        HEARTBEAT_SECONDS, HeartbeatRequest, HeartbeatResponse, RegisterRequest, RegisterResponse,
+        WatchedKind, Watches,
     },
 };
 use tokio::{
@@ -132,15 +133,20 @@ impl Agent {
     async fn heartbeats(&self, runtime: Uuid, epoch: i64, kinds: &mut Kinds) {
         let mut ticks = interval(Duration::from_secs(HEARTBEAT_SECONDS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut seen = None;
         loop {
             ticks.tick().await;
             self.metrics
                 .kinds
                 .set(i64::try_from(kinds.running.len()).unwrap_or(i64::MAX));
-            let answer = timeout(ANSWER, self.heartbeat(runtime, epoch, kinds)).await;
-            Metrics::count(&self.metrics.heartbeats, matches!(answer, Ok(Ok(()))));
+            let request = HeartbeatRequest { epoch, seen };
+            let answer = timeout(ANSWER, self.heartbeat(runtime, &request, kinds)).await;
+            Metrics::count(&self.metrics.heartbeats, matches!(answer, Ok(Ok(_))));
             match answer {
-                Ok(Ok(())) => self.metrics.heard(),
+                Ok(Ok(answer)) => {
+                    self.metrics.heard();
+                    seen = answer.seen;
+                }
                 Ok(Err(error)) if epoch_is_over(&error) => return,
                 Ok(Err(error)) => tracing::warn!(error = explain(&error), "failed to send a heartbeat"),
                 Err(_) => tracing::warn!("the API did not answer a heartbeat in time"),
@@ -148,13 +154,18 @@ impl Agent {
         }
     }
 
-    async fn heartbeat(&self, runtime: Uuid, epoch: i64, kinds: &mut Kinds) -> Result<(), Error> {
-        let answer = self.api.heartbeat(runtime, &HeartbeatRequest { epoch }).await?;
+    async fn heartbeat(
+        &self,
+        runtime: Uuid,
+        request: &HeartbeatRequest,
+        kinds: &mut Kinds,
+    ) -> Result<HeartbeatResponse, Error> {
+        let answer = self.api.heartbeat(runtime, request).await?;
         if answer.watches_revision != kinds.revision {
             let watches = self.api.watches(runtime).await?;
             kinds.set(watches).await;
         }
-        Ok(())
+        Ok(answer)
     }
 }
 

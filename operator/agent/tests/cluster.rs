@@ -389,3 +389,26 @@ async fn while_the_cluster_can_t_be_heard_its_kinds_are_unlistable_and_nothing_i
         .unwrap()
         .unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_forgot_the_last_heartbeat_is_told_everything_anew() {
+    let maps = kind("", "v1", "ConfigMap");
+    let setup = Setup::new(false, &[("", "v1", "ConfigMap")], &config_map("stays")).await;
+    setup
+        .api
+        .wait("the agent was heard twice", || {
+            (setup.api.heartbeats() >= 2 && setup.api.closed(&maps)).then_some(())
+        })
+        .await;
+    assert_eq!(setup.api.epoch(), 1);
+    // Restored from before, in the very epoch that the agent is in.
+    setup.api.forget_heartbeats();
+    setup
+        .api
+        .wait("a second epoch has the whole list", || {
+            (setup.api.epoch() == 2 && setup.api.closed(&maps)).then_some(())
+        })
+        .await;
+    assert!(setup.api.last("stays").is_some());
+    setup.stop().await;
+}

@@ -70,6 +70,10 @@ pub struct WatchedKind {
 pub struct HeartbeatRequest {
     /// The agent's epoch.
     pub epoch: i64,
+    /// [`HeartbeatResponse::seen`] of the last answer: a database that does not remember it was set back, and with it
+    /// what it knows of the epoch.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub seen: Option<jiff::Timestamp>,
 }
 
 /// The answer to a heartbeat.
@@ -78,6 +82,9 @@ pub struct HeartbeatRequest {
 pub struct HeartbeatResponse {
     /// See [`Watches::revision`]; what changed is asked for by `GET /v1alpha1/agents/{runtimeId}/watches`.
     pub watches_revision: String,
+    /// When the agent was heard, by the database's clock; goes with the next heartbeat.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub seen: Option<jiff::Timestamp>,
 }
 
 /// `POST /v1alpha1/agents/{runtimeId}/observations`: what the agent saw, in the order in which it saw it.

@@ -104,7 +104,7 @@ async fn heartbeat(
     Runtime(runtime): Runtime,
     body::Json(request): body::Json<HeartbeatRequest>,
 ) -> Result<Json<HeartbeatResponse>, ApiError> {
-    Ok(Json(app.store.agent_heartbeat(runtime, request.epoch).await?))
+    Ok(Json(app.store.agent_heartbeat(runtime, &request).await?))
 }
 
 async fn observe(

@@ -1,13 +1,15 @@
 //! Agents and what they see.
 
+use serde_json::json;
 use threeport_model::{
     Code,
     kinds::workload_instance::{Health, RunningImage},
     protocol::{
         agent::{
-            Observation, ObservationsRequest, RegisterRequest, RegisterResponse, Unlistable, WatchedKind,
+            HeartbeatRequest, HeartbeatResponse, Observation, ObservationsRequest, RegisterRequest,
+            RegisterResponse, Unlistable, WatchedKind,
         },
-        claim::{Claim, CompleteRequest, Trigger},
+        claim::{Claim, CompleteRequest, Next, Trigger},
     },
 };
 use uuid::Uuid;
@@ -16,7 +18,10 @@ use super::{
     harness::{Bed, database_test, done},
     inventories::{intend, row},
 };
-use crate::StatusFence;
+use crate::{
+    Result, StatusFence,
+    sql::{Fetch, Sql},
+};
 
 async fn register(bed: &Bed) -> RegisterResponse {
     let request = RegisterRequest {
@@ -27,6 +32,17 @@ async fn register(bed: &Bed) -> RegisterResponse {
     let told: Vec<_> = notices.iter().map(|notice| notice.id).collect();
     assert_eq!(told, [response.runtime_id], "its runtime is told of at once");
     response
+}
+
+/// A heartbeat that remembers the one before.
+async fn heartbeat(
+    bed: &Bed,
+    agent: &RegisterResponse,
+    seen: Option<jiff::Timestamp>,
+) -> Result<HeartbeatResponse> {
+    let epoch = agent.epoch;
+    let request = HeartbeatRequest { epoch, seen };
+    bed.store.agent_heartbeat(agent.runtime_id, &request).await
 }
 
 fn kind() -> WatchedKind {
@@ -52,6 +68,7 @@ fn seen(claim: &Claim, name: &str, resource_version: &str, health: Health) -> Ob
         health,
         message: String::new(),
         images: Vec::new(),
+        completed: None,
     }
 }
 
@@ -282,18 +299,9 @@ database_test!(an_agent_of_a_former_epoch_is_not_heard, bed, {
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::Conflict);
-    assert_eq!(
-        bed.store
-            .agent_heartbeat(old.runtime_id, old.epoch)
-            .await
-            .unwrap_err()
-            .code(),
-        Code::Conflict
-    );
-    bed.store
-        .agent_heartbeat(new.runtime_id, new.epoch)
-        .await
-        .unwrap();
+    let error = heartbeat(bed, &old, None).await.unwrap_err();
+    assert_eq!(error.code(), Code::Conflict);
+    heartbeat(bed, &new, None).await.unwrap();
     assert_eq!(health(bed, "a").await.0, Health::Unknown);
     let same = report(&new, 1, vec![seen(&claim, "a", "10", Health::Current)]);
     observe(bed, &new, &same).await;
@@ -363,15 +371,97 @@ database_test!(leftovers_are_found_by_their_identity, bed, {
     assert!(notices.is_empty(), "what the database doesn't know is left alone");
 });
 
+database_test!(a_copy_of_our_labels_is_nobody_s_leftover, bed, {
+    let (claim, agent) = applied(bed).await;
+    let mut copy = seen(&claim, "copy", "10", Health::Current);
+    copy.ownership_digest = None;
+    assert!(
+        observe(bed, &agent, &report(&agent, 1, vec![copy]))
+            .await
+            .is_empty()
+    );
+    let rows = bed
+        .store
+        .object_resources("WorkloadInstance", "web")
+        .await
+        .unwrap();
+    assert_eq!(rows.len(), 2);
+});
+
+database_test!(that_a_job_completed_is_never_forgotten, bed, {
+    let (claim, agent) = applied(bed).await;
+    let id = claim.object.id();
+    let completed = async || {
+        let rows = bed
+            .store
+            .object_resources("WorkloadInstance", "web")
+            .await
+            .unwrap();
+        let row = rows.into_iter().find(|row| row.name == "a").unwrap();
+        row.completed_hash
+    };
+    let end = async |running: &Claim, plan: &str, completed: Option<&str>| {
+        let rows = running.inventory.iter();
+        let mut row = rows.clone().find(|row| row.name == "a").unwrap().clone();
+        (row.plan_hash, row.completed_hash) = (Some(plan.to_owned()), completed.map(str::to_owned));
+        let request = CompleteRequest {
+            inventory: vec![row],
+            next: Next::After { milliseconds: 0 },
+            ..done(running)
+        };
+        bed.store.claim_complete(&request).await.unwrap();
+    };
+    // A run goes on that knows of nothing, while it completes and is removed by its time to live.
+    bed.update(
+        "WorkloadInstance",
+        "web",
+        json!({"definition": "web", "suspend": true}),
+    )
+    .await
+    .unwrap();
+    let running = bed.claim_one(id).await;
+    let mut gone = seen(&claim, "a", "11", Health::Missing);
+    gone.completed = Some("one".to_owned());
+    observe(bed, &agent, &report(&agent, 1, vec![gone])).await;
+    assert_eq!(completed().await.as_deref(), Some("one"));
+    end(&running, "one", None).await;
+    assert_eq!(completed().await.as_deref(), Some("one"), "the run did not know");
+    let running = bed.claim_one(id).await;
+    end(&running, "two", Some("former")).await;
+    assert_eq!(
+        completed().await.as_deref(),
+        Some("one"),
+        "it is older than what was seen"
+    );
+    let running = bed.claim_one(id).await;
+    end(&running, "two", Some("two")).await;
+    assert_eq!(completed().await.as_deref(), Some("two"));
+});
+
+database_test!(an_agent_that_a_restored_database_forgot_registers_anew, bed, {
+    let (_, agent) = applied(bed).await;
+    let first = heartbeat(bed, &agent, None).await.unwrap().seen;
+    let second = heartbeat(bed, &agent, first).await.unwrap().seen;
+    assert!(first < second, "{first:?} {second:?}");
+    // What it did not hear an answer to it does not remember: that is no restore.
+    heartbeat(bed, &agent, first).await.unwrap();
+    let last = heartbeat(bed, &agent, second).await.unwrap().seen;
+
+    let seen = second.unwrap().as_microsecond();
+    let restored = Sql::new(format!("UPDATE agent SET last_seen = {seen}"));
+    bed.store.0.connections.writer.run(restored).await.unwrap();
+    let error = heartbeat(bed, &agent, last).await.unwrap_err();
+    assert_eq!(error.code(), Code::Conflict);
+    let anew = register(bed).await;
+    assert_eq!(anew.epoch, agent.epoch + 1);
+    heartbeat(bed, &anew, None).await.unwrap();
+});
+
 database_test!(watches_follow_the_inventory, bed, {
     let (_, agent) = applied(bed).await;
     assert_eq!(agent.watches.kinds, [kind()]);
-    let heartbeat = bed
-        .store
-        .agent_heartbeat(agent.runtime_id, agent.epoch)
-        .await
-        .unwrap();
-    assert_eq!(heartbeat.watches_revision, agent.watches.revision);
+    let answer = heartbeat(bed, &agent, None).await.unwrap();
+    assert_eq!(answer.watches_revision, agent.watches.revision);
     let other = bed.instance("other", "web").await;
     let claim = bed.claim_one(other.id()).await;
     let mut secret = row(&claim, agent.runtime_id, "s");

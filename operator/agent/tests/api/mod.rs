@@ -33,6 +33,8 @@ struct Notes {
     available: bool,
     kinds: Vec<WatchedKind>,
     heartbeats: u64,
+    /// When the agent was heard, in seconds; it has to say so of the heartbeat before.
+    seen: Option<i64>,
     said: BTreeMap<String, Observation>,
     closed: BTreeSet<WatchedKind>,
     unlistable: BTreeMap<WatchedKind, String>,
@@ -124,6 +126,11 @@ impl Api {
         self.note(|notes| notes.epoch += 1);
     }
 
+    /// As a database that was restored from before the last heartbeats, with the epoch that it was in.
+    pub(crate) fn forget_heartbeats(&self) {
+        self.note(|notes| notes.seen = Some(0));
+    }
+
     pub(crate) fn epoch(&self) -> i64 {
         self.read(|notes| notes.epoch)
     }
@@ -189,9 +196,16 @@ impl ControlPlane for Api {
     async fn heartbeat(&self, _: Uuid, request: &HeartbeatRequest) -> Result<HeartbeatResponse, Error> {
         self.note(|notes| {
             notes.check(request.epoch)?;
+            if request.seen.map(jiff::Timestamp::as_second) > notes.seen {
+                return Err(refused(Code::Conflict));
+            }
             notes.heartbeats += 1;
+            notes.seen = Some(notes.seen.unwrap_or_default() + 1);
             Ok(HeartbeatResponse {
                 watches_revision: notes.watches().revision,
+                seen: notes
+                    .seen
+                    .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()),
             })
         })
     }
