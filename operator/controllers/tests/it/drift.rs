@@ -202,3 +202,31 @@ async fn a_fight_is_told_and_not_fought_for_ever() {
     let fighting = condition::find(&status.conditions, condition::FIGHTING).unwrap();
     assert!(fighting.message.contains("ConfigMap web/config") && fighting.message.contains("kubectl-edit"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_applied_after_a_backup_is_set_back_by_the_restored_rows() {
+    const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config}\ndata: {key: before}\n";
+    let world = World::start(false).await;
+    world.define("web", MAP);
+    world.place("web", json!({}));
+    world.settle("web").await;
+    let backup = world.rows("web");
+    // Kubernetes counts an apply's time in seconds.
+    let second = jiff::Timestamp::now().as_second();
+    while jiff::Timestamp::now().as_second() == second {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    world.define("web", &MAP.replace("before", "after"));
+    world.settle("web").await;
+    assert_eq!(world.get("configmap", "web", "config")["data"]["key"], "after");
+
+    world.api.0.lock().unwrap().rows = backup;
+    world.define("web", MAP);
+    world.observe("web", Health::Current);
+    assert_done(&world.run("web").await);
+    assert_eq!(world.get("configmap", "web", "config")["data"]["key"], "before");
+    world.observe("web", Health::Current);
+    let writes = world.writes().len();
+    world.run("web").await;
+    assert_eq!(world.writes().len(), writes, "set back once");
+}
