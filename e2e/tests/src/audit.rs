@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 /// One answered request.
@@ -28,6 +29,8 @@ pub struct Entry {
     pub response_status: Option<ResponseStatus>,
     /// `ResponseComplete` for one that was answered.
     pub stage: String,
+    /// When it was answered, by this machine's clock.
+    pub stage_timestamp: Timestamp,
 }
 
 /// A user.
@@ -89,6 +92,12 @@ impl Entry {
             .into_iter()
             .flatten()
             .any(|user| user.username.starts_with(&prefix))
+    }
+
+    /// Whether it made an object that was not there: an apply that creates, or a POST.
+    pub fn is_create(&self) -> bool {
+        let code = self.response_status.as_ref().map_or(0, |status| status.code);
+        code == 201 && matches!(self.verb.as_str(), "create" | "patch")
     }
 
     /// For counting and for messages: `patch 201 deployments.apps default/web`.

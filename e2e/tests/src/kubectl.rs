@@ -6,6 +6,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
+/// Longer than any time-out that a program is given: what it says of its own is worth more than that it was ended.
+const LIMIT: Duration = Duration::from_secs(330);
+
 /// What a command printed and how it ended.
 #[derive(Clone, Debug)]
 pub struct Output {
@@ -49,7 +52,7 @@ pub async fn kubectl(arguments: &str, input: Option<&str>) -> Result<Output> {
     .await
 }
 
-/// Runs any program of the testbed's PATH, for at most three minutes.
+/// Runs any program of the testbed's PATH, for a limited time.
 pub async fn run(program: &str, arguments: &[&str], input: Option<&str>) -> Result<Output> {
     let command = format!("{program} {}", arguments.join(" "));
     let mut child = Command::new(program)
@@ -68,9 +71,9 @@ pub async fn run(program: &str, arguments: &[&str], input: Option<&str>) -> Resu
         // A program that refuses its input early closes the pipe; what it printed says why.
         let _ = stdin.write_all(input.as_bytes()).await;
     }
-    let output = timeout(Duration::from_secs(180), child.wait_with_output())
+    let output = timeout(LIMIT, child.wait_with_output())
         .await
-        .with_context(|| format!("{command} did not end within 180 s"))??;
+        .with_context(|| format!("{command} did not end within {} s", LIMIT.as_secs()))??;
     Ok(Output {
         command,
         code: output.status.code().unwrap_or(-1),

@@ -6,8 +6,11 @@
 
 pub mod audit;
 pub mod kubectl;
+pub mod latency;
 pub mod leftovers;
+pub mod logs;
 pub mod metrics;
+pub mod nats;
 pub mod wait;
 pub mod workload;
 pub mod world;
