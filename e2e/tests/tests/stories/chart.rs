@@ -4,11 +4,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use threeport_e2e::{World, kubectl, kubectl::run, wait_until, workload, world::variable};
+use threeport_e2e::{World, kubectl, workload, world::variable};
 
-use crate::steps::live;
-
-const RELEASE: &str = "threeport";
+use crate::{
+    installation::{RELEASE, helm, install, uninstall},
+    scene::Scene,
+    steps::{gone, live},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chart_test_delivers_a_workload() -> Result<()> {
@@ -62,100 +64,64 @@ async fn chart_upgrade_without_a_change_restarts_no_pod() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn chart_uninstall_leaves_workloads_and_a_new_install_takes_them_over() -> Result<()> {
     const NAMESPACE: &str = "threeport-again";
-    let world = World::connect().await?;
-    install(&world, NAMESPACE).await?;
     let objects = [
         workload::definition("again", &workload::service("again", workload::IMAGE)),
         workload::instance("again", "again", &json!({"namespace": "again"})),
     ];
     let text = workload::text(&objects);
     let wait = format!("-n {NAMESPACE} wait --for=condition=Ready --timeout=90s -f -");
-    kubectl(&format!("-n {NAMESPACE} apply -f -"), Some(&text))
-        .await?
-        .success()?;
-    kubectl(&wait, Some(&text)).await?.success()?;
-    let workload_pods = pods("again").await?;
-    ensure!(!workload_pods.is_empty(), "the workload has no pod");
-    let id = database_id(NAMESPACE).await?;
+    let scene = Scene::default()
+        .and_namespace("again")
+        .and_control_plane(NAMESPACE);
+    scene
+        .play(async |world| {
+            install(world, NAMESPACE).await?;
+            kubectl(&format!("-n {NAMESPACE} apply -f -"), Some(&text))
+                .await?
+                .success()?;
+            kubectl(&wait, Some(&text)).await?.success()?;
+            let workload_pods = pods("again").await?;
+            ensure!(!workload_pods.is_empty(), "the workload has no pod");
+            let id = database_id(NAMESPACE).await?;
 
-    helm(&["uninstall", RELEASE, "--wait", "--timeout", "120s"], NAMESPACE).await?;
-    ensure!(
-        pods("again").await? == workload_pods,
-        "uninstalling touched the workload"
-    );
-    for kept in [
-        "pvc/threeport-database",
-        "secret/threeport-encryption-key",
-        "workloadinstance/again",
-    ] {
-        ensure!(live(NAMESPACE, kept).await?.is_some(), "{kept} is gone");
-    }
-    let resource = live(NAMESPACE, "workloadinstance/again")
-        .await?
-        .unwrap_or_default();
-    ensure!(
-        resource["metadata"]["finalizers"].is_null(),
-        "finalizers were left: {}",
-        resource["metadata"]
-    );
+            uninstall(NAMESPACE).await?;
+            ensure!(
+                pods("again").await? == workload_pods,
+                "uninstalling touched the workload"
+            );
+            for kept in [
+                "pvc/threeport-database",
+                "secret/threeport-encryption-key",
+                "workloadinstance/again",
+            ] {
+                ensure!(live(NAMESPACE, kept).await?.is_some(), "{kept} is gone");
+            }
+            let resource = live(NAMESPACE, "workloadinstance/again")
+                .await?
+                .unwrap_or_default();
+            ensure!(
+                resource["metadata"]["finalizers"].is_null(),
+                "finalizers were left: {}",
+                resource["metadata"]
+            );
 
-    install(&world, NAMESPACE).await?;
-    kubectl(&wait, Some(&text)).await?.success()?;
-    ensure!(
-        database_id(NAMESPACE).await? == id,
-        "the new install does not know the object"
-    );
-    ensure!(
-        pods("again").await? == workload_pods,
-        "installing again touched the workload"
-    );
+            install(world, NAMESPACE).await?;
+            kubectl(&wait, Some(&text)).await?.success()?;
+            ensure!(
+                database_id(NAMESPACE).await? == id,
+                "the new install does not know the object"
+            );
+            ensure!(
+                pods("again").await? == workload_pods,
+                "installing again touched the workload"
+            );
 
-    kubectl(&format!("-n {NAMESPACE} delete --timeout=90s -f -"), Some(&text))
-        .await?
-        .success()?;
-    let gone = || async {
-        Ok(live("again", "deployment/again")
-            .await?
-            .map_or(Ok(()), |_| Err("there".to_owned())))
-    };
-    wait_until("the workload is gone", Duration::from_secs(60), gone).await?;
-    helm(&["uninstall", RELEASE, "--wait", "--timeout", "120s"], NAMESPACE).await?;
-    kubectl(&format!("delete namespace {NAMESPACE} --timeout=90s"), None)
-        .await?
-        .success()?;
-    Ok(())
-}
-
-/// Installs a second control plane with the images of the first.
-async fn install(world: &World, namespace: &str) -> Result<()> {
-    let values = helm(&["get", "values", RELEASE, "--output", "json"], &world.namespace).await?;
-    let mut values: Value = serde_json::from_str(&values).context("failed to read the release's values")?;
-    values["api"]["service"] = json!({"type": "ClusterIP"});
-    let chart = variable("THREEPORT_HELM_CHART")?;
-    let arguments = [
-        "install",
-        RELEASE,
-        &chart,
-        "--namespace",
-        namespace,
-        "--create-namespace",
-        "--values",
-        "-",
-        "--wait",
-    ];
-    run("helm", &arguments, Some(&values.to_string()))
-        .await?
-        .success()
-        .map(|_| ())
-}
-
-async fn helm(arguments: &[&str], namespace: &str) -> Result<String> {
-    Ok(
-        run("helm", &[arguments, &["--namespace", namespace]].concat(), None)
-            .await?
-            .success()?
-            .stdout,
-    )
+            kubectl(&format!("-n {NAMESPACE} delete --timeout=90s -f -"), Some(&text))
+                .await?
+                .success()?;
+            gone("again", "deployment/again", Duration::from_secs(60)).await
+        })
+        .await
 }
 
 /// Running pods that belong to a controller that keeps them, with uid and restarts.

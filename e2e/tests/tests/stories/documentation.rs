@@ -4,7 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use threeport_e2e::{World, kubectl, kubectl::run, world::variable};
+use serde_json::{Value, json};
+use threeport_e2e::{kubectl, kubectl::run, workload};
+
+use crate::{scene::Scene, story_1_apply::sample};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -43,48 +46,57 @@ fn markdown_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// What the blocks make, so that one that fails leaves nothing.
+fn made() -> Vec<Value> {
+    ["hello", "shop"]
+        .into_iter()
+        .flat_map(|name| {
+            [
+                workload::definition(name, &[]),
+                workload::instance(name, name, &json!({})),
+            ]
+        })
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn documentation_works_word_for_word() -> Result<()> {
-    let world = World::connect().await?;
-    let sample = variable("THREEPORT_SAMPLE")?;
-    kubectl(&format!("-n {} apply -f {sample}", world.namespace), None)
-        .await?
-        .success()?;
-    kubectl(
-        &format!(
-            "-n {} wait -f {sample} --for=condition=Ready --timeout=90s",
-            world.namespace
-        ),
-        None,
-    )
-    .await?
-    .success()?;
-    let mut files = vec![root().join("README.md")];
-    files.extend(markdown_files(&root().join("docs"))?);
-    let mut ran = 0;
-    for file in files {
-        let text =
-            std::fs::read_to_string(&file).with_context(|| format!("failed to read {}", file.display()))?;
-        for block in blocks(&text) {
-            let script = format!("set -euo pipefail\ncd {}\n{block}", root().display());
-            let output = run("bash", &["-c", &script], None).await?;
-            ensure!(
-                output.code == 0,
-                "{}: this block failed:\n{block}\n{}{}",
-                file.display(),
-                output.stdout,
-                output.stderr
-            );
-            ran += 1;
-        }
-    }
-    println!("{ran} blocks ran");
-    ensure!(ran >= 6, "only {ran} blocks were found");
-    kubectl(
-        &format!("-n {} delete --timeout=120s -f {sample}", world.namespace),
-        None,
-    )
-    .await?
-    .success()?;
-    Ok(())
+    let (sample, objects) = sample()?;
+    let scene = Scene::of(&objects).and(&made());
+    scene
+        .play(async |world| {
+            let namespace = &world.namespace;
+            kubectl(&format!("-n {namespace} apply -f {sample}"), None)
+                .await?
+                .success()?;
+            kubectl(
+                &format!("-n {namespace} wait -f {sample} --for=condition=Ready --timeout=90s"),
+                None,
+            )
+            .await?
+            .success()?;
+            let mut files = vec![root().join("README.md")];
+            files.extend(markdown_files(&root().join("docs"))?);
+            let mut ran = 0;
+            for file in files {
+                let text = std::fs::read_to_string(&file)
+                    .with_context(|| format!("failed to read {}", file.display()))?;
+                for block in blocks(&text) {
+                    let script = format!("set -euo pipefail\ncd {}\n{block}", root().display());
+                    let output = run("bash", &["-c", &script], None).await?;
+                    ensure!(
+                        output.code == 0,
+                        "{}: this block failed:\n{block}\n{}{}",
+                        file.display(),
+                        output.stdout,
+                        output.stderr
+                    );
+                    ran += 1;
+                }
+            }
+            println!("{ran} blocks ran");
+            ensure!(ran >= 6, "only {ran} blocks were found");
+            Ok(())
+        })
+        .await
 }

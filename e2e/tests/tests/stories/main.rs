@@ -5,7 +5,9 @@
 
 mod chart;
 mod documentation;
+mod installation;
 mod invariants;
+mod scene;
 mod steps;
 mod story_1_apply;
 mod story_2_four_ways;

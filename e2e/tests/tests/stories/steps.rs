@@ -1,14 +1,23 @@
 //! Steps that more than one story takes.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use kube::{
+    Api,
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
 use serde_json::Value;
 use threeport_e2e::{Output, World, kubectl, wait_until, workload};
-use threeport_model::{Object, find_kind};
+use threeport_model::{Code, GROUP, KindDescriptor, Object, VERSION, find_kind, kinds};
 
 /// The longest that a small workload may take to be Ready on two cores.
 pub(crate) const READY: Duration = Duration::from_secs(60);
+
+/// A kind by any of its names.
+pub(crate) fn kind(word: &str) -> Result<&'static KindDescriptor> {
+    find_kind(word).with_context(|| format!("{word} is not a kind"))
+}
 
 /// `kubectl apply -f -` in the control plane's namespace.
 pub(crate) async fn apply(world: &World, objects: &[Value]) -> Result<Output> {
@@ -43,12 +52,54 @@ pub(crate) async fn delete(world: &World, objects: &[Value]) -> Result<Output> {
         .success()
 }
 
+/// Asks for the deletion of a custom resource, if it is there, and waits for nothing.
+pub(crate) async fn delete_later(world: &World, object: &Value) -> Result<()> {
+    let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
+    let (kind, name) = kind.as_str().zip(name.as_str()).context("it has no name")?;
+    let what = format!("{}/{name}", self::kind(kind)?.singular);
+    if custom_resource(world, &what).await?.is_none() {
+        return Ok(());
+    }
+    let arguments = format!(
+        "-n {} delete {what} --ignore-not-found --wait=false",
+        world.namespace
+    );
+    kubectl(&arguments, None).await?.success().map(drop)
+}
+
 /// An object as the REST API has it.
 pub(crate) async fn rest_get(world: &World, kind: &str, name: &str) -> Result<Object> {
-    let Some(descriptor) = find_kind(kind) else {
-        anyhow::bail!("{kind} is not a kind")
-    };
-    Ok(world.api.object_get(descriptor, name).await?)
+    Ok(world.api.object_get(self::kind(kind)?, name).await?)
+}
+
+/// Waits until the REST API says that there is no such object.
+pub(crate) async fn rest_gone(world: &World, kind: &str, name: &str) -> Result<()> {
+    let descriptor = self::kind(kind)?;
+    wait_until(
+        &format!("{kind}/{name} is gone"),
+        Duration::from_secs(120),
+        || async {
+            match world.api.object_get(descriptor, name).await {
+                Ok(object) => Ok(Err(object.status.to_string())),
+                Err(error) if error.code() == Some(Code::NotFound) => Ok(Ok(())),
+                Err(error) => Err(error.into()),
+            }
+        },
+    )
+    .await
+}
+
+/// Generation and resourceVersion of every object that the REST API has, by `Kind/name`: whether anything was changed.
+pub(crate) async fn versions(world: &World) -> Result<BTreeMap<String, (i64, Option<i64>)>> {
+    let mut versions = BTreeMap::new();
+    for kind in kinds::ALL.iter().filter(|kind| kind.custom_resource) {
+        let (objects, _) = world.api.object_list_all(kind, None).await?;
+        versions.extend(objects.iter().map(|object| {
+            let version = object.metadata.resource_version;
+            (object.reference(), (object.generation(), version))
+        }));
+    }
+    Ok(versions)
 }
 
 /// A live object as `kubectl get -o json` shows it; nothing where it is absent.
@@ -66,6 +117,50 @@ pub(crate) async fn live(namespace: &str, what: &str) -> Result<Option<Value>> {
     }
 }
 
+/// The uid of a live object that must be there.
+pub(crate) async fn uid(namespace: &str, what: &str) -> Result<String> {
+    let object = live(namespace, what)
+        .await?
+        .with_context(|| format!("{namespace} has no {what}"))?;
+    Ok(object["metadata"]["uid"].to_string())
+}
+
+/// Waits until a live object is gone.
+pub(crate) async fn gone(namespace: &str, what: &str, limit: Duration) -> Result<()> {
+    wait_until(&format!("{what} of {namespace} is gone"), limit, || async {
+        Ok(live(namespace, what)
+            .await?
+            .map_or(Ok(()), |_| Err("there".to_owned())))
+    })
+    .await
+}
+
+/// The custom resources of a kind in the control plane's namespace.
+pub(crate) fn custom_resources(world: &World, kind: &KindDescriptor) -> Api<DynamicObject> {
+    let gvk = GroupVersionKind::gvk(GROUP, VERSION, kind.kind);
+    let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
+    Api::namespaced_with(world.cluster.clone(), &world.namespace, &resource)
+}
+
+/// A custom resource of the control plane (`workloadinstance/web`); nothing where it, or its definition, is absent.
+/// Read without a process of its own, so that short limits can be kept.
+pub(crate) async fn custom_resource(world: &World, what: &str) -> Result<Option<Value>> {
+    let (kind, name) = what
+        .split_once('/')
+        .with_context(|| format!("{what} has no name"))?;
+    match custom_resources(world, self::kind(kind)?).get(name).await {
+        Ok(found) => Ok(Some(serde_json::to_value(found)?)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A condition of an object.
+pub(crate) fn condition_of<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+    let mut conditions = object["status"]["conditions"].as_array()?.iter();
+    conditions.find(|condition| condition["type"] == kind)
+}
+
 /// Waits until a condition of a custom resource has the wanted status, and answers with the condition.
 pub(crate) async fn condition(
     world: &World,
@@ -75,17 +170,12 @@ pub(crate) async fn condition(
     limit: Duration,
 ) -> Result<Value> {
     wait_until(&format!("{what} {kind}={status}"), limit, || async {
-        let Some(object) = live(&world.namespace, what).await? else {
+        let Some(object) = custom_resource(world, what).await? else {
             return Ok(Err("absent".to_owned()));
         };
-        let conditions = object["status"]["conditions"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let found = conditions.iter().find(|condition| condition["type"] == kind);
-        Ok(match found {
+        Ok(match condition_of(&object, kind) {
             Some(condition) if condition["status"] == status => Ok(condition.clone()),
-            _ => Err(Value::Array(conditions).to_string()),
+            _ => Err(object["status"]["conditions"].to_string()),
         })
     })
     .await
@@ -101,10 +191,9 @@ pub(crate) async fn ask_inside(job: &str, urls: &[String]) -> Result<String> {
         "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": job, "namespace": "default"},
         "spec": {"backoffLimit": 0, "template": {"spec": {"restartPolicy": "Never", "containers": [container]}}},
     });
-    kubectl("delete job -n default --ignore-not-found --wait", None)
-        .await
-        .ok();
-    kubectl("apply -f -", Some(&manifest.to_string()))
+    let remove = format!("-n default delete job {job} --ignore-not-found --timeout=60s");
+    kubectl(&remove, None).await?.success()?;
+    kubectl("create -f -", Some(&manifest.to_string()))
         .await?
         .success()?;
     let ended = wait_until("the asking Job ends", Duration::from_secs(60), || async {
@@ -121,7 +210,10 @@ pub(crate) async fn ask_inside(job: &str, urls: &[String]) -> Result<String> {
     })
     .await?;
     let printed = kubectl(&format!("-n default logs job/{job}"), None).await?.stdout;
-    kubectl(&format!("-n default delete job {job} --ignore-not-found"), None).await?;
-    ensure!(ended, "not every URL answered:\n{printed}");
+    kubectl(&remove, None).await?.success()?;
+    if !ended {
+        bail!("not every URL answered:\n{printed}");
+    }
+    ensure!(!printed.is_empty(), "the asking Job printed nothing");
     Ok(printed)
 }

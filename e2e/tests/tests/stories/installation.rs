@@ -1,0 +1,110 @@
+//! The control plane as its chart has it, other values of the chart, and further control planes.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use threeport_e2e::{World, kubectl, kubectl::run, world::variable};
+
+/// The name of every release.
+pub(crate) const RELEASE: &str = "threeport";
+/// What stories scale.
+const PARTS: [&str; 3] = [
+    "statefulset threeport-nats",
+    "deployment threeport-agent",
+    "deployment threeport-api",
+];
+
+/// `helm`, which waits for at most five minutes itself.
+pub(crate) async fn helm(arguments: &[&str], namespace: &str) -> Result<String> {
+    helm_with(arguments, namespace, None).await
+}
+
+async fn helm_with(arguments: &[&str], namespace: &str, input: Option<&str>) -> Result<String> {
+    let arguments = [arguments, &["--namespace", namespace]].concat();
+    Ok(run("helm", &arguments, input).await?.success()?.stdout)
+}
+
+/// Everything that stories change is as it was installed: also what one left that was killed.
+pub(crate) async fn as_installed(namespace: &str) -> Result<()> {
+    with_sweep(namespace, "15s").await
+}
+
+/// As installed, but for how often work is looked for without a signal.
+pub(crate) async fn with_sweep(namespace: &str, interval: &str) -> Result<()> {
+    for part in PARTS {
+        kubectl(&format!("-n {namespace} scale {part} --replicas=1"), None)
+            .await?
+            .success()?;
+    }
+    let (chart, set) = (
+        variable("THREEPORT_HELM_CHART")?,
+        format!("controllers.sweepInterval={interval}"),
+    );
+    let upgrade = [
+        "upgrade",
+        RELEASE,
+        &chart,
+        "--reuse-values",
+        "--set",
+        &set,
+        "--wait",
+        "--timeout",
+        "120s",
+    ];
+    helm(&upgrade, namespace).await.map(drop)
+}
+
+/// Scales a part (`deployment threeport-agent`), without waiting for its pods.
+pub(crate) async fn scale(namespace: &str, part: &str, replicas: u32) -> Result<()> {
+    kubectl(
+        &format!("-n {namespace} scale {part} --replicas={replicas}"),
+        None,
+    )
+    .await?
+    .success()
+    .map(drop)
+}
+
+/// Waits until a part's pods are what it asks for.
+pub(crate) async fn rolled_out(namespace: &str, part: &str) -> Result<()> {
+    kubectl(
+        &format!("-n {namespace} rollout status {part} --timeout=90s"),
+        None,
+    )
+    .await?
+    .success()
+    .map(drop)
+}
+
+/// Installs a further control plane with the images of the first, in a namespace of its own.
+pub(crate) async fn install(world: &World, namespace: &str) -> Result<()> {
+    let values = helm(&["get", "values", RELEASE, "--output", "json"], &world.namespace).await?;
+    let mut values: Value = serde_json::from_str(&values).context("failed to read the release's values")?;
+    // The first one's fixed node port can't be had twice.
+    values["api"]["service"] = json!({"type": "ClusterIP"});
+    let chart = variable("THREEPORT_HELM_CHART")?;
+    let arguments = [
+        "install",
+        RELEASE,
+        &chart,
+        "--create-namespace",
+        "--values",
+        "-",
+        "--wait",
+    ];
+    helm_with(&arguments, namespace, Some(&values.to_string()))
+        .await
+        .map(drop)
+}
+
+/// Removes a further control plane, if it is there.
+pub(crate) async fn uninstall(namespace: &str) -> Result<()> {
+    let arguments = [
+        "uninstall",
+        RELEASE,
+        "--ignore-not-found",
+        "--wait",
+        "--timeout",
+        "120s",
+    ];
+    helm(&arguments, namespace).await.map(drop)
+}
