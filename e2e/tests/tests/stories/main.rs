@@ -12,6 +12,7 @@ mod steps;
 mod story_1_apply;
 mod story_2_four_ways;
 mod story_3_edit;
+mod story_3_generations;
 mod story_4_healing;
 mod story_5_deletion;
 mod story_6_signals;
