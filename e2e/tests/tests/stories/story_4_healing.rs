@@ -2,123 +2,143 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
-use serde_json::json;
-use threeport_e2e::{World, kubectl, wait_until, workload};
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use threeport_e2e::{World, audit, kubectl, wait_until, workload};
 
-use crate::steps::{apply, delete, live, wait_ready};
+use crate::{
+    scene::Scene,
+    steps::{apply, gone, live, uid, wait_ready},
+};
 
 const HEALED: Duration = Duration::from_secs(10);
 
+fn pair(name: &str, manifests: &[Value]) -> [Value; 2] {
+    [
+        workload::definition(name, manifests),
+        workload::instance(name, name, &json!({})),
+    ]
+}
+
+/// Waits until a value of a live object is again as wanted.
+async fn healed(namespace: &str, what: &str, pointer: &str, wanted: &str) -> Result<()> {
+    wait_until(&format!("the edited {what} is healed"), HEALED, || async {
+        let object = live(namespace, what).await?.unwrap_or_default();
+        Ok(match object.pointer(pointer) {
+            Some(value) if value == wanted => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn story_4_deleted_and_edited_objects_are_healed_within_10_s() -> Result<()> {
-    let world = World::connect().await?;
-    let objects = [
-        workload::definition("heal", &workload::service("heal", workload::IMAGE)),
-        workload::instance("heal", "heal", &json!({})),
-    ];
-    apply(&world, &objects).await?;
-    wait_ready(&world, &objects).await?;
+    let objects = pair("heal", &workload::service("heal", workload::IMAGE));
+    Scene::of(&objects)
+        .play(async |world| {
+            apply(world, &objects).await?;
+            wait_ready(world, &objects).await?;
 
-    let uid = |object: Option<serde_json::Value>| object.map(|object| object["metadata"]["uid"].to_string());
-    let old = uid(live("heal", "deployment/heal").await?);
-    kubectl("-n heal delete deployment heal", None).await?.success()?;
-    wait_until("the deleted Deployment is back", HEALED, || async {
-        let new = uid(live("heal", "deployment/heal").await?);
-        Ok(if new.is_some() && new != old {
-            Ok(())
-        } else {
-            Err(format!("{new:?}"))
-        })
-    })
-    .await?;
+            let old = uid("heal", "deployment/heal").await?;
+            kubectl("-n heal delete deployment heal", None).await?.success()?;
+            wait_until("the deleted Deployment is back", HEALED, || async {
+                let new = live("heal", "deployment/heal").await?;
+                let new = new.map(|object| object["metadata"]["uid"].to_string());
+                Ok(match new {
+                    Some(new) if new != old => Ok(()),
+                    other => Err(format!("{other:?}")),
+                })
+            })
+            .await?;
 
-    kubectl(
-        r#"-n heal patch configmap heal --type=merge -p {"data":{"value":"tampered"}}"#,
-        None,
-    )
-    .await?
-    .success()?;
-    wait_until("the edited ConfigMap is healed", HEALED, || async {
-        let map = live("heal", "configmap/heal").await?.unwrap_or_default();
-        Ok(if map["data"]["value"] == "value-of-heal" {
-            Ok(())
-        } else {
-            Err(map["data"].to_string())
-        })
-    })
-    .await?;
+            let edit = r#"-n heal patch configmap heal --type=merge -p {"data":{"value":"tampered"}}"#;
+            kubectl(edit, None).await?.success()?;
+            healed("heal", "configmap/heal", "/data/value", "value-of-heal").await?;
 
-    let image = format!(
-        r#"[{{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"{}"}}]"#,
-        workload::OTHER_IMAGE
-    );
-    kubectl(
-        &format!("-n heal patch deployment heal --type=json -p {image}"),
-        None,
-    )
-    .await?
-    .success()?;
-    wait_until("the edited image is healed", HEALED, || async {
-        let deployment = live("heal", "deployment/heal").await?.unwrap_or_default();
-        let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
-        Ok(if image == workload::IMAGE {
-            Ok(())
-        } else {
-            Err(image.to_string())
+            let pointer = "/spec/template/spec/containers/0/image";
+            let image = workload::OTHER_IMAGE;
+            let edit = format!(r#"[{{"op":"replace","path":"{pointer}","value":"{image}"}}]"#);
+            kubectl(
+                &format!("-n heal patch deployment heal --type=json -p {edit}"),
+                None,
+            )
+            .await?
+            .success()?;
+            healed("heal", "deployment/heal", pointer, workload::IMAGE).await
         })
-    })
-    .await?;
-    delete(&world, &objects).await?;
-    Ok(())
+        .await
+}
+
+/// How often a Job of that name was made, by whomever, since then.
+fn job_creates(world: &World, since: u64, name: &str) -> Result<usize> {
+    let created = |entry: &audit::Entry| {
+        let object = entry.object_ref.as_ref();
+        entry.is_create()
+            && object.is_some_and(|object| {
+                // A POST names what it makes in its body.
+                object.resource == "jobs" && object.namespace == name && ["", name].contains(&&*object.name)
+            })
+    };
+    let entries = audit::since(&world.audit_log, since)?;
+    Ok(entries.iter().filter(|entry| created(entry)).count())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn story_4_a_job_removed_by_its_ttl_is_not_run_again_after_an_unrelated_edit() -> Result<()> {
-    let world = World::connect().await?;
-    let job = json!({
-        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"},
-        "spec": {"ttlSecondsAfterFinished": 1, "template": {"spec": {
-            "restartPolicy": "Never",
-            "containers": [{
-                "name": "job", "image": workload::IMAGE, "imagePullPolicy": "IfNotPresent", "args": ["job"],
-                "env": [{"name": "NAME", "value": "once"}],
-            }],
-        }}},
-    });
+    let job = |ttl: i64| {
+        json!({
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"},
+            "spec": {"ttlSecondsAfterFinished": ttl, "template": {"spec": {
+                "restartPolicy": "Never",
+                "containers": [{
+                    "name": "job", "image": workload::IMAGE, "imagePullPolicy": "IfNotPresent", "args": ["job"],
+                    "env": [{"name": "NAME", "value": "once"}],
+                }],
+            }}},
+        })
+    };
     let config = |value: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"}, "data": {"a": value}});
-    let objects = [
-        workload::definition("once", &[job.clone(), config("1")]),
-        workload::instance("once", "once", &json!({})),
-    ];
-    apply(&world, &objects).await?;
-    wait_ready(&world, &objects).await?;
-    wait_until(
-        "the Job is removed by its TTL",
-        Duration::from_secs(30),
-        || async {
-            Ok(live("once", "job/once")
-                .await?
-                .map_or(Ok(()), |_| Err("there".to_owned())))
-        },
-    )
-    .await?;
-    let edited = [workload::definition("once", &[job, config("2")])];
-    apply(&world, &edited).await?;
-    wait_ready(&world, &edited).await?;
-    let map = live("once", "configmap/other").await?.unwrap_or_default();
-    anyhow::ensure!(
-        map["data"]["a"] == "2",
-        "positive control: the edit arrived: {map}"
-    );
-    anyhow::ensure!(live("once", "job/once").await?.is_none(), "the Job was run again");
-    delete(&world, &objects).await?;
-    Ok(())
+    let objects = pair("once", &[job(1), config("1")]);
+    Scene::of(&objects)
+        .play(async |world| {
+            let since = audit::end(&world.audit_log)?;
+            apply(world, &objects).await?;
+            wait_ready(world, &objects).await?;
+            gone("once", "job/once", Duration::from_secs(30)).await?;
+            ensure!(
+                job_creates(world, since, "once")? == 1,
+                "the Job was not made once"
+            );
+
+            // Its TTL would hide a second run from who looks for the Job; the audit log has every create.
+            let edited = [workload::definition("once", &[job(1), config("2")])];
+            apply(world, &edited).await?;
+            wait_ready(world, &edited).await?;
+            let map = live("once", "configmap/other").await?.unwrap_or_default();
+            ensure!(
+                map["data"]["a"] == "2",
+                "positive control: the edit arrived: {map}"
+            );
+            let creates = job_creates(world, since, "once")?;
+            ensure!(creates == 1, "the Job was made {creates} times");
+
+            // The control: an edit of the Job itself runs it again, and is counted.
+            let edited = [workload::definition("once", &[job(600), config("2")])];
+            apply(world, &edited).await?;
+            wait_ready(world, &edited).await?;
+            let creates = job_creates(world, since, "once")?;
+            ensure!(
+                creates == 2,
+                "after an edit of its own the Job was made {creates} times"
+            );
+            Ok(())
+        })
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn story_4_replicas_that_an_autoscaler_owns_are_left_alone() -> Result<()> {
-    let world = World::connect().await?;
     let scaler = json!({
         "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "scaled"},
         "spec": {
@@ -132,37 +152,35 @@ async fn story_4_replicas_that_an_autoscaler_owns_are_left_alone() -> Result<()>
         manifests[0]["data"]["other"] = json!(value);
         [manifests, vec![scaler.clone()]].concat()
     };
-    let objects = [
-        workload::definition("scaled", &manifests("1")),
-        workload::instance("scaled", "scaled", &json!({})),
-    ];
-    apply(&world, &objects).await?;
-    wait_until("the Deployment is there", Duration::from_secs(30), || async {
-        Ok(live("scaled", "deployment/scaled")
-            .await?
-            .map(|_| ())
-            .ok_or_else(|| "absent".to_owned()))
-    })
-    .await?;
-    kubectl("-n scaled scale deployment scaled --replicas=2", None)
-        .await?
-        .success()?;
-    apply(&world, &[workload::definition("scaled", &manifests("2"))]).await?;
-    wait_until("the edit arrived", Duration::from_secs(30), || async {
-        let map = live("scaled", "configmap/scaled").await?.unwrap_or_default();
-        Ok(if map["data"]["other"] == "2" {
+    let objects = pair("scaled", &manifests("1"));
+    Scene::of(&objects)
+        .play(async |world| {
+            apply(world, &objects).await?;
+            wait_ready(world, &objects).await?;
+            let deployment = live("scaled", "deployment/scaled").await?.unwrap_or_default();
+            ensure!(
+                deployment["spec"]["replicas"] == 1,
+                "before the scale: {deployment}"
+            );
+            kubectl("-n scaled scale deployment scaled --replicas=2", None)
+                .await?
+                .success()?;
+            let edited = [workload::definition("scaled", &manifests("2"))];
+            apply(world, &edited).await?;
+            // Ready is said of what was seen after everything of the edit was applied: nothing more is to come.
+            wait_ready(world, &edited).await?;
+            let map = live("scaled", "configmap/scaled").await?.unwrap_or_default();
+            ensure!(
+                map["data"]["other"] == "2",
+                "positive control: the edit arrived: {map}"
+            );
+            let deployment = live("scaled", "deployment/scaled").await?.unwrap_or_default();
+            ensure!(
+                deployment["spec"]["replicas"] == 2,
+                "the scale was taken back: {}",
+                deployment["spec"]["replicas"]
+            );
             Ok(())
-        } else {
-            Err(map["data"].to_string())
         })
-    })
-    .await?;
-    let deployment = live("scaled", "deployment/scaled").await?.unwrap_or_default();
-    anyhow::ensure!(
-        deployment["spec"]["replicas"] == 2,
-        "the scale was taken back: {}",
-        deployment["spec"]["replicas"]
-    );
-    delete(&world, &objects).await?;
-    Ok(())
+        .await
 }
