@@ -14,6 +14,7 @@ mod story_2_four_ways;
 mod story_3_edit;
 mod story_3_generations;
 mod story_4_healing;
+mod story_5_crds;
 mod story_5_deletion;
 mod story_6_signals;
 mod story_8_bad_input;
