@@ -3,6 +3,7 @@
 
 #![allow(missing_docs)]
 
+mod burst;
 mod chart;
 mod documentation;
 mod installation;
@@ -17,5 +18,7 @@ mod story_4_healing;
 mod story_5_crds;
 mod story_5_deletion;
 mod story_6_signals;
+mod story_6_without_agent;
+mod story_6_without_nats;
 mod story_8_bad_input;
 mod story_9_two_control_planes;
