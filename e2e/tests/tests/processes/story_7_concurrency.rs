@@ -77,6 +77,10 @@ async fn story_7_two_writers_with_one_etag_make_one_change() -> Result<()> {
 
 const OBJECTS: usize = 300;
 const TRIES: usize = 100;
+/// Each outcome comes at least so often.
+const EACH: usize = 10;
+/// By how much the time to the kill moves towards the outcome that did not come.
+const STEP: f64 = 1.15;
 
 fn batch(prefix: &str) -> Vec<Value> {
     let objects = (0..OBJECTS).map(|index| {
@@ -110,17 +114,26 @@ async fn story_7_three_hundred_objects_are_all_or_none_when_the_api_is_killed() 
     let installation = Installation::new().await?;
     let witness = installation.start().await?;
 
-    let begin = Instant::now();
-    witness
-        .client
-        .apply(ApplyBody::Objects(batch("warm")), false)
-        .await?;
-    let usual = begin.elapsed();
-    ensure!(
-        count(&witness.client, "warm").await? == OBJECTS,
-        "positive control: an apply that is let be stores all"
-    );
+    let mut warm = Vec::new();
+    for round in 0..3 {
+        let prefix = format!("warm{round}");
+        let begin = Instant::now();
+        witness
+            .client
+            .apply(ApplyBody::Objects(batch(&prefix)), false)
+            .await?;
+        warm.push(begin.elapsed());
+        ensure!(
+            count(&witness.client, &prefix).await? == OBJECTS,
+            "positive control: an apply that is let be stores all"
+        );
+    }
+    warm.sort();
+    let usual = warm[1];
 
+    // Where the outcomes part: a kill before it leaves none, one after it all. Found by looking: it is the machine's and
+    // what else runs there.
+    let mut edge = usual.as_secs_f64();
     let (mut none, mut all) = (0, 0);
     for attempt in 0..TRIES {
         let victim = installation.start().await?;
@@ -128,23 +141,28 @@ async fn story_7_three_hundred_objects_are_all_or_none_when_the_api_is_killed() 
         let client = victim.client.clone();
         let objects = batch(&prefix);
         let apply = tokio::spawn(async move { client.apply(ApplyBody::Objects(objects), false).await });
-        tokio::time::sleep(Duration::from_secs_f64(
-            usual.as_secs_f64() * random.random_range(0.0..2.0),
-        ))
-        .await;
+        tokio::time::sleep(Duration::from_secs_f64(edge * random.random_range(0.0..2.0))).await;
         victim.kill().await?;
         let acknowledged = apply.await?.is_ok();
         match count(&witness.client, &prefix).await? {
-            0 if !acknowledged => none += 1,
-            OBJECTS => all += 1,
+            0 if !acknowledged => {
+                none += 1;
+                edge *= STEP;
+            }
+            OBJECTS => {
+                all += 1;
+                edge /= STEP;
+            }
             found => anyhow::bail!(
                 "try {attempt}, seed {seed}: {found} of {OBJECTS}, acknowledged: {acknowledged}"
             ),
         }
     }
-    println!("{TRIES} tries: {none} times none, {all} times all; an apply takes {usual:?}");
+    println!(
+        "{TRIES} tries: {none} times none, {all} times all; an apply takes {usual:?}, the outcomes part at {edge:.3} s"
+    );
     ensure!(
-        none >= 10 && all >= 10,
+        none >= EACH && all >= EACH,
         "the kill was not spread: {none} times none, {all} times all"
     );
     Ok(())
