@@ -99,8 +99,9 @@ mod tests {
         let client = Client::new(options).unwrap();
         let request = serde_json::from_value(
             serde_json::json!({"holder": "h", "kinds": [], "limit": 1, "ttlSeconds": 10}),
-        );
-        let claim = client.claim(&request.unwrap());
+        )
+        .unwrap();
+        let claim = client.claim(&request);
         let answer = tokio::time::timeout(Duration::from_secs(10), claim)
             .await
             .expect("it is given up");

@@ -108,7 +108,8 @@ fn identity(row: &InventoryRow) -> Identity {
     )
 }
 
-/// Writes rows of an instance; what an agent saw stays as it is.
+/// Writes rows of an instance; what an agent saw stays as it is, that a Job completed included: a run knows what was seen
+/// before it began, and only what it says of the very plan that it writes is news.
 pub(crate) async fn write(transaction: &Transaction, instance: Uuid, rows: &[InventoryRow]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
@@ -151,7 +152,9 @@ pub(crate) async fn write(transaction: &Transaction, instance: Uuid, rows: &[Inv
         " ON CONFLICT (instance_id, runtime_id, api_group, kind, namespace, name) DO UPDATE SET id = excluded.id, \
          version = excluded.version, plural = excluded.plural, leftover = 0, uid = excluded.uid, \
          plan_hash = excluded.plan_hash, ownership_digest = excluded.ownership_digest, \
-         applied_resource_version = excluded.applied_resource_version, completed_hash = excluded.completed_hash, \
+         applied_resource_version = excluded.applied_resource_version, \
+         completed_hash = CASE WHEN excluded.completed_hash = excluded.plan_hash THEN excluded.completed_hash \
+         ELSE inventory.completed_hash END, \
          healed_at = excluded.healed_at",
     );
     transaction.run(sql).await.map_err(|error| match &error {

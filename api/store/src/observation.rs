@@ -187,7 +187,8 @@ impl Batch<'_> {
             return Ok(());
         }
         let mut sql = Sql::new(
-            "WITH v (id, health, message, uid, resource_version, ownership_digest, images, managers) AS (VALUES ",
+            "WITH v (id, health, message, uid, resource_version, ownership_digest, images, managers, completed) \
+             AS (VALUES ",
         );
         let mut values = Vec::with_capacity(updates.len());
         for (id, observation) in updates {
@@ -200,12 +201,14 @@ impl Batch<'_> {
                 observation.ownership_digest.clone().into(),
                 to_json(&observation.images)?.into(),
                 to_json(&observation.other_managers)?.into(),
+                observation.completed.clone().into(),
             ]));
         }
         sql.rows(values).push(
             ") UPDATE inventory SET observed_health = v.health, observed_message = v.message, observed_uid = v.uid, \
              observed_resource_version = v.resource_version, observed_ownership_digest = v.ownership_digest, \
-             observed_images = v.images, observed_managers = v.managers, observed_epoch = ",
+             observed_images = v.images, observed_managers = v.managers, \
+             completed_hash = COALESCE(v.completed, inventory.completed_hash), observed_epoch = ",
         );
         sql.bind(self.request.epoch)
             .push(", observed_sequence = ")

@@ -106,15 +106,7 @@ impl Store {
                 .values([before.into(), batch.into()])
             })
             .await?;
-        let watched_kinds = self
-            .purge_one("purge_watched_kinds", 0, |_| {
-                Sql::new(
-                    "DELETE FROM watched_kind WHERE NOT EXISTS (SELECT 1 FROM inventory i \
-                     WHERE i.runtime_id = watched_kind.runtime_id AND i.api_group = watched_kind.api_group \
-                     AND i.kind = watched_kind.kind)",
-                )
-            })
-            .await?;
+        let watched_kinds = self.purge_watched_kinds(old(retention.tombstones)).await?;
         let batch = u64::try_from(batch).unwrap_or_default().max(1);
         Ok(Purged {
             tombstones,
@@ -126,6 +118,36 @@ impl Store {
             watched_kinds,
             batch,
         })
+    }
+
+    /// A kind is watched for as long as tombstones are kept after the last object of it: what a replica that was paused
+    /// makes late is found by that, and by nothing else.
+    async fn purge_watched_kinds(&self, keep: i64) -> Result<u64> {
+        self.transactions()
+            .run("purge_watched_kinds", &keep, |transaction: &Transaction, keep| {
+                let before = transaction.now.saturating_sub(*keep);
+                Box::pin(async move {
+                    let used = Sql::new(format!("DELETE FROM unused_kind WHERE {}", used("unused_kind")));
+                    transaction.run(used).await?;
+                    let unused = Sql::new(format!(
+                        "INSERT INTO unused_kind (runtime_id, api_group, kind, since) \
+                         SELECT w.runtime_id, w.api_group, w.kind, $1 FROM watched_kind w WHERE NOT {} \
+                         ON CONFLICT (runtime_id, api_group, kind) DO NOTHING",
+                        self::used("w")
+                    ));
+                    transaction.run(unused.values([transaction.now.into()])).await?;
+                    let old = Sql::new(
+                        "DELETE FROM watched_kind WHERE EXISTS (SELECT 1 FROM unused_kind u WHERE u.since < $1 \
+                         AND u.runtime_id = watched_kind.runtime_id AND u.api_group = watched_kind.api_group \
+                         AND u.kind = watched_kind.kind)",
+                    );
+                    let purged = transaction.run(old.values([before.into()])).await?;
+                    let forgotten = Sql::new("DELETE FROM unused_kind WHERE since < $1");
+                    transaction.run(forgotten.values([before.into()])).await?;
+                    Ok(purged)
+                })
+            })
+            .await
     }
 
     /// One transaction per table: small ones collide with little.
@@ -143,4 +165,12 @@ impl Store {
             })
             .await
     }
+}
+
+/// Whether there are objects of the kind that a row of `table` names.
+fn used(table: &str) -> String {
+    format!(
+        "EXISTS (SELECT 1 FROM inventory i WHERE i.runtime_id = {table}.runtime_id \
+         AND i.api_group = {table}.api_group AND i.kind = {table}.kind)"
+    )
 }

@@ -37,8 +37,17 @@ pub fn metadata_is_enough(kind: &WatchedKind) -> bool {
     METADATA_ONLY.contains(&(kind.group.as_str(), kind.kind.as_str()))
 }
 
-/// Where the cluster serves a kind; or, in words, that it does not.
-pub async fn resolve(client: &Client, kind: &WatchedKind) -> Result<ApiResource, String> {
+/// Why a kind can't be watched, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unresolved {
+    /// The cluster says that it does not serve it.
+    Absent(String),
+    /// Nobody knows, or it can't be watched.
+    Unknown(String),
+}
+
+/// Where the cluster serves a kind.
+pub async fn resolve(client: &Client, kind: &WatchedKind) -> Result<ApiResource, Unresolved> {
     let version = kube::core::GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind);
     match discovery::pinned_kind(client, &version).await {
         Ok((resource, capabilities)) => {
@@ -50,15 +59,19 @@ pub async fn resolve(client: &Client, kind: &WatchedKind) -> Result<ApiResource,
                 } else {
                     "namespaced"
                 };
-                Err(format!(
+                let message = format!(
                     "the cluster does not let the {scope} kind {} be watched",
                     kind.kind
-                ))
+                );
+                Err(Unresolved::Unknown(message))
             }
         }
-        Err(kube::Error::Discovery(_)) => Err(not_served(kind)),
-        Err(kube::Error::Api(status)) if status.code == 404 => Err(not_served(kind)),
-        Err(error) => Err(format!("failed to ask the cluster for {}: {error}", kind.kind)),
+        Err(kube::Error::Discovery(_)) => Err(Unresolved::Absent(not_served(kind))),
+        Err(kube::Error::Api(status)) if status.code == 404 => Err(Unresolved::Absent(not_served(kind))),
+        Err(error) => {
+            let message = format!("failed to ask the cluster for {}: {error}", kind.kind);
+            Err(Unresolved::Unknown(message))
+        }
     }
 }
 

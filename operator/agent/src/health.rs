@@ -85,6 +85,11 @@ pub fn assess(group: &str, kind: &str, object: &Value) -> Assessment {
     }
 }
 
+/// Whether a Job says that it completed, whatever else it says.
+pub fn is_complete(job: &Value) -> bool {
+    condition(job, "Complete").is_some_and(|complete| complete.is_true())
+}
+
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object
         .pointer(pointer)

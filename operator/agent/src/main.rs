@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use anyhow::Context;
 use clap::Parser;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use threeport_agent::{metrics::Metrics, session::Agent};
+use threeport_agent::{metrics::Metrics, session::Agent, watch::bounded};
 use threeport_client::{Client, Options, Token};
 use threeport_telemetry as telemetry;
 
@@ -83,5 +83,5 @@ async fn cluster(kubeconfig: Option<PathBuf>) -> anyhow::Result<kube::Client> {
                 .with_context(|| format!("failed to use {}", path.display()))?
         }
     };
-    kube::Client::try_from(config).context("failed to configure the Kubernetes client")
+    kube::Client::try_from(bounded(config)).context("failed to configure the Kubernetes client")
 }

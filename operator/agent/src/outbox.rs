@@ -228,6 +228,7 @@ mod tests {
             health: Health::Current,
             message: String::new(),
             images: Vec::new(),
+            completed: None,
         }
     }
 

@@ -39,9 +39,11 @@ pub fn existing(
     data["metadata"] = json!({
         "generation": metadata.generation,
         "deletionTimestamp": metadata.deletion_timestamp,
+        "finalizers": metadata.finalizers,
     });
     let assessment = health::assess(&kind.group, &kind.kind, &data);
-    let observation = observation(kind, metadata, manager, assessment.health, assessment.message)?;
+    let mut observation = observation(kind, metadata, manager, assessment.health, assessment.message)?;
+    observation.completed = completed(kind, metadata, &data);
     Some(Seen {
         kind: Arc::clone(kind),
         observation,
@@ -49,14 +51,22 @@ pub fn existing(
     })
 }
 
-/// Projects an object that was seen to be deleted.
-pub fn deleted(kind: &Arc<WatchedKind>, metadata: &ObjectMeta, manager: &str) -> Option<Seen> {
-    let observation = observation(kind, metadata, manager, Health::Missing, "was deleted".to_owned())?;
+/// Projects an object that was seen to be deleted; `data` is the last that was seen of it.
+pub fn deleted(kind: &Arc<WatchedKind>, metadata: &ObjectMeta, data: &Value, manager: &str) -> Option<Seen> {
+    let mut observation = observation(kind, metadata, manager, Health::Missing, "was deleted".to_owned())?;
+    observation.completed = completed(kind, metadata, data);
     Some(Seen {
         kind: Arc::clone(kind),
         observation,
         observed: true,
     })
+}
+
+/// The plan for which a Job completed: it says so to the last, whether it is being deleted or gone.
+fn completed(kind: &WatchedKind, metadata: &ObjectMeta, data: &Value) -> Option<String> {
+    let completed = kind.group == "batch" && kind.kind == "Job" && health::is_complete(data);
+    let plan = metadata.annotations.as_ref()?.get(identity::PLAN_HASH)?;
+    completed.then(|| plan.clone())
 }
 
 fn observation(
@@ -83,6 +93,7 @@ fn observation(
         health,
         message,
         images: Vec::new(),
+        completed: None,
     })
 }
 
@@ -163,8 +174,47 @@ mod tests {
 
     #[test]
     fn a_deleted_object_is_missing() {
-        let seen = deleted(&kind(), &metadata(&Uuid::nil().to_string()), MANAGER).unwrap();
+        let metadata = metadata(&Uuid::nil().to_string());
+        let seen = deleted(&kind(), &metadata, &Value::Null, MANAGER).unwrap();
         assert_eq!(seen.observation.health, Health::Missing);
+    }
+
+    #[test]
+    fn a_job_that_completed_says_for_which_plan_to_its_end_and_beyond() {
+        let job = Arc::new(WatchedKind {
+            group: "batch".to_owned(),
+            version: "v1".to_owned(),
+            kind: "Job".to_owned(),
+        });
+        let mut metadata = metadata(&Uuid::nil().to_string());
+        metadata.annotations = Some([(identity::PLAN_HASH.to_owned(), "h".to_owned())].into());
+        let status = |kind: &str| json!({"status": {"conditions": [{"type": kind, "status": "True"}]}});
+        let complete = Some("h".to_owned());
+        let of = |seen: Option<Seen>| seen.unwrap().observation.completed;
+        assert_eq!(
+            of(existing(&job, &metadata, status("Complete"), MANAGER)),
+            complete
+        );
+        assert_eq!(of(existing(&job, &metadata, status("Failed"), MANAGER)), None);
+        assert_eq!(
+            of(deleted(&job, &metadata, &status("Complete"), MANAGER)),
+            complete
+        );
+        assert_eq!(of(deleted(&job, &metadata, &status("Failed"), MANAGER)), None);
+        assert_eq!(
+            of(deleted(&kind(), &metadata, &status("Complete"), MANAGER)),
+            None
+        );
+        metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        metadata.finalizers = Some(vec!["example.org/hold".to_owned()]);
+        let terminating = existing(&job, &metadata, status("Complete"), MANAGER)
+            .unwrap()
+            .observation;
+        assert_eq!(
+            (terminating.health, terminating.completed),
+            (Health::Terminating, complete)
+        );
+        assert_eq!(terminating.message, "example.org/hold");
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! kube-runtime takes up a watch that breaks where it left off, and lists again where it can't. While the API server
 //! can't be heard for longer than [`PATIENCE`], what was last seen is no longer the truth: the kind is then reported as
 //! unlistable and listed anew.
+//!
+//! Nothing is waited for without end: a page of a list has [`PAGE`], and a watch is idle no longer than the API server says
+//! ([`WATCH_SECONDS`]).
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,18 +20,38 @@ use serde::de::DeserializeOwned;
 use threeport_model::protocol::agent::WatchedKind;
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use uuid::Uuid;
 
-use crate::{control_plane::explain, discovery, pods, project, world::Event};
+use crate::{
+    control_plane::explain,
+    discovery::{self, Unresolved},
+    pods, project,
+    world::Event,
+};
 
 /// For how long a watch may be broken before what it saw counts as unknown.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between tries; the first, doubled up to the last.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// A kind that was not served for so long is looked for that seldom: it may never come again.
+const ABSENT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(30));
 /// The API server ends a watch after so many seconds; a connection that died unnoticed is found 5 s later.
 const WATCH_SECONDS: u32 = 55;
+/// The longest that a page of a list, or what is asked before it, may take.
+const PAGE: Duration = Duration::from_secs(15);
+/// The longest that a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// The configuration of a client whose calls end: a watch is silent for a while, but never longer than the API server lets
+/// it be.
+pub fn bounded(mut config: kube::Config) -> kube::Config {
+    config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(Duration::from_secs(u64::from(WATCH_SECONDS)) + PAGE);
+    config.write_timeout = Some(PAGE);
+    config
+}
 
 /// What every watch needs.
 #[derive(Clone)]
@@ -48,8 +71,13 @@ impl Watcher {
     pub async fn kind(self, kind: Arc<WatchedKind>) {
         let mut reported = String::new();
         let mut delay = RETRY.0;
+        let mut absent_since: Option<Instant> = None;
         while !self.events.is_closed() {
-            let (message, listed) = match discovery::resolve(&self.client, &kind).await {
+            let found = timeout(PAGE, discovery::resolve(&self.client, &kind)).await;
+            let found = found.unwrap_or_else(|_| Err(Unresolved::Unknown(no_answer())));
+            let is_absent = matches!(found, Err(Unresolved::Absent(_)));
+            absent_since = is_absent.then(|| absent_since.unwrap_or_else(Instant::now));
+            let (message, listed) = match found {
                 Ok(resource) if discovery::metadata_is_enough(&kind) => {
                     let api: Api<PartialObjectMeta<DynamicObject>> =
                         Api::all_with(self.client.clone(), &resource);
@@ -61,7 +89,7 @@ impl Watcher {
                     let event = |event| object_event(event, &kind, &self.manager);
                     self.follow(api, Some(&self.selector), event).await
                 }
-                Err(message) => (message, false),
+                Err(Unresolved::Absent(message) | Unresolved::Unknown(message)) => (message, false),
             };
             if listed {
                 delay = RETRY.0;
@@ -79,7 +107,8 @@ impl Watcher {
                 reported = message;
             }
             sleep(delay).await;
-            delay = (delay * 2).min(RETRY.1);
+            let long_absent = absent_since.is_some_and(|since| since.elapsed() >= ABSENT.0);
+            delay = (delay * 2).min(if long_absent { ABSENT.1 } else { RETRY.1 });
         }
     }
 
@@ -129,24 +158,39 @@ impl Watcher {
         config.label_selector = selector.map(str::to_owned);
         let mut stream = std::pin::pin!(watcher(api, config));
         let mut listed = false;
+        let mut listing = true;
         let mut broken_since: Option<Instant> = None;
         let mut delay = RETRY.0;
-        while let Some(item) = stream.next().await {
+        loop {
+            let next = stream.next();
+            let item = if listing {
+                match timeout(PAGE, next).await {
+                    Ok(item) => item,
+                    Err(_) => return (no_answer(), listed),
+                }
+            } else {
+                next.await
+            };
             match item {
-                Ok(event) => {
+                None => return ("the watch ended".to_owned(), listed),
+                Some(Ok(event)) => {
                     // A list that begins is not yet an answer.
                     if !matches!(event, watcher::Event::Init) {
                         broken_since = None;
                         delay = RETRY.0;
                     }
-                    listed |= matches!(event, watcher::Event::InitDone);
+                    match event {
+                        watcher::Event::Init => listing = true,
+                        watcher::Event::InitDone => (listing, listed) = (false, true),
+                        _ => {}
+                    }
                     if let Some(event) = translate(event)
                         && self.events.send(event).await.is_err()
                     {
                         return ("nobody listens".to_owned(), listed);
                     }
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     let since = *broken_since.get_or_insert_with(Instant::now);
                     if !listed || since.elapsed() >= PATIENCE {
                         return (explain(&error), listed);
@@ -156,8 +200,11 @@ impl Watcher {
                 }
             }
         }
-        ("the watch ended".to_owned(), listed)
     }
+}
+
+fn no_answer() -> String {
+    format!("no answer within {} s", PAGE.as_secs())
 }
 
 fn object_event(
@@ -171,7 +218,7 @@ fn object_event(
         watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
             project::existing(kind, &object.metadata, object.data, manager)
         }
-        watcher::Event::Delete(object) => project::deleted(kind, &object.metadata, manager),
+        watcher::Event::Delete(object) => project::deleted(kind, &object.metadata, &object.data, manager),
     };
     seen.map(|seen| Event::Object(Box::new(seen)))
 }
@@ -187,7 +234,9 @@ fn metadata_event(
         watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
             project::existing(kind, &object.metadata, serde_json::Value::Null, manager)
         }
-        watcher::Event::Delete(object) => project::deleted(kind, &object.metadata, manager),
+        watcher::Event::Delete(object) => {
+            project::deleted(kind, &object.metadata, &serde_json::Value::Null, manager)
+        }
     };
     seen.map(|seen| Event::Object(Box::new(seen)))
 }
@@ -214,4 +263,106 @@ fn replica_set_event(event: watcher::Event<PartialObjectMeta<ReplicaSet>>) -> Op
 
 fn uid(object: &impl ResourceExt) -> Option<Uuid> {
     Uuid::parse_str(object.uid()?.as_str()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A watch of ConfigMaps in a cluster that answers to some paths and swallows everything else, and what it says.
+    async fn watched(answer: fn(&str) -> Option<serde_json::Value>) -> Event {
+        let service = tower::service_fn(move |request: http::Request<Body>| async move {
+            match answer(request.uri().path()) {
+                Some(value) => {
+                    Ok::<_, Infallible>(http::Response::new(Body::from(value.to_string().into_bytes())))
+                }
+                None => std::future::pending().await,
+            }
+        });
+        let (events, mut seen) = mpsc::channel(10);
+        let watcher = Watcher {
+            client: Client::new(service, "default"),
+            manager: "threeport-x".into(),
+            selector: "a=b".into(),
+            events,
+        };
+        let kind = Arc::new(WatchedKind {
+            group: String::new(),
+            version: "v1".to_owned(),
+            kind: "ConfigMap".to_owned(),
+        });
+        let watching = tokio::spawn(watcher.kind(kind));
+        let said = async {
+            loop {
+                match seen.recv().await.unwrap() {
+                    Event::Listing(_) => {}
+                    event => return event,
+                }
+            }
+        };
+        let said = timeout(PAGE * 3, said)
+            .await
+            .expect("it says that it hears nothing");
+        watching.abort();
+        said
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_swallows_what_is_asked_is_found_out() {
+        let nothing = watched(|_| None).await;
+        assert!(matches!(nothing, Event::Unlistable(_, why) if why.contains("no answer")));
+        let no_list = watched(|path| {
+            let resource = json!({"name": "configmaps", "kind": "ConfigMap", "namespaced": true, "singularName": "",
+                "verbs": ["get", "list", "watch"]});
+            (path == "/api/v1").then(|| {
+                json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "v1", "resources": [resource]})
+            })
+        })
+        .await;
+        assert!(matches!(no_list, Event::Unlistable(_, why) if why.contains("no answer")));
+    }
+
+    /// How often a cluster that does not serve a kind is asked for it.
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_that_is_long_absent_is_looked_for_seldom() {
+        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let service = tower::service_fn(move |_: http::Request<Body>| {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let status = json!({"kind": "Status", "status": "Failure", "code": 404, "message": "not found",
+                "reason": "NotFound"});
+            let mut response = http::Response::new(Body::from(status.to_string().into_bytes()));
+            *response.status_mut() = http::StatusCode::NOT_FOUND;
+            async move { Ok::<_, Infallible>(response) }
+        });
+        let (events, mut seen) = mpsc::channel(10);
+        let watcher = Watcher {
+            client: Client::new(service, "default"),
+            manager: "threeport-x".into(),
+            selector: "a=b".into(),
+            events,
+        };
+        let kind = WatchedKind {
+            group: "example.org".to_owned(),
+            version: "v1".to_owned(),
+            kind: "Widget".to_owned(),
+        };
+        let watching = tokio::spawn(watcher.kind(Arc::new(kind)));
+        let count = || asked.load(std::sync::atomic::Ordering::SeqCst);
+        sleep(Duration::from_secs(60)).await;
+        let first_minute = count();
+        assert!((20..60).contains(&first_minute), "{first_minute}");
+        sleep(Duration::from_secs(60)).await;
+        let before = count();
+        sleep(Duration::from_secs(600)).await;
+        assert!((10..30).contains(&(count() - before)), "{}", count() - before);
+        assert!(matches!(seen.try_recv(), Ok(Event::Unlistable(..))));
+        assert!(seen.try_recv().is_err(), "it is said once");
+        watching.abort();
+    }
 }

@@ -68,6 +68,8 @@ struct Known {
     uid: String,
     instance: Uuid,
     resource_version: String,
+    /// Of a Job: the plan for which it was seen to complete.
+    completed: Option<String>,
     workload: Option<Box<Workload>>,
 }
 
@@ -139,7 +141,7 @@ impl World {
     fn object(&mut self, seen: Seen, outbox: &mut Outbox) {
         let Seen {
             kind,
-            observation,
+            mut observation,
             observed,
         } = seen;
         let key = Key {
@@ -149,6 +151,11 @@ impl World {
         };
         if let Some(unseen) = self.unseen.get_mut(&key.kind) {
             unseen.remove(&key);
+        }
+        if observation.completed.is_none() {
+            let known = self.objects.get(&key);
+            let known = known.filter(|known| known.uid == observation.uid);
+            observation.completed = known.and_then(|known| known.completed.clone());
         }
         if observation.health == Health::Missing {
             self.remove(&key);
@@ -165,6 +172,7 @@ impl World {
             uid: observation.uid.clone(),
             instance: observation.instance_id,
             resource_version: observation.resource_version.clone(),
+            completed: observation.completed.clone(),
             workload: uid.map(|_| {
                 Box::new(Workload {
                     base: observation,
@@ -219,6 +227,7 @@ impl World {
             health: Health::Missing,
             message: "was deleted".to_owned(),
             images: Vec::new(),
+            completed: known.completed,
         };
         outbox.observe(key.clone(), observation);
     }

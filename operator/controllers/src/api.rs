@@ -69,7 +69,47 @@ fn of_client(error: &Error) -> SourceError {
     let text = format!("{error}{source}");
     match error.code() {
         Some(Code::PreconditionFailed) => SourceError::Fenced(text),
-        _ if error.is_transient() => SourceError::Transient(text),
+        // A token that is being renewed, an account whose role is not bound yet, a proxy that answers for the API: none of
+        // them is about what was asked.
+        Some(Code::Unauthenticated | Code::Forbidden) => SourceError::Transient(text),
+        _ if error.is_transient() || matches!(error, Error::Decode { .. }) => SourceError::Transient(text),
         _ => SourceError::Permanent(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use threeport_model::Problem;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_about_the_request_itself_is_final() {
+        let refused = |code: Code| {
+            let problem = serde_json::json!({"type": "", "title": "", "status": 400, "detail": "", "code": code,
+                "next": "", "operationId": ""});
+            let problem: Problem = serde_json::from_value(problem).unwrap();
+            of_client(&Error::Refused(Box::new(problem)))
+        };
+        for code in [
+            Code::Unauthenticated,
+            Code::Forbidden,
+            Code::Unavailable,
+            Code::Internal,
+        ] {
+            assert!(refused(code).is_transient(), "{code:?}");
+        }
+        assert!(matches!(
+            refused(Code::PreconditionFailed),
+            SourceError::Fenced(_)
+        ));
+        for code in [Code::Invalid, Code::NotFound, Code::Conflict] {
+            assert!(matches!(refused(code), SourceError::Permanent(_)), "{code:?}");
+        }
+        let truncated = Error::Decode {
+            request: "POST /v1alpha1/claims".to_owned(),
+            source: serde_json::from_str::<u8>("{").unwrap_err(),
+        };
+        assert!(of_client(&truncated).is_transient());
     }
 }

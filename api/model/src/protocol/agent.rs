@@ -150,6 +150,9 @@ pub struct Observation {
     /// Images that its pods run.
     #[serde(default)]
     pub images: Vec<RunningImage>,
+    /// Of a Job: the plan hash for which it completed, also when it is being deleted or gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed: Option<String>,
 }
 
 /// What became of observations.

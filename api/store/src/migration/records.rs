@@ -67,4 +67,10 @@ pub(super) const STEPS: &[Step] = &[
         "CREATE INDEX IF NOT EXISTS object_deleted ON object (origin, kind, name, deleted_at) \
           WHERE deleted_at IS NOT NULL",
     ),
+    step(
+        39,
+        "CREATE TABLE IF NOT EXISTS unused_kind (runtime_id {uuid} NOT NULL REFERENCES object (id) \
+          ON DELETE CASCADE, api_group {text} NOT NULL, kind {text} NOT NULL, since BIGINT NOT NULL, \
+          PRIMARY KEY (runtime_id, api_group, kind))",
+    ),
 ];

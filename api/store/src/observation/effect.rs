@@ -40,6 +40,7 @@ pub(super) fn effect(row: &InventoryRow, observation: &Observation, epoch: i64, 
         || stored.uid.as_deref() != Some(observation.uid.as_str())
         || stored.ownership_digest != observation.ownership_digest
         || stored.images != observation.images
+        || (observation.completed.is_some() && observation.completed != row.completed_hash)
         || (uncovered && stored.resource_version.as_deref() != Some(&observation.resource_version));
     if differs { Effect::Relevant } else { Effect::Silent }
 }
@@ -74,6 +75,7 @@ mod tests {
             health,
             message: String::new(),
             images: Vec::new(),
+            completed: None,
         }
     }
 
@@ -114,6 +116,18 @@ mod tests {
             effect(&row("9", "10"), &seen("10", Health::Failed), 1, 9),
             Effect::Stale
         );
+    }
+
+    #[test]
+    fn that_a_job_completed_is_work_once() {
+        let mut job = row("9", "10");
+        let mut complete = seen("10", Health::Current);
+        complete.completed = Some("h".to_owned());
+        assert_eq!(effect(&job, &complete, 2, 6), Effect::Relevant);
+        job.completed_hash = Some("h".to_owned());
+        assert_eq!(effect(&job, &complete, 2, 6), Effect::Silent);
+        complete.completed = None;
+        assert_eq!(effect(&job, &complete, 2, 6), Effect::Silent);
     }
 
     #[test]

@@ -29,9 +29,13 @@ impl Batch<'_> {
         query.list(&instances.iter().copied().collect::<Vec<_>>());
         let rows = transaction.all(query).await?;
         let known: BTreeSet<Uuid> = rows.iter().map(|row| row.get("id")).collect::<Result<_>>()?;
-        let left = strays
-            .iter()
-            .filter(|found| known.contains(&found.instance_id) && found.health != Health::Missing);
+        // What carries our labels without our having applied it is a copy: whoever made it, a controller of the cluster as
+        // often as not, would go on making it.
+        let left = strays.iter().filter(|found| {
+            known.contains(&found.instance_id)
+                && found.health != Health::Missing
+                && found.ownership_digest.is_some()
+        });
         let mut values = Vec::new();
         for observation in left {
             self.changed += 1;

@@ -271,6 +271,7 @@ async fn what_follows_from_a_change_is_found_by_indexes(bed: &Bed) {
         health: Health::Current,
         message: String::new(),
         images: Vec::new(),
+        completed: None,
     };
     // All rows are of one runtime, as they mostly are: what narrows them down must be the instance and the object.
     let runtime = some_id(bed).await;

@@ -1,11 +1,16 @@
 //! What is kept for a while only.
 
+use serde_json::json;
 use threeport_model::{
     Code,
     kinds::event::{EventType, NewEvent},
+    protocol::claim::CompleteRequest,
 };
 
-use super::harness::{Bed, database_test, definition_spec, object};
+use super::{
+    harness::{Bed, database_test, definition_spec, done, object},
+    inventories::{intend, row},
+};
 use crate::{
     Cursor, Idempotency, Request,
     sql::{Fetch, Sql},
@@ -146,6 +151,53 @@ database_test!(what_is_past_its_time_goes_and_nothing_else, bed, {
             .len(),
         10
     );
+});
+
+database_test!(a_kind_is_watched_as_long_as_tombstones_are_kept, bed, {
+    let runtime = bed.runtime().await.id();
+    bed.definition("web").await;
+    let id = bed.instance("web", "web").await.id();
+    let watched = async || count(bed, "watched_kind").await;
+    let unused = async |days: i64| {
+        let back = days * 24 * 3600 * 1_000_000;
+        let update = Sql::new("UPDATE unused_kind SET since = since - $1").values([back.into()]);
+        bed.store.0.connections.writer.run(update).await.unwrap();
+        bed.store.purge().await.unwrap();
+        watched().await
+    };
+    let claim = bed.claim_one(id).await;
+    let row = row(&claim, runtime, "a");
+    intend(bed, &claim, std::slice::from_ref(&row)).await;
+    assert_eq!((unused(0).await, unused(8).await), (1, 1), "it is used");
+    let removed = CompleteRequest {
+        inventory_removed: vec![row.id],
+        ..done(&claim)
+    };
+    bed.store.claim_complete(&removed).await.unwrap();
+    assert_eq!((unused(0).await, unused(6).await), (1, 1));
+
+    bed.update(
+        "WorkloadInstance",
+        "web",
+        json!({"definition": "web", "suspend": true}),
+    )
+    .await
+    .unwrap();
+    let claim = bed.claim_one(id).await;
+    intend(bed, &claim, std::slice::from_ref(&row)).await;
+    assert_eq!(unused(2).await, 1, "it is used again");
+    let removed = CompleteRequest {
+        inventory_removed: vec![row.id],
+        ..done(&claim)
+    };
+    bed.store.claim_complete(&removed).await.unwrap();
+    assert_eq!(
+        (unused(0).await, unused(2).await),
+        (1, 1),
+        "and unused from now on"
+    );
+    assert_eq!(unused(6).await, 0);
+    assert_eq!(count(bed, "unused_kind").await, 0);
 });
 
 database_test!(a_watch_token_older_than_the_tombstones_is_gone, bed, {

@@ -8,7 +8,18 @@ use super::{Assessment, condition, number, text};
 /// What is decided before a kind's own rules: deletion, the generation, kstatus' two conditions.
 pub(super) fn before(object: &Value) -> Option<Assessment> {
     if !text(object, "/metadata/deletionTimestamp").is_empty() {
-        return Some(Assessment::new(Health::Terminating, "is being deleted"));
+        let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+        let finalizers: Vec<_> = finalizers
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let message = if finalizers.is_empty() {
+            "is being deleted".to_owned()
+        } else {
+            finalizers.join(", ")
+        };
+        return Some(Assessment::new(Health::Terminating, message));
     }
     let generation = number(object, "/metadata/generation");
     let observed = number(object, "/status/observedGeneration");

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Assessment, condition, count, number};
 
 pub(super) fn assess(object: &Value) -> Assessment {
-    if condition(object, "Complete").is_some_and(|complete| complete.is_true()) {
+    if super::is_complete(object) {
         return Assessment::current();
     }
     if let Some(failed) = condition(object, "Failed").filter(super::Condition::is_true) {

@@ -57,6 +57,7 @@ fn base(health: Health) -> Observation {
         health,
         message: "ready replicas: 0/1".to_owned(),
         images: Vec::new(),
+        completed: None,
     }
 }
 

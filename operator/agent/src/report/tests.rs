@@ -86,6 +86,7 @@ fn seen(name: &str) -> Event {
         health: Health::Current,
         message: String::new(),
         images: Vec::new(),
+        completed: None,
     };
     Event::Object(Box::new(Seen {
         kind: Arc::new(kind),

@@ -22,7 +22,7 @@ fn object(kind: &Arc<WatchedKind>, name: &str, version: u32, deleted: bool) -> E
     .unwrap();
     let status = json!({"status": {"observedGeneration": 1}});
     let seen = match deleted {
-        true => project::deleted(kind, &metadata, "m"),
+        true => project::deleted(kind, &metadata, &serde_json::Value::Null, "m"),
         false => project::existing(kind, &metadata, status, "m"),
     };
     Event::Object(Box::new(seen.unwrap()))
@@ -154,4 +154,38 @@ fn a_deleted_object_is_missing_and_its_pods_change_nothing_more() {
         [("migrate".to_owned(), Health::Missing)]
     );
     assert!(world.objects.is_empty() && world.workloads.is_empty());
+}
+
+#[test]
+fn that_a_job_completed_is_said_even_if_only_a_list_tells_that_it_is_gone() {
+    let jobs = kind("batch", "Job");
+    let (mut world, mut outbox) = (World::default(), Outbox::default());
+    let job = |status: &str| {
+        let metadata = serde_json::from_value(json!({
+            "name": "seed", "namespace": "shop", "uid": UID.to_string(), "resourceVersion": "1",
+            "labels": {identity::INSTANCE: Uuid::nil().to_string()}, "annotations": {identity::PLAN_HASH: "h"},
+        }))
+        .unwrap();
+        let data = json!({"status": {"conditions": [{"type": status, "status": "True"}]}});
+        Event::Object(Box::new(project::existing(&jobs, &metadata, data, "m").unwrap()))
+    };
+    let mut said = |event| {
+        world.take(event, &mut outbox);
+        let request = all(&mut outbox).to_request(1, 1);
+        request.observations.into_iter().map(|it| it.completed).next()
+    };
+    assert_eq!(said(Event::Listing(Arc::clone(&jobs))), None);
+    assert_eq!(said(job("Suspended")), Some(None));
+    assert_eq!(said(job("Complete")), Some(Some("h".to_owned())));
+    assert_eq!(
+        said(job("Suspended")),
+        Some(Some("h".to_owned())),
+        "what is done is done"
+    );
+    assert_eq!(said(Event::Listing(Arc::clone(&jobs))), None);
+    assert_eq!(
+        said(Event::Listed(Arc::clone(&jobs))),
+        Some(Some("h".to_owned())),
+        "it is gone"
+    );
 }

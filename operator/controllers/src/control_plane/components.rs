@@ -1,5 +1,5 @@
-//! The parts of the control plane, as their Deployments and StatefulSets say. Empty where they may not be read, or
-//! where the control plane runs as plain processes.
+//! The parts of the control plane, as their Deployments and StatefulSets say. Empty where the control plane runs as plain
+//! processes.
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;

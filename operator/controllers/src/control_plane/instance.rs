@@ -9,6 +9,7 @@ use threeport_model::{
     kinds::{
         ControlPlaneInstance,
         control_plane_instance::{Component, Status},
+        kubernetes_runtime_instance::{Connection, Empty},
     },
     protocol::{claim::Claim, whoami::Version},
 };
@@ -25,6 +26,9 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(60);
 /// How often while one is not: nothing tells of a component that becomes ready, and after an install people wait for it.
 const NOT_READY_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often while they can't be read: that may be for lack of a right, and stay so.
+const UNKNOWN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub struct InstanceController {
@@ -48,7 +52,8 @@ impl InstanceController {
 pub struct World {
     claim: Claim,
     version: Version,
-    components: Vec<Component>,
+    /// Or why they can't be read.
+    components: Result<Vec<Component>, String>,
 }
 
 #[async_trait]
@@ -63,16 +68,13 @@ impl Controller for InstanceController {
         let version = self.api.version().await.map_err(failed)?;
         let client = self
             .targets
-            .get(run.claim.object.id(), None)
+            .get(run.claim.object.id(), &local(), None)
             .map(|target| target.client().clone());
         let components = match client {
             Ok(client) => components::read(&client, &self.identity.namespace)
                 .await
-                .unwrap_or_else(|error| {
-                    tracing::debug!(%error, "failed to read the control plane's components");
-                    Vec::new()
-                }),
-            Err(_) => Vec::new(),
+                .map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
         };
         Ok(World {
             claim: run.claim.clone(),
@@ -92,15 +94,28 @@ impl Controller for InstanceController {
     }
 }
 
+/// A control plane looks at itself from within.
+fn local() -> Connection {
+    Connection {
+        in_cluster: Some(Empty {}),
+        ..Connection::default()
+    }
+}
+
 fn report(world: &World, now: jiff::Timestamp) -> Report {
     let object = &world.claim.object;
     let previous: Status = object.typed_status().unwrap_or_default();
     let generation = object.generation();
-    let summary = summary(&world.version.version, &world.components);
-    let interval = if summary.ready == ConditionStatus::True {
-        INTERVAL
-    } else {
-        NOT_READY_INTERVAL
+    let summary = summary(&world.version.version, world.components.as_deref());
+    // What can't be read now is what it was.
+    let components = world
+        .components
+        .clone()
+        .unwrap_or_else(|_| previous.components.clone());
+    let interval = match summary.ready {
+        ConditionStatus::True => INTERVAL,
+        ConditionStatus::False => NOT_READY_INTERVAL,
+        ConditionStatus::Unknown => UNKNOWN_INTERVAL,
     };
     // The other conditions are not ours: `Degraded` is what the API says of itself.
     let ours = [condition::READY, condition::RECONCILING, condition::STALLED];
@@ -115,13 +130,25 @@ fn report(world: &World, now: jiff::Timestamp) -> Report {
         genesis: previous.parent.is_none(),
         version: Some(world.version.version.clone()),
         schema_version: Some(world.version.schema_version),
-        components: world.components.clone(),
+        components,
         ..previous
     };
     Report::new(Outcome::RequeueAfter(interval)).with_status(to_value(&status))
 }
 
-fn summary(version: &str, components: &[Component]) -> Summary {
+fn summary(version: &str, components: Result<&[Component], &String>) -> Summary {
+    let components = match components {
+        Ok(components) => components,
+        Err(error) => {
+            let message = format!("the control plane's Deployments and StatefulSets can't be read: {error}");
+            return Summary::new(
+                ConditionStatus::Unknown,
+                "ComponentsUnknown",
+                message,
+                Progress::Settled,
+            );
+        }
+    };
     match components
         .iter()
         .find(|component| component.ready < component.desired)
@@ -186,7 +213,7 @@ mod tests {
                 schema_version: 1,
                 database: "sqlite".to_owned(),
             },
-            components,
+            components: Ok(components),
         }
     }
 
@@ -209,15 +236,27 @@ mod tests {
         let mut world = world(vec![component(2), component(1)]);
         let outcome = |world: &World| report(world, jiff::Timestamp::UNIX_EPOCH).outcome;
         assert_eq!(outcome(&world), Outcome::RequeueAfter(Duration::from_secs(2)));
-        world.components = vec![component(2), component(2)];
+        world.components = Ok(vec![component(2), component(2)]);
         assert_eq!(outcome(&world), Outcome::RequeueAfter(Duration::from_secs(60)));
+
+        // What can't be read is no proof of anything, and forgets nothing.
+        let status = report(&world, jiff::Timestamp::UNIX_EPOCH).status.unwrap();
+        world.claim.object.status = status;
+        world.components = Err("forbidden".to_owned());
+        let unknown = report(&world, jiff::Timestamp::UNIX_EPOCH).status.unwrap();
+        let unknown: Status = serde_json::from_value(unknown).unwrap();
+        assert_eq!(unknown.components.len(), 2);
+        let ready = condition::find(&unknown.conditions, condition::READY).unwrap();
+        assert_eq!(ready.status, ConditionStatus::Unknown);
+        assert!(ready.message.contains("forbidden"), "{}", ready.message);
     }
 
     #[test]
     fn a_component_without_all_its_replicas_is_named() {
-        assert_eq!(summary("0.1.0", &[component(2)]).ready, ConditionStatus::True);
-        assert_eq!(summary("0.1.0", &[]).ready, ConditionStatus::True);
-        let lacking = summary("0.1.0", &[component(1)]);
+        let of = |components: &[Component]| summary("0.1.0", Ok(components));
+        assert_eq!(of(&[component(2)]).ready, ConditionStatus::True);
+        assert_eq!(of(&[]).ready, ConditionStatus::True);
+        let lacking = of(&[component(1)]);
         assert!(lacking.ready == ConditionStatus::False && lacking.message.contains("threeport-api: 1 of 2"));
     }
 }

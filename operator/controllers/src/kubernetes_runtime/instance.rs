@@ -8,7 +8,7 @@ use threeport_model::{
     ConditionStatus, Kind, condition,
     kinds::{
         KubernetesRuntimeInstance,
-        kubernetes_runtime_instance::{AgentStatus, Reachable, Status},
+        kubernetes_runtime_instance::{AgentStatus, Reachable, Spec, Status},
     },
     protocol::{agent::AgentState, claim::Claim},
 };
@@ -59,12 +59,20 @@ impl Controller for InstanceController {
 
     async fn load(&self, run: &Run) -> Result<World, RunError> {
         let claim = run.claim.clone();
-        let probe = match self.targets.get(claim.object.id(), None) {
-            Ok(target) => self.prober.probe(claim.object.id(), &target).await,
-            Err(error) => Probe {
-                version: Err(error.to_string()),
-                nodes: None,
-            },
+        let id = claim.object.id();
+        let not_asked = |why: String| Probe {
+            version: Err(why),
+            nodes: None,
+        };
+        if claim.deleted || claim.object.is_deleting() {
+            self.targets.forget(id);
+            let probe = not_asked("it is being deleted".to_owned());
+            return Ok(World { claim, probe });
+        }
+        let spec: Spec = claim.object.typed_spec().unwrap_or_default();
+        let probe = match self.targets.get(id, &spec.connection, None) {
+            Ok(target) => self.prober.probe(id, &target).await,
+            Err(error) => not_asked(error.to_string()),
         };
         Ok(World { claim, probe })
     }

@@ -33,15 +33,23 @@ pub use call::{DeleteAnswer, Target, Version};
 pub use error::{FieldConflict, TargetError};
 use kube::{Client, Config};
 pub use resource::{Resource, display};
+use threeport_model::kinds::kubernetes_runtime_instance::Connection;
 use uuid::Uuid;
 
 use self::discovery::Discovery;
 
-/// The clients of all targets, made once each. At most as many as there are runtimes and accounts.
+/// The clients of all targets, made once each. At most as many as there are runtimes and accounts; those of a runtime that
+/// is reached in another way than before, or is gone, are made anew, or not any more.
 pub struct Targets {
     // The cluster that the control plane runs in.
     local: Config,
-    clients: Mutex<BTreeMap<(Uuid, Option<String>), Target>>,
+    clients: Mutex<BTreeMap<Uuid, Clients>>,
+}
+
+/// The clients of a runtime, by account.
+struct Clients {
+    connection: Connection,
+    accounts: BTreeMap<Option<String>, Target>,
 }
 
 impl Targets {
@@ -57,10 +65,23 @@ impl Targets {
     }
 
     /// The target of a runtime, as `service_account` (`namespace/name`), or as ourselves where none is named.
-    pub fn get(&self, runtime: Uuid, service_account: Option<&str>) -> Result<Target, TargetError> {
-        let key = (runtime, service_account.map(str::to_owned));
+    pub fn get(
+        &self,
+        runtime: Uuid,
+        connection: &Connection,
+        service_account: Option<&str>,
+    ) -> Result<Target, TargetError> {
+        let account = service_account.map(str::to_owned);
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(target) = clients.get(&key) {
+        let clients = clients.entry(runtime).or_insert_with(|| Clients {
+            connection: connection.clone(),
+            accounts: BTreeMap::new(),
+        });
+        if clients.connection != *connection {
+            clients.connection = connection.clone();
+            clients.accounts.clear();
+        }
+        if let Some(target) = clients.accounts.get(&account) {
             return Ok(target.clone());
         }
         let mut config = self.local.clone();
@@ -69,8 +90,14 @@ impl Targets {
         }
         let client = Client::try_from(config).map_err(|error| TargetError::Unreachable(error.to_string()))?;
         let target = Target::new(client, Arc::new(Discovery::default()));
-        clients.insert(key, target.clone());
+        clients.accounts.insert(account, target.clone());
         Ok(target)
+    }
+
+    /// A runtime is gone.
+    pub fn forget(&self, runtime: Uuid) {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.remove(&runtime);
     }
 }
 
@@ -78,4 +105,38 @@ impl Targets {
 fn impersonate(config: &mut Config, account: &str) {
     let (namespace, name) = account.split_once('/').unwrap_or(("default", account));
     config.auth_info.impersonate = Some(format!("system:serviceaccount:{namespace}:{name}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use threeport_model::kinds::kubernetes_runtime_instance::Empty;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_is_made_once_and_anew_where_the_connection_changed() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let targets = Targets::new(Config::new("http://127.0.0.1:1".parse().unwrap()));
+        let runtime = Uuid::from_u128(1);
+        let local = Connection {
+            in_cluster: Some(Empty {}),
+            ..Connection::default()
+        };
+        let get = |connection: &Connection, account| targets.get(runtime, connection, account).unwrap();
+        let same = |left: &Target, right: &Target| std::ptr::eq(left.discovery(), right.discovery());
+        let first = get(&local, None);
+        assert!(same(&first, &get(&local, None)));
+        assert!(
+            !same(&first, &get(&local, Some("a/b"))),
+            "what it may see is the account's"
+        );
+        let other = Connection {
+            eks: Some(Empty {}),
+            ..Connection::default()
+        };
+        let second = get(&other, None);
+        assert!(!same(&first, &second) && same(&second, &get(&other, None)));
+        targets.forget(runtime);
+        assert!(!same(&second, &get(&other, None)));
+    }
 }

@@ -12,9 +12,7 @@ use threeport_model::{
     condition::{self, DELETION_BLOCKED, FIGHTING, READY},
     kinds::{
         event::{EventType, NewEvent},
-        workload_instance::{
-            Blocker, Health, ResourceCounts, ResourceHealth, Revision, RunningImage, Status,
-        },
+        workload_instance::{Blocker, Health, ResourceCounts, ResourceHealth, RunningImage, Status},
     },
     protocol::{claim::Next, inventory::InventoryRow},
 };
@@ -23,7 +21,8 @@ use super::{
     abandon,
     execute::Applied,
     job, observed,
-    obstacle::Obstacle,
+    obstacle::{Obstacle, Reason},
+    order::Rank,
     plan::Plan,
     world::{World, identity_of},
 };
@@ -33,6 +32,8 @@ use crate::condition::{Progress, Summary, to_value};
 const RESOURCE_UNKNOWN: &str = "ResourceUnknown";
 const MAX_WORST: usize = 10;
 const MAX_IMAGES: usize = 50;
+/// How often what is refused is tried again where a schema of the same set may have refused it.
+const SCHEMA_TRIES: i64 = 3;
 /// How soon a fight is looked at again.
 const FIGHT_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
 /// How soon the cluster itself is asked for what an agent is to tell of.
@@ -92,7 +93,11 @@ fn summary(world: &World, plan: &Plan, applied: &Applied, healths: &[ResourceHea
         return deleting(world, applied);
     }
     if let Some(obstacle) = obstacle(world, applied) {
-        return obstacle.summary();
+        let mut summary = obstacle.summary();
+        if matches!(outcome(world, applied), Outcome::Retry(_)) {
+            summary.progress = Progress::Reconciling;
+        }
+        return summary;
     }
     if !world.claim.agent.as_ref().is_some_and(|agent| agent.heard) {
         let message = "the agent of the runtime is not heard: what runs is not known";
@@ -157,6 +162,14 @@ fn summary(world: &World, plan: &Plan, applied: &Applied, healths: &[ResourceHea
     if !matches!(plan, Plan::Apply { .. }) || !applied.complete {
         return progressing("not everything is applied yet".to_owned());
     }
+    if !applied.fighting.is_empty() {
+        return Summary::new(
+            ConditionStatus::False,
+            FIGHTING,
+            describe_fight(world, applied),
+            Progress::Stalled,
+        );
+    }
     let message = format!("{total} resources are ready");
     Summary::new(ConditionStatus::True, "Ready", message, Progress::Settled)
 }
@@ -212,7 +225,7 @@ fn obstacle<'a>(world: &'a World, applied: &'a Applied) -> Option<&'a Obstacle> 
 
 fn outcome(world: &World, applied: &Applied) -> Outcome {
     if let Some(obstacle) = obstacle(world, applied) {
-        return obstacle.outcome();
+        return of_obstacle(world, applied, obstacle);
     }
     if let Some(waiting) = applied.waiting.first() {
         return if applied.waiting.iter().all(|waiting| waiting.watched) {
@@ -232,6 +245,32 @@ fn outcome(world: &World, applied: &Applied) -> Outcome {
         Outcome::Done
     } else {
         Outcome::RequeueAfter(FIGHT_WAIT)
+    }
+}
+
+/// What only a change of the object mends is not tried again, with three exceptions.
+fn of_obstacle(world: &World, applied: &Applied, obstacle: &Obstacle) -> Outcome {
+    let outcome = obstacle.outcome();
+    let Outcome::Stalled {
+        reason,
+        retried: false,
+    } = outcome
+    else {
+        return outcome;
+    };
+    let invalid = obstacle.reason == Reason::Invalid;
+    let has_kinds = world
+        .desired
+        .iter()
+        .any(|desired| desired.rank == Rank::CustomResourceDefinition);
+    // A schema of the same set takes a moment to be the one that is validated by.
+    let early = invalid && has_kinds && world.claim.attempts < SCHEMA_TRIES;
+    if early || (invalid && applied.made_way) {
+        Outcome::Retry(reason)
+    } else {
+        // Nobody changes what is being deleted: what stands against that goes away by itself, or never.
+        let retried = world.is_deleting();
+        Outcome::Stalled { reason, retried }
     }
 }
 
@@ -256,7 +295,7 @@ fn status(
         observed_generation: generation,
         conditions: condition::merge(&previous.conditions, conditions, now),
         revision: if applied.complete && !world.is_deleting() {
-            revision(world)
+            world.revision()
         } else {
             previous.revision
         },
@@ -278,14 +317,6 @@ fn status(
     }
 }
 
-fn revision(world: &World) -> Option<Revision> {
-    let definition = world.definition()?;
-    Some(Revision {
-        definition: definition.generation(),
-        instance: world.claim.object.generation(),
-    })
-}
-
 fn images(applied: &Applied) -> Vec<RunningImage> {
     let images: BTreeSet<_> = applied.rows.iter().flat_map(|row| &row.observed.images).collect();
     images.into_iter().take(MAX_IMAGES).cloned().collect()
@@ -295,8 +326,7 @@ fn images(applied: &Applied) -> Vec<RunningImage> {
 /// written once per try: at most every minute in the long run.
 fn blockers(world: &World, applied: &Applied, now: jiff::Timestamp) -> Vec<Blocker> {
     let next_try = next_try(world, &outcome(world, applied), now);
-    let of_obstacle =
-        obstacle(world, applied).filter(|obstacle| obstacle.reason != super::obstacle::Reason::Suspended);
+    let of_obstacle = obstacle(world, applied).filter(|obstacle| obstacle.reason != Reason::Suspended);
     let of_obstacle = of_obstacle.map(|obstacle| Blocker {
         reason: obstacle.reason.as_str().to_owned(),
         on: obstacle.on.clone(),
@@ -334,9 +364,19 @@ fn next_try(world: &World, outcome: &Outcome, now: jiff::Timestamp) -> Option<ji
 }
 
 fn fighting(world: &World, applied: &Applied, generation: i64) -> Option<Condition> {
-    if applied.fighting.is_empty() {
-        return None;
-    }
+    (!applied.fighting.is_empty()).then(|| {
+        let message = describe_fight(world, applied);
+        Condition::new(
+            FIGHTING,
+            ConditionStatus::True,
+            "HealedTooOften",
+            message,
+            generation,
+        )
+    })
+}
+
+fn describe_fight(world: &World, applied: &Applied) -> String {
     let others: BTreeSet<&str> = applied
         .rows
         .iter()
@@ -347,7 +387,7 @@ fn fighting(world: &World, applied: &Applied, generation: i64) -> Option<Conditi
         .into_iter()
         .filter(|manager| *manager != world.manager())
         .collect();
-    let message = format!(
+    format!(
         "{} changed back five times within ten minutes by {}; not healed again until that time is over",
         applied.fighting.join(", "),
         if others.is_empty() {
@@ -355,14 +395,7 @@ fn fighting(world: &World, applied: &Applied, generation: i64) -> Option<Conditi
         } else {
             others.join(", ")
         },
-    );
-    Some(Condition::new(
-        FIGHTING,
-        ConditionStatus::True,
-        "HealedTooOften",
-        message,
-        generation,
-    ))
+    )
 }
 
 fn deletion_blocked(world: &World, applied: &Applied, generation: i64) -> Option<Condition> {

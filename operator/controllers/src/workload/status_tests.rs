@@ -1,4 +1,4 @@
-use threeport_model::condition::find;
+use threeport_model::{condition::find, kinds::workload_instance::Revision};
 
 use super::*;
 use crate::workload::{
@@ -111,6 +111,20 @@ fn what_can_t_be_listed_is_unknown_and_not_on_its_way() {
     );
     assert!(
         message.contains("Deployment web/api: Unknown: forbidden"),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_is_fought_over_is_not_ready() {
+    let mut applied = done();
+    applied.fighting = vec!["Deployment web/api".to_owned()];
+    applied.rows[0].healed_at = vec![0; 5];
+    applied.rows[0].observed.other_managers = vec!["kubectl-edit".to_owned()];
+    let (status, reason, message) = ready(&world(), &applied);
+    assert_eq!((status, reason.as_str()), (ConditionStatus::False, "Fighting"));
+    assert!(
+        message.contains("Deployment web/api") && message.contains("kubectl-edit"),
         "{message}"
     );
 }
@@ -242,10 +256,38 @@ fn what_a_deletion_waits_for_is_named_with_since_and_next_try() {
     let wait = later.blocked_on[0].next_try.unwrap().as_second() - 200;
     assert!((45..=76).contains(&wait), "{wait}");
 
-    // What only a change of the object mends is not tried again, so no time is promised.
+    // Whatever stands against a deletion is looked at again, at most ten minutes (and the spread) later.
     world.obstacle = Some(Obstacle::new(Reason::Invalid, "ConfigMap web/a", "wrong"));
     let invalid = status_of(&report(&world, &plan, &Applied::default(), at(200)));
-    assert_eq!(invalid.blocked_on[0].next_try, None);
+    let wait = invalid.blocked_on[0].next_try.unwrap().as_second() - 200;
+    assert!((450..=751).contains(&wait), "{wait}");
+}
+
+#[test]
+fn what_is_refused_is_tried_again_only_where_that_may_help() {
+    let mut world = world();
+    let refused = |made_way| Applied {
+        obstacles: vec![Obstacle::new(Reason::Invalid, "Widget web/a", "wrong")],
+        made_way,
+        ..Applied::default()
+    };
+    let is_retried = |world: &World, made_way| {
+        let report = report(world, &PLAN, &refused(made_way), jiff::Timestamp::UNIX_EPOCH);
+        let conditions = status_of(&report).conditions;
+        let stalled = find(&conditions, condition::STALLED).is_some();
+        let retried = matches!(report.outcome, Outcome::Retry(_));
+        assert_eq!(retried, !stalled, "{conditions:?}");
+        retried
+    };
+    assert!(!is_retried(&world, false));
+    assert!(is_retried(&world, true), "what was in the way is gone");
+    let mut kind = desired("h");
+    kind.rank = crate::workload::order::Rank::CustomResourceDefinition;
+    world.desired = vec![kind];
+    for (attempts, retried) in [(0, true), (2, true), (3, false)] {
+        world.claim.attempts = attempts;
+        assert_eq!(is_retried(&world, false), retried, "{attempts}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use threeport_model::{
     kinds::{
         WorkloadDefinition,
         workload_definition::ResourceIdentity,
-        workload_instance::{Spec, Status},
+        workload_instance::{Revision, Spec, Status},
     },
     protocol::{claim::Claim, inventory::InventoryRow},
 };
@@ -86,6 +86,14 @@ impl World {
     /// The definition, if it is there.
     pub(super) fn definition(&self) -> Option<&Object> {
         reference(&self.claim, WorkloadDefinition::KIND, Some(&self.spec.definition))
+    }
+
+    /// What is wanted now.
+    pub(super) fn revision(&self) -> Option<Revision> {
+        Some(Revision {
+            definition: self.definition()?.generation(),
+            instance: self.claim.object.generation(),
+        })
     }
 
     /// The row of a desired object.

@@ -43,7 +43,7 @@ impl Whole {
     async fn start(namespace: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name).display().to_string();
-        let mut place = Place::prepare(namespace).await;
+        let place = Place::prepare(namespace).await;
         let arguments = ["bootstrap", "--directory", &file(""), "--dns", "localhost"];
         let arguments = Bootstrap::try_parse_from(arguments).unwrap().arguments;
         bootstrap::run(&arguments, jiff::Timestamp::now()).await.unwrap();

@@ -129,7 +129,7 @@ async fn what_leaves_a_selector_is_sent_as_removed() {
         let (name, _, data) = events.change().await;
         let seen = data["name"]
             .as_str()
-            .or(data["object"]["metadata"]["name"].as_str());
+            .or_else(|| data["object"]["metadata"]["name"].as_str());
         assert_eq!((name.as_str(), seen), (expected, Some("web")), "{team}: {data}");
     }
     let refused = api

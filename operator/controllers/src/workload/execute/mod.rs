@@ -12,6 +12,8 @@ mod remove;
 mod tenants;
 mod write;
 
+use std::collections::BTreeSet;
+
 use futures::{FutureExt, StreamExt, stream};
 use threeport_engine::{Lease, RunError, SourceError};
 use threeport_model::{
@@ -48,6 +50,8 @@ pub struct Applied {
     pub(super) fighting: Vec<String>,
     /// What happened.
     pub(super) events: Vec<NewEvent>,
+    /// Whether this very run removed what may have stood in the way of what was refused.
+    pub(super) made_way: bool,
     /// Whether the run ended before it had begun with everything.
     pub(super) cut_short: bool,
     /// Whether all that was planned is done.
@@ -116,6 +120,7 @@ async fn apply(
     }
     let rank = |step: &Step| context.world.desired[step.desired].rank;
     let mut stopped = false;
+    let mut taken = BTreeSet::new();
     for group in steps.chunk_by(|left, right| rank(left) == rank(right)) {
         if stopped {
             applied.rows.extend(group.iter().map(|step| step.row.clone()));
@@ -127,17 +132,36 @@ async fn apply(
         }
         let writes: Vec<_> = group.iter().map(|step| one(context, step).boxed()).collect();
         let results: Vec<_> = stream::iter(writes).buffered(PARALLEL).collect().await;
-        for result in results {
-            merge(&mut applied, context.world, result?);
+        for (step, result) in group.iter().zip(results) {
+            let done = result?;
+            if done.result.as_ref().is_err_and(is_taken) {
+                let identity = &context.world.desired[step.desired].identity;
+                taken.insert((identity.group.as_str(), identity.kind.as_str()));
+            }
+            merge(&mut applied, context.world, done);
         }
         stopped = !applied.obstacles.is_empty() || applied.cut_short;
     }
     applied.obstacles.sort_by_key(|obstacle| obstacle.reason);
-    if stopped {
-        applied.rows.extend(removals.iter().cloned());
+    if !stopped {
+        return remove::remove(context, removals, applied, false).await;
+    }
+    // Nothing is removed while what is to take its place is refused; but where the cluster says that something is taken,
+    // whoever has it may be one of those that are to go.
+    let in_the_way = |row: &&InventoryRow| taken.contains(&(row.group.as_str(), row.kind.as_str()));
+    let (first, later): (Vec<_>, Vec<_>) = removals.iter().partition(in_the_way);
+    applied.rows.extend(later.into_iter().cloned());
+    if first.is_empty() {
         return Ok(applied);
     }
-    remove::remove(context, removals, applied, false).await
+    applied.made_way = true;
+    let first: Vec<_> = first.into_iter().cloned().collect();
+    remove::remove(context, &first, applied, false).await
+}
+
+/// Whether a refusal says that another object has what this one wants: a node port, an address, a host name.
+fn is_taken(obstacle: &Obstacle) -> bool {
+    obstacle.reason == Reason::Invalid && obstacle.message.contains(" already ")
 }
 
 fn with_id(mut step: Step) -> Step {

@@ -312,3 +312,62 @@ async fn what_is_left_in_another_cluster_is_removed_there() {
         "a cluster that nobody knows"
     );
 }
+
+/// A Service can't have the node port of one that is to go, and that does not go while anything is refused: unless the
+/// refusal says that it is taken. What is to go for any other reason stays.
+#[tokio::test]
+async fn what_has_what_another_wants_makes_way() {
+    let service = |name: &str| InventoryRow {
+        id: Uuid::from_u128(if name == "old" { 201 } else { 202 }),
+        group: String::new(),
+        kind: "Service".to_owned(),
+        plural: "services".to_owned(),
+        name: name.to_owned(),
+        ..row()
+    };
+    for (message, makes_way) in [
+        (
+            "spec.ports[0].nodePort: Invalid value: 30001: provided port is already allocated",
+            true,
+        ),
+        (
+            "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535",
+            false,
+        ),
+    ] {
+        let mut world = world();
+        world.claim.inventory = vec![service("old"), numbered(1)];
+        let mut wanted = crate::workload::fixture::desired("h");
+        wanted.identity.kind = "Service".to_owned();
+        wanted.identity.group = String::new();
+        wanted.resource = Resource {
+            group: String::new(),
+            plural: "services".to_owned(),
+            kind: "Service".to_owned(),
+            ..wanted.resource
+        };
+        wanted.object = json!({"metadata": {"name": "new", "namespace": "web"}});
+        wanted.identity.name = "new".to_owned();
+        world.desired = vec![wanted];
+        let (target, log) = fake::target(move |asked| match asked.line.split(' ').next() {
+            Some("PATCH") => fake::status(422, message),
+            _ => Some((200, json!({"kind": "Status", "status": "Success"}))),
+        });
+        world.target = Some(target);
+        let lease = Lease::until(Instant::now() + Duration::from_secs(600));
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let applied = execute(&world, &plan(&world, now), &NoApi, &lease, now)
+            .await
+            .unwrap();
+        assert_eq!(applied.made_way, makes_way);
+        assert_eq!(applied.removed.contains(&service("old").id), makes_way);
+        assert!(
+            applied.rows.iter().any(|row| row.id == numbered(1).id),
+            "the other one stays"
+        );
+        let deletions = log.lines().into_iter().filter(|line| line.starts_with("DELETE"));
+        assert_eq!(deletions.count(), usize::from(makes_way));
+        let report = status::report(&world, &plan(&world, now), &applied, now);
+        assert_eq!(matches!(report.outcome, Outcome::Retry(_)), makes_way);
+    }
+}

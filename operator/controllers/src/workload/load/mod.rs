@@ -120,7 +120,11 @@ fn reach(world: &mut World, targets: &Targets) -> Result<(), Obstacle> {
             .since
             .filter(|_| status.reachable.status == ConditionStatus::False),
     });
-    let target = targets.get(object.id(), runtime.service_account.as_deref());
+    let target = targets.get(
+        object.id(),
+        &runtime.connection,
+        runtime.service_account.as_deref(),
+    );
     world.target = Some(target.map_err(|error| Obstacle::of_target(&error, &object.reference()))?);
     world.elsewhere = elsewhere(world, targets);
     Ok(())
@@ -138,7 +142,7 @@ fn elsewhere(world: &World, targets: &Targets) -> BTreeMap<Uuid, Target> {
     others
         .filter_map(|object| {
             let spec: kubernetes_runtime_instance::Spec = object.typed_spec().ok()?;
-            let target = targets.get(object.id(), spec.service_account.as_deref());
+            let target = targets.get(object.id(), &spec.connection, spec.service_account.as_deref());
             Some((object.id(), target.ok()?))
         })
         .collect()
@@ -178,7 +182,12 @@ fn documents(world: &World) -> Result<Vec<Manifest>, Obstacle> {
     })
 }
 
+/// What was applied in the revision that is wanted runs already: it is kept as it should be, whatever became of what it
+/// waited for.
 fn wait_for_dependencies(world: &World) -> Result<(), Obstacle> {
+    if world.previous.revision.is_some() && world.previous.revision == world.revision() {
+        return Ok(());
+    }
     for dependency in &world.spec.depends_on {
         let name = format!("{}/{}", dependency.kind, dependency.name);
         let object = reference(&world.claim, &dependency.kind, Some(&dependency.name));

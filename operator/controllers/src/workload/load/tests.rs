@@ -23,6 +23,20 @@ fn dependencies_are_waited_for() {
 }
 
 #[test]
+fn what_runs_already_is_healed_whatever_became_of_its_dependencies() {
+    let mut world = world();
+    world.spec.depends_on =
+        serde_json::from_value(json!([{"kind": "WorkloadInstance", "name": "db"}])).unwrap();
+    world.previous.revision = world.revision();
+    assert!(world.previous.revision.is_some() && wait_for_dependencies(&world).is_ok());
+    world.claim.object.metadata.generation = Some(3);
+    assert!(
+        wait_for_dependencies(&world).is_err(),
+        "what is new waits as ever"
+    );
+}
+
+#[test]
 fn the_default_runtime_is_not_mistaken_for_another() {
     let mut world = world();
     let other = Object::new(
