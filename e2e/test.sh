@@ -111,12 +111,15 @@ main() {
         step "an ignored test says why" ignored_tests_say_why
         step "mutants apply" mutants_apply
         step "tests build" cargo nextest run --locked --workspace --no-run || finish
-        local tests=(--locked --workspace -E 'not binary(stories)')
+        local tests=(--locked --workspace -E 'not (binary(stories) | binary(up))')
         suite "unit, store, API, operator and testbed" tests testbed postgres run --
     else
         step "tests build" cargo nextest run --locked -p threeport-e2e --no-run || finish
     fi
     stories
+    # After the stories: what it brings up is built then.
+    local of_up=(--offline -p threeport-e2e -E 'binary(up)')
+    [ -n "${STORY:-}" ] || suite "make up, interrupted and run again" of_up
     finish
 }
 

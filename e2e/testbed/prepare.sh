@@ -10,7 +10,7 @@ fail() {
     exit 1
 }
 
-[ "$(uname -s)" = Linux ] || fail "the testbed runs on Linux; elsewhere use CLUSTER=current"
+[ "$(uname -s)" = Linux ] || fail "the testbed runs on Linux, and images are made of programs that are built here"
 [ "$(id -u)" -eq 0 ] || fail "the testbed starts containers and makes network namespaces: run it as root"
 command -v cargo >/dev/null || fail "cargo is not in PATH: install Rust (rust-toolchain.toml says which)"
 command -v go >/dev/null || fail "go is not in PATH: install Go 1.26 or newer"
@@ -21,12 +21,13 @@ for package in $packages; do
 done
 if [ -n "$missing" ]; then
     command -v apt-get >/dev/null || fail "missing:$missing; and there is no apt-get to install them with"
-    echo "Install Debian packages:$missing"
+    echo "Install Debian packages:$missing (about 20 s)"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -q
     # shellcheck disable=SC2086 # a list of names
     apt-get install -q -y -o Dpkg::Use-Pty=0 --no-install-recommends $missing </dev/null
 fi
-if ! [ -d "${XDG_CACHE_HOME:-$HOME/.cache}/threeport/bin" ]; then
-    echo "The first time takes 20 to 25 minutes on two cores. First cargo builds the testbed's program, about a minute."
+if ! [ -x "${CARGO_TARGET_DIR:-target}/debug/threeport-up" ]; then
+    echo "cargo builds the testbed's program, about a minute. That says then how long the rest takes: 20 to 25 minutes on"
+    echo "two cores where nothing was built before."
 fi

@@ -22,9 +22,7 @@ use crate::{process, progress};
 pub fn path(binary: &str) -> Result<PathBuf> {
     let (component, pin) = versions::pins()?
         .into_iter()
-        .find(|(name, pin)| {
-            pin.within.is_none() && (name == binary || pin.links.iter().any(|link| link == binary))
-        })
+        .find(|(component, pin)| is_of(binary, component, pin))
         .with_context(|| format!("versions.toml has no binary {binary:?}"))?;
     Ok(ensure_built(&component, &pin)?.join(binary))
 }
@@ -46,16 +44,28 @@ pub fn all() -> Result<BTreeMap<String, PathBuf>> {
 
 /// How long building what is missing takes on two cores.
 pub fn missing_build_time() -> Result<Duration> {
+    build_time(|_, _| true)
+}
+
+/// The same for the components that these binaries are of.
+pub fn build_time_of(binaries: impl IntoIterator<Item = &'static str>) -> Result<Duration> {
+    let binaries = binaries.into_iter().collect::<Vec<_>>();
+    build_time(|component, pin| binaries.iter().any(|binary| is_of(binary, component, pin)))
+}
+
+fn build_time(is_wanted: impl Fn(&str, &Pin) -> bool) -> Result<Duration> {
     let mut seconds = 0;
-    for (component, pin) in versions::pins()?
-        .into_iter()
-        .filter(|(_, pin)| pin.within.is_none())
-    {
-        if !folder(&component, &pin)?.exists() {
+    for (component, pin) in versions::pins()? {
+        if pin.within.is_none() && is_wanted(&component, &pin) && !folder(&component, &pin)?.exists() {
             seconds += pin.build_seconds;
         }
     }
     Ok(Duration::from_secs(seconds))
+}
+
+/// Whether the binary is the component's own, or one of its other names.
+fn is_of(binary: &str, component: &str, pin: &Pin) -> bool {
+    pin.within.is_none() && (component == binary || pin.links.iter().any(|link| link == binary))
 }
 
 fn folder(component: &str, pin: &Pin) -> Result<PathBuf> {

@@ -21,6 +21,10 @@ use crate::{cgroup, network, postgres, wait};
 pub fn release(site: &Site) -> Result<()> {
     stop_processes(site)?;
     cgroup::remove(&site.kernel_name())?;
+    // Before their bundles go, which lie in the run folder.
+    for socket in shim_sockets(site)? {
+        remove_file(&socket)?;
+    }
     unmount_below(&[&site.state, &site.run()])?;
     network::remove(site)?;
     remove_strays(site)
@@ -143,7 +147,7 @@ fn send(site: &Site, id: u32, signal: impl FnOnce(&str) -> Signal) {
     }
 }
 
-fn read_mounts() -> Result<String> {
+pub(crate) fn read_mounts() -> Result<String> {
     fs::read_to_string("/proc/self/mounts").context("failed to read /proc/self/mounts")
 }
 
@@ -156,7 +160,7 @@ fn unmount_below(folders: &[&Path]) -> Result<()> {
 }
 
 /// The mount points below the folders, last mounted first, given `/proc/self/mounts`.
-fn mounts_below(mounts: &str, folders: &[&Path]) -> Vec<PathBuf> {
+pub(crate) fn mounts_below(mounts: &str, folders: &[&Path]) -> Vec<PathBuf> {
     let mut found = mounts
         .lines()
         .filter_map(|line| line.split(' ').nth(1))
@@ -176,25 +180,56 @@ fn unescape(path: &str) -> String {
         })
 }
 
-/// What kubelet and CNI keep in folders that can't be configured.
+/// The kubelet's links to containers' logs, in a folder that can't be configured.
+pub(crate) const CONTAINER_LOGS: &str = "/var/log/containers";
+/// What CNI remembers of each interface that it made, in a folder that can't be configured.
+pub(crate) const CNI_RESULTS: &str = "/var/lib/cni/results";
+/// Where containerd's shims listen, whatever containerd's own folders are.
+const SHIM_SOCKETS: &str = "/run/containerd/s";
+
+/// What killed shims leave: a socket that is named by a digest. The shim's bundle, which lies in our folder, holds the
+/// address.
+pub(crate) fn shim_sockets(site: &Site) -> Result<Vec<PathBuf>> {
+    let bundles = site.run().join("containerd/io.containerd.runtime.v2.task/k8s.io");
+    let mut found = BTreeSet::new();
+    for bundle in list(&bundles)? {
+        let address = fs::read_to_string(bundle.join("address")).unwrap_or_default();
+        let path = Path::new(address.trim().trim_start_matches("unix://"));
+        if path.starts_with(SHIM_SOCKETS) && path.exists() {
+            found.insert(path.to_owned());
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("failed to remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What kubelet and CNI keep in folders of the machine.
 fn remove_strays(site: &Site) -> Result<()> {
     let logs = site.path("pod-logs");
-    for link in list(Path::new("/var/log/containers"))? {
+    for link in list(Path::new(CONTAINER_LOGS))? {
         if fs::read_link(&link).is_ok_and(|target| target.starts_with(&logs)) {
-            fs::remove_file(&link).with_context(|| format!("failed to remove {}", link.display()))?;
+            remove_file(&link)?;
         }
     }
     // CNI's record of an interface names the pod's network namespace, which lies in our folder.
     let run = format!("\"{}/", site.run().display());
-    for result in list(Path::new("/var/lib/cni/results"))? {
+    for result in list(Path::new(CNI_RESULTS))? {
         if fs::read_to_string(&result).is_ok_and(|text| text.contains(&run)) {
-            fs::remove_file(&result).with_context(|| format!("failed to remove {}", result.display()))?;
+            remove_file(&result)?;
         }
     }
     Ok(())
 }
 
-fn list(folder: &Path) -> Result<BTreeSet<PathBuf>> {
+pub(crate) fn list(folder: &Path) -> Result<BTreeSet<PathBuf>> {
     match fs::read_dir(folder) {
         Ok(entries) => Ok(entries.flatten().map(|entry| entry.path()).collect()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),

@@ -217,6 +217,12 @@ impl Cluster {
         self.network.machine
     }
 
+    /// Which network it lives in.
+    #[must_use]
+    pub fn network_kind(&self) -> Kind {
+        self.network.kind
+    }
+
     /// A kubeconfig of group system:masters, usable from the machine.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {

@@ -14,6 +14,8 @@ use crate::progress;
 /// A package and files of which any says that it, or another vendor's package of the like, is installed.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("ca-certificates", &["/etc/ssl/certs/ca-certificates.crt"]),
+    // Not the testbed's own need: README's tour and what `make up` prints at its end call it.
+    ("curl", &["/usr/bin/curl"]),
     ("iproute2", &["/usr/bin/ip", "/usr/sbin/ip"]),
     ("nftables", &["/usr/sbin/nft"]),
     ("conntrack", &["/usr/sbin/conntrack"]),
@@ -27,11 +29,8 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("skopeo", &["/usr/bin/skopeo"]),
 ];
 
-/// Debian's package makes and starts a server on port 5432 unless told not to.
-const NO_SERVER: (&str, &str) = (
-    "/etc/postgresql-common/createcluster.d/threeport-testbed.conf",
-    "create_main_cluster = false\n",
-);
+/// The file that keeps Debian's package from making and starting a server on port 5432.
+pub const NO_SERVER: &str = "/etc/postgresql-common/createcluster.d/threeport-testbed.conf";
 
 /// The packages that are missing.
 #[must_use]
@@ -50,9 +49,9 @@ pub fn install() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let (path, text) = NO_SERVER;
-    if missing.contains(&"postgresql") && !Path::new(path).exists() {
-        write_file(Path::new(path), text)?;
+    let no_server = Path::new(NO_SERVER);
+    if missing.contains(&"postgresql") && !no_server.exists() {
+        write_file(no_server, "create_main_cluster = false\n")?;
     }
     let log = cache()?.join("install.log");
     create_folder(&cache()?)?;

@@ -27,6 +27,8 @@ pub mod process;
 pub mod progress;
 pub mod registry;
 pub mod scratch;
+pub mod selection;
+pub mod traces;
 pub mod versions;
 pub mod wait;
 
@@ -40,3 +42,4 @@ pub use control_plane::{ControlPlane, ControlPlaneOptions};
 pub use nats::{Nats, NatsOptions};
 pub use postgres::{Postgres, PostgresOptions};
 pub use registry::Registry;
+pub use selection::Selection;

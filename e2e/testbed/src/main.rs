@@ -5,13 +5,11 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use threeport_testbed::cluster::down;
-use threeport_testbed::network::Kind;
-use threeport_testbed::paths::{Site, cache, project};
-use threeport_testbed::process::Lifetime;
 use threeport_testbed::{
-    Cluster, ClusterOptions, Postgres, PostgresOptions, binaries, images, install, preflight, progress,
+    Cluster, ClusterOptions, Postgres, PostgresOptions, Selection, binaries, images, install, preflight,
+    progress,
 };
 
 /// A real one-node Kubernetes on this machine, from package registries alone.
@@ -58,16 +56,6 @@ enum Action {
     Image(ImageAction),
 }
 
-#[derive(Args)]
-struct Selection {
-    /// The testbed's name. `main` lives in the machine's network, others in one of their own.
-    #[arg(long, default_value = "main")]
-    name: String,
-    /// The folder of its data [default: .testbed in the project for main, else in the cache]
-    #[arg(long)]
-    state: Option<PathBuf>,
-}
-
 #[derive(Subcommand)]
 enum PostgresAction {
     /// Start a server with an empty folder and without fsync, run the command with its URL in
@@ -108,30 +96,6 @@ enum ImageAction {
     },
 }
 
-impl Selection {
-    const MAIN: &str = "main";
-
-    fn options(&self) -> Result<ClusterOptions> {
-        let is_main = self.name == Self::MAIN;
-        let state = match &self.state {
-            Some(state) => state.clone(),
-            None if is_main => project().join(".testbed"),
-            None => cache()?.join("clusters").join(&self.name),
-        };
-        Ok(ClusterOptions {
-            name: self.name.clone(),
-            state: Some(state),
-            network: if is_main { Kind::Machine } else { Kind::Own },
-            lifetime: Lifetime::Detached,
-            controller_requests_per_second: 200,
-        })
-    }
-
-    fn site(&self) -> Result<Site> {
-        self.options()?.site()
-    }
-}
-
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(code) => code,
@@ -146,7 +110,7 @@ fn run(action: Action) -> Result<ExitCode> {
     match action {
         Action::Check(selection) => {
             let options = selection.options()?;
-            let findings = preflight::check(&options.site()?, options.network);
+            let findings = preflight::check(&options.site()?, options.network, &[]);
             preflight::print(&findings)?;
             preflight::require(&findings)?;
             eprintln!(
@@ -199,7 +163,7 @@ fn up(options: &ClusterOptions) -> Result<()> {
     install::install()?;
     binaries::all()?;
     let what = format!("Start the testbed {:?}", site.name);
-    progress::step(&what, Duration::from_secs(25), || Cluster::start(options))?;
+    progress::step(&what, preflight::START, || Cluster::start(options))?;
     println!("up: {}; use it with: . {}", site.name, site.path("env").display());
     Ok(())
 }
@@ -263,5 +227,17 @@ fn image(action: ImageAction) -> Result<()> {
                 .iter()
                 .try_for_each(|archive| cluster.load_image(archive))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
     }
 }

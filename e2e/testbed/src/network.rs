@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::paths::{Site, create_folder};
@@ -27,7 +28,7 @@ pub const DNS_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 pub const HOST_NODE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 
 /// Which network namespace a testbed lives in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// The machine's own: at most one testbed.
@@ -163,7 +164,7 @@ fn ip(arguments: &[&str]) -> Result<String> {
 }
 
 /// The machine's end of the veth pair.
-fn link(site: &Site) -> String {
+pub(crate) fn link(site: &Site) -> String {
     format!("tb-{}", site.name)
 }
 

@@ -12,8 +12,11 @@ use crate::paths::{Site, cache};
 use crate::process::output;
 use crate::{binaries, cgroup, cleanup, install, ports};
 
+/// A port, and what listens on it.
+pub type Port = (u16, &'static str);
+
 /// Ports of a testbed that lives in the machine's own network.
-const PORTS: &[(u16, &str)] = &[
+const PORTS: &[Port] = &[
     (6443, "kube-apiserver"),
     (10250, "kubelet"),
     (10248, "kubelet's health"),
@@ -27,6 +30,8 @@ const PORTS: &[(u16, &str)] = &[
 const GIGABYTE: u64 = 1 << 30;
 const DISK_NEEDED: u64 = 12 * GIGABYTE;
 const MEMORY_NEEDED: u64 = 3 * GIGABYTE;
+/// How long Kubernetes takes to start.
+pub const START: Duration = Duration::from_secs(25);
 
 /// One line of the check.
 #[derive(Debug)]
@@ -55,17 +60,18 @@ fn failure(problem: impl Into<String>, remedy: impl Into<String>) -> Failure {
 
 type Checked = Result<String, Failure>;
 
-/// Looks at everything; what does not apply to the kind of network is left out.
+/// Looks at everything; what does not apply to the kind of network is left out. `more` are ports that what is installed
+/// into the testbed needs in the same network.
 #[must_use]
-pub fn check(site: &Site, kind: Kind) -> Vec<Finding> {
+pub fn check(site: &Site, kind: Kind, more: &[Port]) -> Vec<Finding> {
     let mut findings = vec![
         Finding {
             subject: "rights",
-            result: rights(),
+            result: rights(&fs::read_to_string("/proc/self/status").unwrap_or_default()),
         },
         Finding {
             subject: "disk",
-            result: disk(site),
+            result: free_space(site).and_then(disk),
         },
         Finding {
             subject: "memory",
@@ -73,7 +79,7 @@ pub fn check(site: &Site, kind: Kind) -> Vec<Finding> {
         },
         Finding {
             subject: "cgroups",
-            result: cgroups(),
+            result: cgroups(cgroup::version(), try_cgroup()),
         },
         Finding {
             subject: "file systems",
@@ -93,7 +99,9 @@ pub fn check(site: &Site, kind: Kind) -> Vec<Finding> {
     if kind == Kind::Machine && !is_up {
         findings.push(Finding {
             subject: "ports",
-            result: free_ports(),
+            result: free_ports(PORTS.iter().chain(more), ports::is_free, || {
+                output(Command::new("ss").args(["-ltnpH"])).unwrap_or_default()
+            }),
         });
         let routes =
             output(Command::new("ip").args(["-4", "route", "show", "table", "all"])).unwrap_or_default();
@@ -110,14 +118,19 @@ pub fn check(site: &Site, kind: Kind) -> Vec<Finding> {
     findings
 }
 
-/// How long it takes until a testbed is up, with all that is missing.
-pub fn duration() -> Result<Duration> {
-    let installing = if install::missing().is_empty() { 0 } else { 70 };
-    Ok(binaries::missing_build_time()? + Duration::from_secs(installing + 20))
+/// How long Debian's packages take, if any is missing.
+#[must_use]
+pub fn installing() -> Duration {
+    Duration::from_secs(if install::missing().is_empty() { 0 } else { 70 })
 }
 
-fn rights() -> Checked {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+/// How long it takes until a testbed is up, with all of its parts that are missing.
+pub fn duration() -> Result<Duration> {
+    Ok(installing() + binaries::missing_build_time()? + START)
+}
+
+/// Whether a process with this `/proc/self/status` may make network namespaces and mounts.
+fn rights(status: &str) -> Checked {
     let capabilities = status
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:"))
@@ -133,7 +146,8 @@ fn rights() -> Checked {
     Ok("root".to_owned())
 }
 
-fn disk(site: &Site) -> Checked {
+/// The least of what is free where the testbed's data and the cache lie.
+fn free_space(site: &Site) -> Result<u64, Failure> {
     let mut free = u64::MAX;
     for path in [Some(site.state.clone()), cache().ok()].into_iter().flatten() {
         let existing = path
@@ -148,6 +162,10 @@ fn disk(site: &Site) -> Checked {
         })?;
         free = free.min(found.f_bavail * found.f_frsize);
     }
+    Ok(free)
+}
+
+fn disk(free: u64) -> Checked {
     let text = format!("{} GB free", free / GIGABYTE);
     if free < DISK_NEEDED {
         let needed = DISK_NEEDED / GIGABYTE;
@@ -176,13 +194,17 @@ fn memory(meminfo: &str) -> Checked {
     Ok(text)
 }
 
-fn cgroups() -> Checked {
-    let version = cgroup::version();
+/// Makes a cgroup and removes it again.
+fn try_cgroup() -> Result<()> {
     let name = format!("threeport-check-{}", std::process::id());
     let made = cgroup::create(&name);
     // Removed even where only some of it could be made.
     let removed = cgroup::remove(&name);
-    match made.and(removed) {
+    made.and(removed)
+}
+
+fn cgroups(version: cgroup::Version, tried: Result<()>) -> Checked {
+    match tried {
         Ok(()) => Ok(format!("{version:?}, writable")),
         Err(error) => Err(failure(
             format!("{error:#}"),
@@ -240,17 +262,19 @@ fn packages() -> Checked {
     ))
 }
 
-fn free_ports() -> Checked {
-    let taken = PORTS
-        .iter()
-        .filter(|(port, _)| !ports::is_free(*port))
-        .collect::<Vec<_>>();
+/// Whether nobody listens on the ports, and who does; `listeners` gives what `ss -ltnpH` prints.
+fn free_ports<'a>(
+    ports: impl Iterator<Item = &'a Port>,
+    is_free: impl Fn(u16) -> bool,
+    listeners: impl FnOnce() -> String,
+) -> Checked {
+    let taken = ports.filter(|(port, _)| !is_free(*port)).collect::<Vec<_>>();
     if taken.is_empty() {
         return Ok("free".to_owned());
     }
-    let owners = output(Command::new("ss").args(["-ltnpH"])).unwrap_or_default();
+    let listeners = listeners();
     let problem = taken.iter().map(|(port, purpose)| {
-        let owner = owners.lines().find(|line| line.contains(&format!(":{port} ")));
+        let owner = listeners.lines().find(|line| line.contains(&format!(":{port} ")));
         let owner = owner
             .and_then(|line| line.split("users:").nth(1))
             .unwrap_or("an unknown program");
@@ -326,6 +350,54 @@ pub fn print(findings: &[Finding]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rights_are_those_of_network_and_mounts() {
+        assert!(rights("Name:\ttest\nCapEff:\t000001ffffffffff\n").is_ok());
+        // Docker's usual set, and each of the two alone.
+        for capabilities in ["00000000a80425fb", "0000000000001000", "0000000000200000"] {
+            let found = rights(&format!("CapEff:\t{capabilities}\n")).unwrap_err();
+            assert!(found.remedy.contains("run as root"), "{found:?}");
+        }
+        assert!(rights("").is_err());
+    }
+
+    #[test]
+    fn a_full_disk_fails() {
+        assert_eq!(disk(40 * GIGABYTE).unwrap(), "40 GB free");
+        assert_eq!(disk(3 * GIGABYTE).unwrap_err().problem, "3 GB free");
+        // A state folder that is yet to be made lies on the disk of its parent.
+        let site = Site::new("disktest", Path::new("/tmp/not/yet/there")).unwrap();
+        assert!(free_space(&site).unwrap() > 0);
+    }
+
+    #[test]
+    fn cgroups_that_cannot_be_written_fail() {
+        assert!(cgroups(cgroup::Version::V2, Ok(())).unwrap().contains("writable"));
+        let refused = Err(anyhow::anyhow!("Read-only file system"));
+        let found = cgroups(cgroup::Version::V2, refused).unwrap_err();
+        assert!(
+            found.problem.contains("Read-only") && found.remedy.contains("mount"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_port_in_use_is_named_with_its_user() {
+        let port = ports::free().unwrap();
+        let needed = [(port, "the API")];
+        let nobody = free_ports(needed.iter(), ports::is_free, String::new);
+        assert_eq!(nobody.unwrap(), "free");
+        let _listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)).unwrap();
+        let listed = format!("LISTEN 0 128 127.0.0.1:{port} 0.0.0.0:* users:((\"nginx\",pid=7,fd=3))\n");
+        let found = free_ports(needed.iter(), ports::is_free, || listed).unwrap_err();
+        assert!(
+            found.problem.contains(&format!("{port} (the API)")) && found.problem.contains("nginx"),
+            "{found:?}"
+        );
+        let unlisted = free_ports(needed.iter(), ports::is_free, String::new).unwrap_err();
+        assert!(unlisted.problem.contains("an unknown program"), "{unlisted:?}");
+    }
 
     #[test]
     fn little_memory_fails() {

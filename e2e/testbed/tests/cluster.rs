@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to clippy")]
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use threeport_testbed::paths::Site;
 use threeport_testbed::process::{Lifetime, MARK, mark, output};
+use threeport_testbed::traces::{self, Traces};
 use threeport_testbed::{Cluster, ClusterOptions, Postgres, PostgresOptions, cleanup, cluster, ports, wait};
 
 const POD: &str = r#"
@@ -48,45 +51,17 @@ fn run_probe(cluster: &Cluster) {
     assert!(logs.unwrap().contains("probed"));
 }
 
-/// What a cluster of this name has on the machine, besides its state folder.
-fn traces(site: &Site) -> Vec<String> {
-    let name = site.kernel_name();
-    let mut found = Vec::new();
-    for process in cleanup::marked_processes(site).unwrap() {
-        found.push(format!("{process:?}"));
-    }
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    let ours = [
-        site.state.display().to_string(),
-        site.run().display().to_string(),
-        format!("/run/netns/{name}"),
-    ];
-    found.extend(
-        mounts
-            .lines()
-            .filter(|line| ours.iter().any(|path| line.contains(path)))
-            .map(str::to_owned),
-    );
-    let links = output(Command::new("ip").args(["-o", "link"])).unwrap();
-    found.extend(
-        links
-            .lines()
-            .filter(|line| line.contains(&format!("tb-{}", site.name)))
-            .map(str::to_owned),
-    );
-    let hierarchies = fs::read_dir("/sys/fs/cgroup")
-        .unwrap()
-        .flatten()
-        .map(|entry| entry.path());
-    let cgroups = hierarchies
-        .map(|path| path.join(&name))
-        .chain([Path::new("/sys/fs/cgroup").join(&name)]);
-    found.extend(
-        cgroups
-            .filter(|path| path.exists())
-            .map(|path| path.display().to_string()),
-    );
-    found
+/// What a cluster has on the machine. The positive control of every check of emptiness: what is looked for after the
+/// end is there before it.
+fn traces_of_each_sort(site: &Site) -> Traces {
+    let traces = Traces::of(site).unwrap();
+    let wanted = traces::COMMON.into_iter().chain(traces::OWN_NETWORK);
+    assert_eq!(traces.sorts(), wanted.collect(), "{traces:#?}");
+    traces
+}
+
+fn nothing() -> Vec<String> {
+    Vec::new()
 }
 
 #[test]
@@ -100,15 +75,29 @@ fn testbed_two_clusters_at_once_leave_nothing() {
     assert_eq!(answer.trim(), "node/node1");
 
     let sites = [first.site().clone(), second.site().clone()];
-    // The positive control: what is looked for after the drop is there before it.
-    for site in &sites {
-        assert!(traces(site).len() > 10, "{:?}", traces(site));
-    }
+    let before = sites.clone().map(|site| traces_of_each_sort(&site));
     drop((first, second));
-    for site in &sites {
-        assert_eq!(traces(site), Vec::<String>::new());
+    for (site, before) in sites.iter().zip(before) {
+        assert_eq!(before.left(site).unwrap(), nothing());
         assert!(!site.state.exists());
     }
+}
+
+/// Leftovers that no running part of the cluster makes; gives their paths.
+fn plant_leftovers(site: &Site) -> Vec<PathBuf> {
+    let name = site.kernel_name();
+    let socket = site.run().join("left.sock");
+    drop(UnixListener::bind(&socket).unwrap());
+    let log = Path::new("/var/log/containers").join(format!("{name}-left.log"));
+    symlink(site.path("pod-logs/left/0.log"), &log).unwrap();
+    let result = Path::new("/var/lib/cni/results").join(format!("{name}-left-eth0"));
+    let namespace = site.run().join("netns/left");
+    let text = format!(
+        "{{\"networkName\":\"{name}\",\"netns\":\"{}\"}}",
+        namespace.display()
+    );
+    fs::write(&result, text).unwrap();
+    vec![socket, log, result]
 }
 
 #[test]
@@ -122,7 +111,10 @@ fn testbed_starts_over_what_a_killed_run_left() {
         first.process(name).unwrap().kill().unwrap();
     }
     first.abandon();
-    assert!(traces(&site).len() > 5, "{:?}", traces(&site));
+    let before = traces_of_each_sort(&site);
+    // And what an earlier life left: a dead socket, CNI's record of an interface and the link to the log of pods that
+    // nobody remembers. (Tables of nftables: where a test has a machine of its own, in e2e/tests/tests/up.)
+    let planted = plant_leftovers(&site);
     // And a stray that a crash between start and record would leave.
     let mut stray = Command::new("sleep")
         .arg("600")
@@ -147,8 +139,11 @@ fn testbed_starts_over_what_a_killed_run_left() {
     );
     foreign.kill().unwrap();
     foreign.wait().unwrap();
+    for path in &planted {
+        assert!(fs::symlink_metadata(path).is_err(), "{} was left", path.display());
+    }
     drop(second);
-    assert_eq!(traces(&site), Vec::<String>::new());
+    assert_eq!(before.left(&site).unwrap(), nothing());
 }
 
 /// What a reboot or a crash does to `make up`'s cluster: its programs are gone, its data are not.
@@ -187,8 +182,9 @@ fn testbed_continues_with_its_data() {
         .run(&["get", "configmap", "kept", "-n", "default"])
         .unwrap();
     run_probe(&second);
+    let before = traces_of_each_sort(&site);
     cluster::down(&site).unwrap();
-    assert_eq!(traces(&site), Vec::<String>::new());
+    assert_eq!(before.left(&site).unwrap(), nothing());
     assert!(!site.state.exists());
     cluster::down(&site).unwrap();
 }
@@ -221,7 +217,7 @@ fn testbed_database_belongs_to_the_testbed() {
             .any(|(_, command)| command == "postgres")
     );
     drop(cluster);
-    assert_eq!(traces(&site), Vec::<String>::new());
+    assert_eq!(Traces::of(&site).unwrap().left(&site).unwrap(), nothing());
 }
 
 #[test]

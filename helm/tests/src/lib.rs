@@ -1,7 +1,9 @@
 //! The chart as the real helm renders it, for tests: [`render`] gives its objects, [`pods`] what would run.
 //!
 //! `tests/` holds what is asserted: `snapshots` (the bytes, by case), `values` (what the schema refuses), `security`
-//! (pods and rights), `releases` (several of them side by side).
+//! (pods and rights), `releases` (several of them side by side), `reference` (what docs/ say of the values).
+
+pub mod reference;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -12,7 +12,8 @@ use crate::target::Target;
 
 /// The Secret with the database's URL.
 pub(crate) const SECRET: &str = "threeport-postgresql";
-const PORT: u16 = 15432;
+/// Where it listens: below the ephemeral range, and not among the ports that the testbed gives to tests.
+pub(crate) const PORT: u16 = 26432;
 const DATABASE: &str = "threeport";
 
 /// Makes sure that the server runs and that the Secret with its URL and its authority is there.

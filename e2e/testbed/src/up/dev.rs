@@ -17,11 +17,11 @@ use threeport_testbed::process::{Host, Lifetime, Process, Program, mark, output}
 use threeport_testbed::{binaries, progress, wait};
 
 use crate::environment::{link_cli, write_secret};
-use crate::images;
 use crate::programs::{self, Profile, Programs};
 use crate::release::RELEASE;
 use crate::target::Target;
 use crate::{Selection, Where};
+use crate::{estimate, images};
 
 /// The control plane's namespace: another one than that of `make up`, so that both can run.
 const NAMESPACE: &str = "threeport-dev";
@@ -48,7 +48,9 @@ pub(crate) fn run(selection: &Selection) -> Result<()> {
         "`dev` needs the testbed's cluster"
     );
     forget_own_variables()?;
-    let target = Target::testbed(selection)?;
+    let target = Target::testbed(selection, &[], |is_running| {
+        estimate::of_dev(selection, is_running)
+    })?;
     let programs = programs::provide(Profile::Dev, selection.programs.as_deref())?;
     let folder = target.path("dev");
     create_folder(&folder)?;

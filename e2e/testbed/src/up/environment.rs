@@ -15,9 +15,13 @@ use crate::programs::Programs;
 use crate::release::{API_NODE_PORT, NAMESPACE, RELEASE};
 use crate::target::Target;
 
-/// Writes both files, the CA and the admin token, and links tptctl beside the testbed's tools.
+/// Writes both files, the CA and the admin token, and links tptctl and the tools that the machine lacks.
 pub(crate) fn write(target: &Target, programs: &Programs) -> Result<()> {
-    link_cli(&target.path("bin"), programs.path("tptctl")?)?;
+    let tools = target.path("bin");
+    link_cli(&tools, programs.path("tptctl")?)?;
+    for (name, program) in target.own_tools() {
+        link(&tools.join(name), program)?;
+    }
     let folder = target.path("threeport");
     create_folder(&folder)?;
     let (authority, token) = (folder.join("ca.crt"), folder.join("admin-token"));
@@ -92,11 +96,15 @@ fn read(target: &Target, kind: &str, name: &str, path: &str) -> Result<String> {
 pub(crate) fn link_cli(folder: &Path, program: &Path) -> Result<()> {
     create_folder(folder)?;
     for name in ["tptctl", "kubectl-threeport"] {
-        let link = folder.join(name);
-        let _ = fs::remove_file(&link);
-        symlink(program, &link).with_context(|| format!("failed to link {}", link.display()))?;
+        link(&folder.join(name), program)?;
     }
     Ok(())
+}
+
+fn link(link: &Path, program: &Path) -> Result<()> {
+    // What is there may be of an earlier build; that nothing is there is no error.
+    let _ = fs::remove_file(link);
+    symlink(program, link).with_context(|| format!("failed to link {}", link.display()))
 }
 
 /// Writes a file that only its owner may read.

@@ -9,10 +9,15 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use threeport_testbed::paths::{create_folder, project, write_file};
 use threeport_testbed::process::output;
-use threeport_testbed::{binaries, images, progress};
+use threeport_testbed::{Cluster, binaries, images, progress};
 
 use crate::programs::Programs;
 use crate::target::{Sort, Target};
+
+/// The registry in the references of images that come from none.
+pub(crate) const LOCAL: &str = "localhost";
+/// How long it takes to bring all images to the cluster.
+pub(crate) const LOADING: Duration = Duration::from_secs(20);
 
 /// Images by name, with the program that each holds.
 const IMAGES: [(&str, &str); 6] = [
@@ -27,27 +32,85 @@ const IMAGES: [(&str, &str); 6] = [
 /// The sample's manifests name these tags: two versions of one program, for trying what a changed image does.
 const SAMPLE: (&str, [&str; 2]) = ("threeport-sample", ["1", "2"]);
 
+/// How images come to where a cluster finds them.
+pub(crate) enum Way<'a> {
+    /// Pushed to a registry, from which the cluster pulls.
+    Registry(&'a str),
+    /// Imported into the testbed's node.
+    Testbed(&'a Cluster),
+    /// Loaded into the nodes of the kind cluster of this name.
+    Kind(String),
+    /// Imported into this machine's k3s.
+    K3s,
+}
+
+impl<'a> Way<'a> {
+    /// The way to this cluster; says what the ways are if there is none.
+    pub(crate) fn find(target: &'a Target, registry: Option<&'a str>) -> Result<Self> {
+        if let Some(registry) = registry {
+            return Ok(Self::Registry(registry));
+        }
+        match target.sort()? {
+            Sort::Testbed(cluster) => Ok(Self::Testbed(cluster)),
+            Sort::Kind(name) => Ok(Self::Kind(name)),
+            Sort::K3s => Ok(Self::K3s),
+            Sort::Other(context) => bail!(
+                "the cluster of context {context:?} needs to get the images from somewhere. The ways are: \
+                 REGISTRY=host/path (one that you may push to and the cluster pulls from); a kind cluster, with `kind` \
+                 in PATH; k3s on this machine"
+            ),
+        }
+    }
+
+    /// The first part of the images' references.
+    fn registry(&self) -> &str {
+        match self {
+            Self::Registry(registry) => registry,
+            Self::Testbed(_) | Self::Kind(_) | Self::K3s => LOCAL,
+        }
+    }
+
+    /// Brings one archive there.
+    fn bring(&self, archive: &Path, reference: &str) -> Result<()> {
+        match self {
+            Self::Registry(registry) => push(archive, reference, is_plain(registry)),
+            Self::Testbed(cluster) => cluster.load_image(archive),
+            Self::Kind(name) => output(
+                Command::new("kind")
+                    .args(["load", "image-archive", "--name", name])
+                    .arg(archive),
+            )
+            .map(|_| ()),
+            Self::K3s => {
+                output(Command::new("k3s").args(["ctr", "images", "import"]).arg(archive)).map(|_| ())
+            }
+        }
+    }
+}
+
 /// Makes sure that the cluster has images of these programs; gives their tag, which is a digest of what they hold, so
 /// that an unchanged program restarts no pod.
-pub(crate) fn provide(target: &Target, programs: &Programs, registry: Option<&str>) -> Result<String> {
-    load(target, &sources(programs, |_| true)?, registry)
+pub(crate) fn provide(target: &Target, programs: &Programs, way: &Way<'_>) -> Result<String> {
+    load(target, &sources(programs, |_| true)?, way)
 }
 
 /// Makes sure that the cluster has the sample's image: what `make dev` needs beside the programs themselves.
 pub(crate) fn provide_sample(target: &Target, programs: &Programs) -> Result<()> {
-    load(target, &sources(programs, |name| name == SAMPLE.0)?, None).map(|_| ())
+    let way = Way::find(target, None)?;
+    load(target, &sources(programs, |name| name == SAMPLE.0)?, &way).map(|_| ())
 }
 
-fn load(target: &Target, sources: &[Source], registry: Option<&str>) -> Result<String> {
+fn load(target: &Target, sources: &[Source], way: &Way<'_>) -> Result<String> {
     let tag = tag(sources)?;
     let folder = target.path("images");
     let done = folder.join(format!("{}-images", sources.len()));
-    let wanted = format!("{} {tag}", registry.unwrap_or("node"));
+    // A cluster made anew under the same name has none of them.
+    let wanted = format!("{} {tag} {}", way.registry(), target.identity()?);
     if fs::read_to_string(&done).is_ok_and(|content| content == wanted) {
         return Ok(tag);
     }
     create_folder(&folder)?;
-    progress::step("Pack and load the images", Duration::from_secs(20), || {
+    progress::step("Pack and load the images", LOADING, || {
         for source in sources {
             let archive = folder.join(format!("{}.tar", source.name));
             let is_sample = source.name == SAMPLE.0;
@@ -56,9 +119,9 @@ fn load(target: &Target, sources: &[Source], registry: Option<&str>) -> Result<S
             } else {
                 vec![tag.as_str()]
             } {
-                let reference = format!("{}/{}:{tag}", target.registry(registry), source.name);
+                let reference = format!("{}/{}:{tag}", way.registry(), source.name);
                 pack(source, &folder, tag)?.write(&archive, &reference)?;
-                bring(target, &archive, &reference, registry)?;
+                way.bring(&archive, &reference)?;
             }
             fs::remove_file(&archive).with_context(|| format!("failed to remove {}", archive.display()))?;
         }
@@ -127,28 +190,6 @@ fn tag(sources: &[Source]) -> Result<String> {
     let mut tag = hex::encode(Sha256::digest(digests.concat()));
     tag.truncate(12);
     Ok(tag)
-}
-
-/// Brings one archive to where the cluster finds it.
-fn bring(target: &Target, archive: &Path, reference: &str, registry: Option<&str>) -> Result<()> {
-    if let Some(registry) = registry {
-        return push(archive, reference, is_plain(registry));
-    }
-    match target.sort()? {
-        Sort::Testbed(cluster) => cluster.load_image(archive),
-        Sort::Kind(name) => output(
-            Command::new("kind")
-                .args(["load", "image-archive", "--name", &name])
-                .arg(archive),
-        )
-        .map(|_| ()),
-        Sort::K3s => output(Command::new("k3s").args(["ctr", "images", "import"]).arg(archive)).map(|_| ()),
-        Sort::Other(context) => bail!(
-            "the cluster of context {context:?} needs to get the images from somewhere. The ways are: \
-             REGISTRY=host/path (one that you may push to and the cluster pulls from); a kind cluster, with `kind` in \
-             PATH; k3s on this machine"
-        ),
-    }
 }
 
 /// Pushes by skopeo, which knows the ways to log in to registries (`skopeo login`, Docker's configuration).

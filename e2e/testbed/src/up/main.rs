@@ -1,12 +1,14 @@
 //! `threeport-up`: a control plane of this source tree, and what is behind `make up`, `make down` and `make dev`.
 //!
-//! `up` is a line of steps, each of which finds out what is there already: [`programs`] builds, [`images`] packs and
-//! loads, [`release`] installs the chart, [`environment`] writes what a shell needs, [`sample`] delivers a workload.
+//! `up` looks at the machine and says how long it will take ([`estimate`]), then goes a line of steps, each of which finds
+//! out what is there already: [`target`] starts the cluster, [`programs`] builds, [`images`] packs and loads, [`release`]
+//! installs the chart, [`environment`] writes what a shell needs, [`sample`] delivers a workload, [`screen`] shows it all.
 //! It can be interrupted anywhere and run again. [`dev`] runs the same programs as processes of this machine.
 
 mod database;
 mod dev;
 mod environment;
+mod estimate;
 mod images;
 mod programs;
 mod release;
@@ -46,12 +48,8 @@ struct Selection {
     /// Which cluster.
     #[arg(long, value_enum, default_value_t = Where::Testbed)]
     cluster: Where,
-    /// The testbed's name. `main` lives in the machine's network, others in one of their own.
-    #[arg(long, default_value = "main")]
-    name: String,
-    /// The folder of its data [default: .testbed in the project for main, else in the cache]
-    #[arg(long)]
-    state: Option<PathBuf>,
+    #[command(flatten)]
+    testbed: threeport_testbed::Selection,
     /// A folder of built programs to use instead of building them.
     #[arg(long)]
     programs: Option<PathBuf>,
@@ -109,15 +107,30 @@ fn main() -> ExitCode {
 fn up(options: &UpOptions) -> Result<()> {
     let started = Instant::now();
     let target = Target::open(options)?;
+    let registry = options.registry.as_deref();
+    // Before minutes of building: without a way for the images all of it would be for nothing.
+    let way = images::Way::find(&target, registry)?;
     let programs = programs::provide(options.profile, options.selection.programs.as_deref())?;
-    let tag = images::provide(&target, &programs, options.registry.as_deref())?;
+    let tag = images::provide(&target, &programs, &way)?;
     release::install(&target, options, &tag)?;
     release::wait_for_own_records(&target)?;
     environment::write(&target, &programs)?;
     let url = if options.no_sample {
         None
     } else {
-        sample::deliver(&target, options.registry.as_deref())?
+        sample::deliver(&target, registry)?
     };
-    screen::show(&target, url.as_deref(), started.elapsed())
+    screen::show(&target, &options.selection, url.as_deref(), started.elapsed())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
 }

@@ -1,10 +1,10 @@
 //! The programs of the source tree, built by cargo.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
@@ -22,6 +22,39 @@ pub(crate) enum Profile {
     Dev,
 }
 
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Dev => "dev",
+        }
+    }
+
+    /// Its folder in cargo's target folder.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Dev => "debug",
+        }
+    }
+
+    /// How long building everything takes.
+    fn cold(self) -> Duration {
+        match self {
+            Self::Image => Duration::from_mins(9),
+            Self::Dev => Duration::from_mins(4),
+        }
+    }
+
+    /// How long building takes after a change that much depends on.
+    fn changed(self) -> Duration {
+        match self {
+            Self::Image => Duration::from_mins(3),
+            Self::Dev => Duration::from_mins(1),
+        }
+    }
+}
+
 /// The crates whose programs a control plane is made of.
 const CRATES: [&str; 5] = [
     "threeport-server",
@@ -34,7 +67,7 @@ const CRATES: [&str; 5] = [
 /// Paths by the program's name.
 pub(crate) struct Programs(BTreeMap<String, PathBuf>);
 
-const NAMES: [&str; 5] = [
+const CARGO_PROGRAMS: [&str; 5] = [
     "threeport-api",
     "threeport-operator",
     "threeport-agent",
@@ -68,7 +101,7 @@ pub(crate) fn provide(profile: Profile, folder: Option<&Path>) -> Result<Program
     let folder = folder
         .canonicalize()
         .with_context(|| format!("failed to find {}", folder.display()))?;
-    let found = NAMES.map(|name| (name.to_owned(), folder.join(name)));
+    let found = CARGO_PROGRAMS.map(|name| (name.to_owned(), folder.join(name)));
     for (_, path) in &found {
         ensure!(path.is_file(), "there is no {}", path.display());
     }
@@ -76,14 +109,88 @@ pub(crate) fn provide(profile: Profile, folder: Option<&Path>) -> Result<Program
 }
 
 fn build(profile: Profile) -> Result<Programs> {
-    let (name, cold) = match profile {
-        Profile::Image => ("image", Duration::from_mins(9)),
-        Profile::Dev => ("dev", Duration::from_mins(4)),
-    };
+    let name = profile.name();
     let logs = cache()?.join("logs");
     create_folder(&logs)?;
-    let what = format!("Build the programs (profile {name}; with a warm cache far less)");
-    progress::step(&what, cold, || run(name, &logs.join(format!("cargo-{name}.log"))))
+    let what = format!("Build the programs (profile {name})");
+    progress::step(&what, build_time(profile, None)?, || {
+        run(name, &logs.join(format!("cargo-{name}.log")))
+    })
+}
+
+/// How long cargo takes to see that there is nothing to build.
+pub(crate) const FRESH: Duration = Duration::from_secs(2);
+
+/// How long building takes, by what is there of earlier builds.
+pub(crate) fn build_time(profile: Profile, folder: Option<&Path>) -> Result<Duration> {
+    if folder.is_some() {
+        return Ok(Duration::ZERO);
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project().join("target"), PathBuf::from);
+    let built = target.join(profile.folder());
+    let sources = [
+        "Cargo.lock",
+        "Cargo.toml",
+        "api",
+        "crds",
+        "operator",
+        "e2e/sample",
+    ];
+    let sources = sources.map(|name| project().join(name));
+    Ok(match freshness(&sources, &built)? {
+        Freshness::Fresh => FRESH,
+        Freshness::Changed => profile.changed(),
+        Freshness::Cold => profile.cold(),
+    })
+}
+
+/// What there is to build.
+#[derive(Debug, PartialEq, Eq)]
+enum Freshness {
+    /// Nothing: every program is newer than all sources.
+    Fresh,
+    /// What depends on changed sources.
+    Changed,
+    /// Everything, dependencies included.
+    Cold,
+}
+
+fn freshness(sources: &[PathBuf], built: &Path) -> Result<Freshness> {
+    if !built.join("deps").exists() {
+        return Ok(Freshness::Cold);
+    }
+    let times = CARGO_PROGRAMS.map(|name| modified(&built.join(name)));
+    let oldest = times.into_iter().min().flatten();
+    let mut newest = None;
+    for source in sources {
+        newest = newest.max(newest_below(source)?);
+    }
+    let is_fresh = oldest.is_some_and(|oldest| newest.is_some_and(|newest| oldest > newest));
+    Ok(if is_fresh {
+        Freshness::Fresh
+    } else {
+        Freshness::Changed
+    })
+}
+
+/// When a file was changed; nothing where there is none.
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}
+
+/// The last change of a file, or of any file in a folder. Tests are no part of programs.
+fn newest_below(path: &Path) -> Result<Option<SystemTime>> {
+    if !path.is_dir() {
+        return Ok(modified(path));
+    }
+    let mut newest = None;
+    for entry in fs::read_dir(path).with_context(|| format!("failed to list {}", path.display()))? {
+        let entry = entry.with_context(|| format!("failed to list {}", path.display()))?;
+        if entry.file_name() != "tests" {
+            newest = newest.max(newest_below(&entry.path())?);
+        }
+    }
+    Ok(newest)
 }
 
 fn run(profile: &str, log: &Path) -> Result<Programs> {
@@ -128,6 +235,30 @@ fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_there_is_to_build_is_seen_by_the_age_of_programs() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sources, built) = (folder.path().join("api"), folder.path().join("image"));
+        let write = |path: &Path, minute: u64| {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let time = SystemTime::UNIX_EPOCH + Duration::from_mins(minute);
+            File::create(path).unwrap().set_modified(time).unwrap();
+        };
+        let found = || freshness(std::slice::from_ref(&sources), &built).unwrap();
+        write(&sources.join("src/lib.rs"), 10);
+        assert_eq!(found(), Freshness::Cold);
+        fs::create_dir_all(built.join("deps")).unwrap();
+        assert_eq!(found(), Freshness::Changed);
+        for name in CARGO_PROGRAMS {
+            write(&built.join(name), 20);
+        }
+        assert_eq!(found(), Freshness::Fresh);
+        write(&sources.join("tests/it.rs"), 30);
+        assert_eq!(found(), Freshness::Fresh);
+        write(&sources.join("src/kinds/new.rs"), 30);
+        assert_eq!(found(), Freshness::Changed);
+    }
 
     #[test]
     fn programs_are_found_among_other_messages() {

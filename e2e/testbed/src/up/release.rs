@@ -9,7 +9,7 @@ use threeport_testbed::process::output;
 use threeport_testbed::{progress, wait};
 
 use crate::target::Target;
-use crate::{Database, UpOptions, sample};
+use crate::{Database, UpOptions, images, sample};
 
 /// The namespace of the control plane.
 pub(crate) const NAMESPACE: &str = "threeport-system";
@@ -17,6 +17,9 @@ pub(crate) const NAMESPACE: &str = "threeport-system";
 pub(crate) const RELEASE: &str = "threeport";
 /// The port of the node on which the testbed's API is reached.
 pub(crate) const API_NODE_PORT: u16 = 30443;
+/// How long installing takes, and then until the control plane knows itself.
+pub(crate) const INSTALL: Duration = Duration::from_secs(40);
+pub(crate) const RECORDS: Duration = Duration::from_secs(10);
 /// Marks a namespace that was made here, so that it may be removed here.
 const OWNER: &str = "threeport.io/made-by";
 
@@ -31,7 +34,7 @@ pub(crate) fn install(target: &Target, options: &UpOptions, tag: &str) -> Result
         &values,
         serde_json::to_vec_pretty(&chart_values(target, options, tag)?)?,
     )?;
-    progress::step("Install the control plane", Duration::from_secs(40), || {
+    progress::step("Install the control plane", INSTALL, || {
         let mut helm = target.helm();
         helm.args([
             "upgrade",
@@ -56,27 +59,23 @@ pub(crate) fn install(target: &Target, options: &UpOptions, tag: &str) -> Result
 pub(crate) fn wait_for_own_records(target: &Target) -> Result<()> {
     let instance = format!("controlplaneinstance/{RELEASE}");
     let objects = ["kubernetesruntimeinstance/local", &instance];
-    progress::step(
-        "Wait for the control plane's own records",
-        Duration::from_secs(10),
-        || {
-            // The mirrors may not be there yet, and kubectl wait fails at once for what is not.
-            wait::until(
-                "the control plane's own records",
-                Duration::from_secs(120),
-                || {
-                    let wait = [
-                        "wait",
-                        "--for=condition=Ready",
-                        "--timeout=60s",
-                        "--namespace",
-                        NAMESPACE,
-                    ];
-                    target.run_kubectl(&[wait.as_slice(), objects.as_slice()].concat())
-                },
-            )
-        },
-    )
+    progress::step("Wait for the control plane's own records", RECORDS, || {
+        // The mirrors may not be there yet, and kubectl wait fails at once for what is not.
+        wait::until(
+            "the control plane's own records",
+            Duration::from_secs(120),
+            || {
+                let wait = [
+                    "wait",
+                    "--for=condition=Ready",
+                    "--timeout=60s",
+                    "--namespace",
+                    NAMESPACE,
+                ];
+                target.run_kubectl(&[wait.as_slice(), objects.as_slice()].concat())
+            },
+        )
+    })
     .map(|_| ())
 }
 
@@ -109,6 +108,47 @@ pub(crate) fn remove(target: &Target) -> Result<()> {
         )
     })
     .map(|_| ())
+}
+
+/// What stays in the cluster after [`remove`], for a person: what control planes share, and what is worth keeping.
+pub(crate) fn what_stays(target: &Target) -> Result<String> {
+    let definitions = target.run_kubectl(&["get", "customresourcedefinitions", "--output=name"])?;
+    let names = definitions
+        .lines()
+        .filter_map(|line| line.rsplit('/').next())
+        .filter(|name| name.ends_with(".threeport.io"))
+        .collect::<Vec<_>>();
+    let namespace = [
+        "get",
+        "namespace",
+        NAMESPACE,
+        "--ignore-not-found",
+        "--output=name",
+    ];
+    let has_namespace = !target.run_kubectl(&namespace)?.is_empty();
+    Ok(stays_text(&names, has_namespace))
+}
+
+fn stays_text(definitions: &[&str], has_namespace: bool) -> String {
+    let mut text =
+        "Gone. What stays in the cluster: the workloads of instances that you made and did not delete"
+            .to_owned();
+    if has_namespace {
+        text += &format!(
+            "; the namespace {NAMESPACE}, which was there before, with the database's volume and the Secrets that a new \
+             install takes over"
+        );
+    }
+    if definitions.is_empty() {
+        return text + ".";
+    }
+    text + &format!(
+        "; and what all control planes of a cluster share: the CustomResourceDefinitions and the admission policy of \
+         threeport.io. If this was the last one:\n\n  \
+         kubectl delete validatingadmissionpolicybinding,validatingadmissionpolicy custom-resources.threeport.io\n  \
+         kubectl delete customresourcedefinition {}",
+        definitions.join(" ")
+    )
 }
 
 /// The values of the release that is there.
@@ -183,7 +223,7 @@ fn forget_interrupted(target: &Target) -> Result<()> {
 }
 
 fn chart_values(target: &Target, options: &UpOptions, tag: &str) -> Result<Value> {
-    let registry = target.registry(options.registry.as_deref());
+    let registry = options.registry.as_deref().unwrap_or(images::LOCAL);
     let mut values = json!({
         "image": {"registry": registry, "tag": tag},
         "nats": {"image": {"reference": format!("{registry}/threeport-nats:{tag}")}},
@@ -247,6 +287,19 @@ fn explain(target: &Target) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stays_is_said() {
+        let all = stays_text(&["workloadinstances.threeport.io"], true);
+        for wanted in [
+            NAMESPACE,
+            "custom-resources.threeport.io",
+            "workloadinstances.threeport.io",
+        ] {
+            assert!(all.contains(wanted), "{all}");
+        }
+        assert!(!stays_text(&[], false).contains("threeport.io"));
+    }
 
     #[test]
     fn a_control_plane_keeps_its_database() {

@@ -13,6 +13,9 @@ use threeport_testbed::{progress, wait};
 use crate::release::NAMESPACE;
 use crate::target::Target;
 
+/// How long the sample takes to be Ready.
+pub(crate) const DELIVERY: Duration = Duration::from_secs(30);
+
 /// The sample's custom resources, in the source tree.
 pub(crate) fn file() -> PathBuf {
     project().join("e2e/sample/threeport.yaml")
@@ -21,7 +24,7 @@ pub(crate) fn file() -> PathBuf {
 /// Applies the sample and waits until it is Ready; gives the URL that answers, if it can be reached from here.
 pub(crate) fn deliver(target: &Target, registry: Option<&str>) -> Result<Option<String>> {
     let file = manifests(target, registry)?;
-    progress::step("Deliver the sample", Duration::from_secs(30), || {
+    progress::step("Deliver the sample", DELIVERY, || {
         output(
             target
                 .kubectl()

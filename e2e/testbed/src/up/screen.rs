@@ -8,9 +8,10 @@ use threeport_testbed::progress::human;
 use crate::release::{NAMESPACE, RELEASE};
 use crate::sample;
 use crate::target::Target;
+use crate::{Selection, Where};
 
 /// Shows nodes, objects, the sample's URL and the next commands.
-pub(crate) fn show(target: &Target, url: Option<&str>, took: Duration) -> Result<()> {
+pub(crate) fn show(target: &Target, selection: &Selection, url: Option<&str>, took: Duration) -> Result<()> {
     println!(
         "\n$ kubectl get nodes\n{}",
         target.run_kubectl(&["get", "nodes"])?
@@ -23,30 +24,32 @@ pub(crate) fn show(target: &Target, url: Option<&str>, took: Duration) -> Result
         println!("The sample answers at {url}\n");
     }
     println!("Up in {}. Next:\n", human(took));
-    for command in next(target, url) {
+    for command in next(target, selection, url) {
         println!("  {command}");
     }
     Ok(())
 }
 
-fn next(target: &Target, url: Option<&str>) -> Vec<String> {
-    let environment = target.path("env");
-    let folder = std::env::current_dir().unwrap_or_default();
-    let environment = environment.strip_prefix(folder).unwrap_or(&environment);
+fn next(target: &Target, selection: &Selection, url: Option<&str>) -> Vec<String> {
     let mut commands = vec![
-        format!(". {}", environment.display()),
+        format!(". {}", relative(&target.path("env"))),
         "tptctl doctor".to_owned(),
         format!("kubectl -n {NAMESPACE} describe -f {}", relative(&sample::file())),
         format!("helm test -n {NAMESPACE} {RELEASE}"),
     ];
     commands.extend(url.map(|url| format!("curl {url}")));
-    let down = if target.cluster().is_some() {
-        "make down"
-    } else {
-        "make down CLUSTER=current"
-    };
-    commands.push(down.to_owned());
+    commands.push(down(selection));
     commands
+}
+
+/// `make down` is for what `make up` made; another testbed was made by this program itself.
+fn down(selection: &Selection) -> String {
+    let other = selection.testbed.arguments();
+    match selection.cluster {
+        Where::Current => "make down CLUSTER=current".to_owned(),
+        Where::Testbed if other.is_empty() => "make down".to_owned(),
+        Where::Testbed => format!("threeport-up down {}", other.join(" ")),
+    }
 }
 
 fn relative(path: &std::path::Path) -> String {

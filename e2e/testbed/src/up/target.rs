@@ -5,14 +5,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use threeport_testbed::paths::{Site, cache, project};
-use threeport_testbed::process::{Lifetime, output};
-use threeport_testbed::{Cluster, ClusterOptions, binaries, cluster, install, network, preflight, progress};
+use threeport_testbed::network::Kind;
+use threeport_testbed::paths::cache;
+use threeport_testbed::process::output;
+use threeport_testbed::{Cluster, ClusterOptions, binaries, cleanup, cluster, install, preflight, progress};
 
-use crate::{Database, Selection, UpOptions, Where, release};
-
-/// The testbed that `make up` uses.
-const MAIN: &str = "main";
+use crate::estimate::{self, Estimate};
+use crate::{Database, Selection, UpOptions, Where, database, release};
 
 /// A cluster, and the folder of what is kept about it.
 pub(crate) struct Target {
@@ -37,7 +36,7 @@ pub(crate) enum Sort<'a> {
 }
 
 impl Target {
-    /// Opens the cluster; starts the testbed's if it is not up.
+    /// Opens the cluster; starts the testbed's if it is not up. Says first how long all that `up` does will take.
     pub(crate) fn open(options: &UpOptions) -> Result<Self> {
         ensure!(
             options.selection.cluster == Where::Testbed || options.database == Database::Sqlite,
@@ -48,19 +47,38 @@ impl Target {
             options.selection.cluster == Where::Current || options.registry.is_none(),
             "REGISTRY is for CLUSTER=current: the testbed gets its images without one"
         );
+        let mut ports = vec![(release::API_NODE_PORT, "Threeport's API")];
+        if options.database == Database::Postgresql {
+            ports.push((database::PORT, "PostgreSQL"));
+        }
         match options.selection.cluster {
-            Where::Testbed => Self::testbed(&options.selection),
-            Where::Current => Self::current(),
+            Where::Testbed => Self::testbed(&options.selection, &ports, |is_running| {
+                estimate::of_testbed(options, is_running)
+            }),
+            Where::Current => {
+                estimate::of_current(options)?.say();
+                Self::current()
+            }
         }
     }
 
-    /// The testbed's cluster, started if it is not up.
-    pub(crate) fn testbed(selection: &Selection) -> Result<Self> {
-        let options = cluster_options(selection)?;
+    /// The testbed's cluster, started if it is not up. `estimate` is asked how long everything will take.
+    pub(crate) fn testbed(
+        selection: &Selection,
+        ports: &[preflight::Port],
+        estimate: impl FnOnce(bool) -> Result<Estimate>,
+    ) -> Result<Self> {
+        let options = selection.testbed.options()?;
         let site = options.site()?;
         let running = Cluster::attach(&site)
             .ok()
             .filter(|cluster| cluster.check().is_ok());
+        if running.is_none() {
+            let findings = preflight::check(&site, options.network, ports);
+            preflight::print(&findings)?;
+            preflight::require(&findings)?;
+        }
+        estimate(running.is_some())?.say();
         let cluster = match running {
             Some(cluster) => cluster,
             None => start(&options)?,
@@ -69,8 +87,8 @@ impl Target {
             state: site.state,
             kubectl: binaries::path("kubectl")?,
             helm: binaries::path("helm")?,
+            reaches_services: cluster.network_kind() == Kind::Machine,
             cluster: Some(cluster),
-            reaches_services: options.network == network::Kind::Machine,
         })
     }
 
@@ -135,9 +153,21 @@ impl Target {
         self.state.join(relative)
     }
 
-    /// The registry in the images' references.
-    pub(crate) fn registry<'a>(&self, registry: Option<&'a str>) -> &'a str {
-        registry.unwrap_or("localhost")
+    /// Tells this cluster from another one that has its name.
+    pub(crate) fn identity(&self) -> Result<String> {
+        self.run_kubectl(&[
+            "get",
+            "namespace",
+            "kube-system",
+            "--output=jsonpath={.metadata.uid}",
+        ])
+    }
+
+    /// The tools that were built because the machine has none of its own, by name.
+    pub(crate) fn own_tools(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        [("kubectl", self.kubectl.as_path()), ("helm", self.helm.as_path())]
+            .into_iter()
+            .filter(|(_, path)| path.is_absolute())
     }
 
     /// kubectl for this cluster.
@@ -179,41 +209,10 @@ impl Target {
     }
 }
 
-/// Starts the testbed after a look at the machine, saying how long it takes.
 fn start(options: &ClusterOptions) -> Result<Cluster> {
-    let findings = preflight::check(&options.site()?, options.network);
-    preflight::print(&findings)?;
-    preflight::require(&findings)?;
-    eprintln!(
-        "Kubernetes and its tools take about {}",
-        progress::human(preflight::duration()?)
-    );
     install::install()?;
     binaries::all()?;
-    progress::step("Start Kubernetes", Duration::from_secs(25), || {
-        Cluster::start(options)
-    })
-}
-
-/// The options of the testbed that is selected.
-fn cluster_options(selection: &Selection) -> Result<ClusterOptions> {
-    let is_main = selection.name == MAIN;
-    let state = match &selection.state {
-        Some(state) => state.clone(),
-        None if is_main => project().join(".testbed"),
-        None => cache()?.join("clusters").join(&selection.name),
-    };
-    Ok(ClusterOptions {
-        name: selection.name.clone(),
-        state: Some(state),
-        network: if is_main {
-            network::Kind::Machine
-        } else {
-            network::Kind::Own
-        },
-        lifetime: Lifetime::Detached,
-        controller_requests_per_second: 200,
-    })
+    progress::step("Start Kubernetes", preflight::START, || Cluster::start(options))
 }
 
 /// A tool of the machine, else the testbed's.
@@ -225,19 +224,32 @@ fn tool(name: &str) -> Result<PathBuf> {
     }
 }
 
-fn is_in_path(name: &str) -> bool {
+pub(crate) fn is_in_path(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
 }
 
-/// Removes what `up` started, and nothing else.
+/// Removes what `up` started, and nothing else; says what stays.
 pub(crate) fn down(selection: &Selection) -> Result<()> {
     match selection.cluster {
         Where::Testbed => {
-            let site: Site = cluster_options(selection)?.site()?;
+            let site = selection.testbed.site()?;
             let what = format!("Take down the testbed {:?}", site.name);
-            progress::step(&what, Duration::from_secs(3), || cluster::down(&site))
+            progress::step(&what, Duration::from_secs(3), || cluster::down(&site))?;
+            println!(
+                "Gone. What stays, for the next time: Debian packages, and that Debian makes no PostgreSQL server by \
+                 itself ({}); what was built ({}); lock files in /run and /tmp/threeport-testbed.",
+                install::NO_SERVER,
+                cache()?.display()
+            );
+            Ok(())
         }
-        Where::Current => release::remove(&Target::current()?),
+        Where::Current => {
+            let target = Target::current()?;
+            release::remove(&target)?;
+            cleanup::remove_folder(&target.state)?;
+            println!("{}", release::what_stays(&target)?);
+            Ok(())
+        }
     }
 }

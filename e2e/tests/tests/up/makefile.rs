@@ -1,0 +1,50 @@
+//! What `make up` and `make down` call, by what make says that it would run.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use threeport_testbed::paths::project;
+use threeport_testbed::process::output;
+
+fn would_run(arguments: &[&str]) -> Result<String> {
+    output(
+        Command::new("make")
+            .arg("--dry-run")
+            .args(arguments)
+            .current_dir(project()),
+    )
+}
+
+#[test]
+fn make_hands_its_variables_on() -> Result<()> {
+    let cases: [(&[&str], &[&str]); 5] = [
+        (&["up"], &["prepare.sh", "threeport-up -- up --cluster testbed"]),
+        (
+            &["up", "DATABASE=postgresql"],
+            &["prepare.sh", "--database postgresql"],
+        ),
+        (
+            &["up", "CLUSTER=current", "REGISTRY=registry.example.com/x"],
+            &["up --cluster current", "--registry registry.example.com/x"],
+        ),
+        (&["down"], &["threeport-up -- down --cluster testbed"]),
+        (
+            &["down", "CLUSTER=current"],
+            &["threeport-up -- down --cluster current"],
+        ),
+    ];
+    for (arguments, wanted) in cases {
+        let printed = would_run(arguments)?;
+        for wanted in wanted {
+            ensure!(
+                printed.contains(wanted),
+                "make {arguments:?} runs\n{printed}, which lacks {wanted:?}"
+            );
+        }
+    }
+    ensure!(
+        !would_run(&["up", "CLUSTER=current"])?.contains("prepare.sh"),
+        "a cluster elsewhere needs no testbed"
+    );
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! `threeport-up`, run to its end or interrupted, with what it printed and when.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use threeport_testbed::{Selection, wait};
+
+/// The longest that nothing may be printed: there is a sign of life every ten seconds, on two busy cores.
+const SILENCE: Duration = Duration::from_secs(15);
+/// The longest that a run may take with everything built.
+const LIMIT: Duration = Duration::from_secs(400);
+
+/// The program with the options that select the testbed.
+pub(crate) struct ThreeportUp {
+    selection: Vec<String>,
+    /// Where its own folder is first: printed commands call it by name.
+    pub(crate) path: OsString,
+}
+
+/// A run to its end.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) succeeded: bool,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) took: Duration,
+}
+
+/// How a run is interrupted.
+#[derive(Clone, Copy)]
+pub(crate) enum Interruption {
+    /// Ctrl-C: SIGINT to all programs of the terminal's foreground.
+    CtrlC,
+    /// SIGKILL to the program alone: those that it had started go on for a while.
+    Kill,
+}
+
+enum Line {
+    Stdout(String),
+    Stderr(String),
+}
+
+impl ThreeportUp {
+    pub(crate) fn new(selection: &Selection) -> Result<Self> {
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        let folders = [folder()?].into_iter().chain(std::env::split_paths(&folders));
+        let mut arguments = selection.arguments();
+        arguments.extend(["--network".to_owned(), "machine".to_owned()]);
+        Ok(Self {
+            path: std::env::join_paths(folders)?,
+            selection: arguments,
+        })
+    }
+
+    fn command(&self, options: &[&str]) -> Command {
+        let mut command = Command::new("threeport-up");
+        command
+            .arg("up")
+            .args(&self.selection)
+            .args(options)
+            .env("PATH", &self.path);
+        command
+    }
+
+    /// Runs `up` to its end, which must be a good one.
+    pub(crate) fn run(&self, options: &[&str]) -> Result<Run> {
+        let run = run(&mut self.command(options))?;
+        ensure!(run.succeeded, "`up` failed:\n{}{}", run.stdout, run.stderr);
+        Ok(run)
+    }
+
+    /// Runs `up` until it has printed a line that begins so and then `is_reached` holds, and interrupts it there.
+    pub(crate) fn interrupt(
+        &self,
+        options: &[&str],
+        line: &str,
+        is_reached: impl FnMut() -> Result<()>,
+        how: Interruption,
+    ) -> Result<()> {
+        println!("up, until: {line}");
+        let mut started = Started::new(&mut self.command(options))?;
+        let stderr = started.until(line);
+        let reached = stderr.and_then(|_| wait::until(line, Duration::from_secs(60), is_reached));
+        let id = Pid::from_child(&started.child);
+        match how {
+            Interruption::CtrlC => kill_process_group(id, Signal::INT),
+            Interruption::Kill => kill_process(id, Signal::KILL),
+        }
+        .context("failed to interrupt")?;
+        let status = started.child.wait().context("failed to wait")?;
+        reached?;
+        ensure!(
+            !status.success(),
+            "it had ended before it was interrupted: {line}"
+        );
+        Ok(())
+    }
+}
+
+/// The folder of the programs that were built beside this test's own.
+pub(crate) fn folder() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("failed to find this test's program")?;
+    let folder = own
+        .ancestors()
+        .nth(2)
+        .context("this test's program has no target folder")?;
+    ensure!(
+        folder.join("threeport-up").exists(),
+        "there is no threeport-up in {}: cargo build -p threeport-testbed",
+        folder.display()
+    );
+    Ok(folder.to_owned())
+}
+
+/// Runs a command to its end, which may be a bad one, in a process group of its own.
+pub(crate) fn run(command: &mut Command) -> Result<Run> {
+    let begin = Instant::now();
+    let mut started = Started::new(command)?;
+    let (mut stdout, mut stderr) = (String::new(), String::new());
+    while let Some(line) = started.next(begin)? {
+        match line {
+            Line::Stdout(text) => stdout += &(text + "\n"),
+            Line::Stderr(text) => stderr += &(text + "\n"),
+        }
+    }
+    let status = started.child.wait().context("failed to wait")?;
+    Ok(Run {
+        succeeded: status.success(),
+        stdout,
+        stderr,
+        took: begin.elapsed(),
+    })
+}
+
+/// A program that runs, and its lines as they come.
+struct Started {
+    child: Child,
+    lines: Receiver<Line>,
+}
+
+impl Started {
+    fn new(command: &mut Command) -> Result<Self> {
+        let what = format!("{command:?}");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("failed to start {what}"))?;
+        let (sender, lines) = channel();
+        read(child.stdout.take(), sender.clone(), Line::Stdout);
+        read(child.stderr.take(), sender, Line::Stderr);
+        Ok(Self { child, lines })
+    }
+
+    /// The next line; none when both streams have ended.
+    fn next(&mut self, begin: Instant) -> Result<Option<Line>> {
+        let next = self.lines.recv_timeout(SILENCE);
+        if begin.elapsed() > LIMIT || matches!(next, Err(RecvTimeoutError::Timeout)) {
+            self.child.kill().context("failed to kill")?;
+            bail!(
+                "nothing was printed for {} s, or it ran for {} s",
+                SILENCE.as_secs(),
+                LIMIT.as_secs()
+            );
+        }
+        Ok(next.ok())
+    }
+
+    /// Reads until a line of standard error begins so.
+    fn until(&mut self, wanted: &str) -> Result<()> {
+        let begin = Instant::now();
+        let mut seen = String::new();
+        while let Some(line) = self.next(begin)? {
+            if let Line::Stderr(text) = line {
+                if text.starts_with(wanted) {
+                    return Ok(());
+                }
+                seen += &(text + "\n");
+            }
+        }
+        bail!("it ended before it printed {wanted:?}:\n{seen}")
+    }
+}
+
+fn read(stream: Option<impl Read + Send + 'static>, lines: Sender<Line>, kind: fn(String) -> Line) {
+    let Some(stream) = stream else { return };
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            println!("  {line}");
+            if lines.send(kind(line)).is_err() {
+                return;
+            }
+        }
+    });
+}

@@ -1,0 +1,121 @@
+//! `up` on the testbed's own cluster: where it is interrupted, and what it shows at its end.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use threeport_testbed::paths::Site;
+use threeport_testbed::{Cluster, cleanup};
+
+use crate::program::{Interruption, Run, ThreeportUp};
+use crate::shell;
+
+/// What every run of `up` is given.
+pub(crate) const OPTIONS: [&str; 4] = ["--profile", "dev", "--database", "postgresql"];
+
+pub(crate) fn interrupt_the_start_of_kubernetes(up: &ThreeportUp, site: &Site) -> Result<()> {
+    let apiserver_runs = || {
+        let running = cleanup::marked_processes(site)?;
+        let found = running.iter().any(|(_, command)| command == "kube-apiserver");
+        ensure!(found, "no kube-apiserver runs");
+        Ok(())
+    };
+    up.interrupt(&OPTIONS, "Start Kubernetes", apiserver_runs, Interruption::Kill)
+}
+
+pub(crate) fn interrupt_the_loading_of_images(up: &ThreeportUp) -> Result<()> {
+    up.interrupt(
+        &OPTIONS,
+        "Pack and load the images",
+        || Ok(()),
+        Interruption::CtrlC,
+    )
+}
+
+/// As soon as helm has written down that it is about to install.
+pub(crate) fn interrupt_the_installation(up: &ThreeportUp, cluster: &Cluster) -> Result<()> {
+    let selector = "--selector=owner=helm,status=pending-install";
+    let is_pending = || {
+        let found = kubectl(
+            cluster,
+            &["get", "secret", "-n", "threeport-system", "-o", "name", selector],
+        )?;
+        ensure!(!found.is_empty(), "helm has no pending installation");
+        Ok(())
+    };
+    up.interrupt(
+        &OPTIONS,
+        "Install the control plane",
+        is_pending,
+        Interruption::CtrlC,
+    )
+}
+
+pub(crate) fn interrupt_the_delivery(up: &ThreeportUp, cluster: &Cluster) -> Result<()> {
+    let is_there = || {
+        kubectl(
+            cluster,
+            &["get", "workloadinstance", "sample", "-n", "threeport-system"],
+        )
+        .map(drop)
+    };
+    up.interrupt(&OPTIONS, "Deliver the sample", is_there, Interruption::Kill)
+}
+
+/// How long it will take, the nodes, the objects, a URL.
+pub(crate) fn shows_what_a_person_wants_to_see(run: &Run) -> Result<()> {
+    ensure!(
+        run.stderr.contains("All of it takes about "),
+        "it does not say how long it takes:\n{}",
+        run.stderr
+    );
+    let line = |begin: &str| {
+        let found = run.stdout.lines().find(|line| line.contains(begin));
+        found.with_context(|| format!("{begin:?} is not shown:\n{}", run.stdout))
+    };
+    let node = line("node1 ")?;
+    ensure!(node.contains(" Ready "), "{node}");
+    let instance = line("workloadinstance.threeport.io/sample ")?;
+    ensure!(instance.contains("True"), "{instance}");
+    line("The sample answers at http://")?;
+    Ok(())
+}
+
+/// In one shell, as they are printed: each depends on the first, which sets the shell up.
+pub(crate) fn printed_commands_work(up: &ThreeportUp, commands: &[String]) -> Result<()> {
+    let is_printed = |begin: &str| commands.iter().any(|command| command.starts_with(begin));
+    for begin in [". ", "tptctl doctor", "kubectl ", "helm test ", "curl http://"] {
+        ensure!(
+            is_printed(begin),
+            "no command begins with {begin:?}: {commands:#?}"
+        );
+    }
+    let run = shell::type_all(commands, |shell| {
+        shell.env("PATH", &up.path);
+    })?;
+    ensure!(
+        run.stdout.contains("name=web "),
+        "the sample's URL answered:\n{}",
+        run.stdout
+    );
+    Ok(())
+}
+
+/// The control plane's and the sample's pods, by uid, with their restarts; those of Jobs aside.
+pub(crate) fn pods(cluster: &Cluster) -> Result<BTreeMap<String, String>> {
+    let list: Value = serde_json::from_str(&kubectl(cluster, &["get", "pods", "-A", "-o", "json"])?)?;
+    let pods = list["items"].as_array().context("no pods are listed")?;
+    let is_kept = |pod: &&Value| pod["metadata"]["ownerReferences"][0]["kind"] != "Job";
+    let pods = pods.iter().filter(is_kept).map(|pod| {
+        let restarts = &pod["status"]["containerStatuses"][0]["restartCount"];
+        (
+            pod["metadata"]["uid"].to_string(),
+            format!("{} {restarts}", pod["metadata"]["name"]),
+        )
+    });
+    Ok(pods.collect())
+}
+
+pub(crate) fn kubectl(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
+    cluster.kubectl()?.run(arguments)
+}
