@@ -111,6 +111,8 @@ pub async fn run(configuration: Configuration, shutdown: CancellationToken) -> a
     shutdown.cancel();
     background.close();
     let _ = tokio::time::timeout(Duration::from_secs(2), background.wait()).await;
+    // Nothing is written any more when this returns: whoever copies an embedded database then has all of it.
+    let _ = tokio::time::timeout(Duration::from_secs(2), store.close()).await;
     served
 }
 

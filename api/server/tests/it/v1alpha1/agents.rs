@@ -77,7 +77,7 @@ async fn a_nul_in_a_message_stops_no_observations() {
         let seen = |name: &str, message: &str| {
             json!({"group": "apps", "version": "v1", "kind": "Deployment", "namespace": "web", "name": name,
                 "uid": "u", "instanceId": instance["metadata"]["id"], "resourceVersion": "1", "health": "Failed",
-                "message": message})
+                "ownershipDigest": "ours", "message": message})
         };
         let observations = json!({"epoch": registered["epoch"], "sequence": 1,
             "observations": [seen("a", "exit\0 1"), seen("b", "exit 2")]});
