@@ -65,10 +65,12 @@ pub(crate) async fn request(
             notices: Vec::new(),
         });
     }
-    let rows: Vec<ObjectRow> = fresh
+    let mut rows: Vec<ObjectRow> = fresh
         .into_iter()
         .map(|row| deleting(row, transaction.now))
         .collect();
+    // Whoever sends the same again is answered with the first of what is kept: what was asked for.
+    rows.sort_by_key(|row| row.id != id);
     let notices = mark(transaction, context, &rows).await?;
     let (gone, mut woken) = settle(transaction, rows.iter().map(|row| row.id).collect()).await?;
     let notices: Vec<Notice> = notices

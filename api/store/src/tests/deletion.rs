@@ -3,8 +3,11 @@
 use serde_json::json;
 use threeport_model::{Code, ConditionStatus};
 
-use super::harness::{database_test, definition_spec, done, object, status};
-use crate::{Cursor, Error, StatusFence};
+use super::{
+    faults::Fault,
+    harness::{database_test, definition_spec, done, object, status},
+};
+use crate::{Cursor, Error, Idempotency, Request, StatusFence};
 
 database_test!(what_nobody_refers_to_is_gone_at_once, bed, {
     let created = bed.definition("web").await;
@@ -109,6 +112,51 @@ database_test!(a_new_reference_to_what_is_being_deleted_is_refused, bed, {
     let claim = bed.claim_one(instance.id()).await;
     assert_eq!(claim.object.spec["deletionPolicy"], "Orphan");
 });
+
+database_test!(
+    a_cascade_is_answered_with_what_was_asked_for_however_often,
+    bed,
+    {
+        for round in 0..6 {
+            let name = format!("web{round}");
+            bed.definition(&name).await;
+            for instance in ["a", "b", "c"] {
+                bed.instance(&format!("{name}{instance}"), &name).await;
+            }
+            let request = Request {
+                idempotency: (round % 2 == 0).then(|| Idempotency {
+                    key: name.clone(),
+                    body_digest: "body".to_owned(),
+                }),
+                ..bed.request()
+            };
+            // With a key the client sends it again; without, the store does, whose COMMIT was not answered.
+            if request.idempotency.is_none() {
+                bed.store
+                    .transactions()
+                    .faults
+                    .plan("object_delete", Fault::AfterCommit);
+            }
+            let delete = async |request: &Request| {
+                let kind = "WorkloadDefinition";
+                bed.store
+                    .object_delete(request, kind, &name, None, true)
+                    .await
+                    .unwrap()
+            };
+            let mut answered = delete(&request).await;
+            if request.idempotency.is_some() {
+                let again = Request {
+                    operation_id: uuid::Uuid::new_v4(),
+                    ..request
+                };
+                answered = delete(&again).await;
+            }
+            assert!(answered.replayed);
+            assert_eq!(answered.object().unwrap().metadata.name, name);
+        }
+    }
+);
 
 database_test!(asking_twice_changes_nothing, bed, {
     bed.definition("web").await;
