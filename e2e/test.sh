@@ -119,7 +119,11 @@ main() {
     stories
     # After the stories: what it brings up is built then.
     local of_up=(--offline -p threeport-e2e -E 'binary(up)')
-    [ -n "${STORY:-}" ] || suite "make up, interrupted and run again" of_up
+    if [ -n "${THREEPORT_TEST_UP:-}" ]; then
+        suite "make up, interrupted and run again" of_up
+    elif [ -z "${STORY:-}" ]; then
+        skips+=("up::up_is_interrupted_run_again_used_and_taken_down: new, not yet seen to end well; THREEPORT_TEST_UP=1 runs it")
+    fi
     finish
 }
 
