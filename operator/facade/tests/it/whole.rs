@@ -365,12 +365,13 @@ async fn what_a_restored_database_says_is_shown_when_it_is_back() {
     let mut whole = Whole::start("whole-restored").await;
     let kind = find_kind("tpwd").unwrap();
     let web = |text: &str| Object::new(kind.kind, "web", json!({"yamlDocument": document(text)}));
+    let row = |generation: i64| move |found: &Value| found["status"]["api"]["generation"] == generation;
     whole.admin.object_create(kind, &web("one")).await.unwrap();
+    whole.place.wait("mirrored", "tpwd", "web", row(1)).await;
     whole.stop_api().await;
     let backup = whole.database();
     whole.start_api().await;
     whole.admin.object_replace(kind, &web("two"), None).await.unwrap();
-    let row = |generation: i64| move |found: &Value| found["status"]["api"]["generation"] == generation;
     whole.place.wait("changed", "tpwd", "web", row(2)).await;
 
     whole.stop_api().await;
