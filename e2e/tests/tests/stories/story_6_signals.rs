@@ -71,8 +71,12 @@ async fn story_6_with_the_sweep_at_10_minutes_100_creates_come_by_signal() -> Re
                 "sweep at 15 s: {}\nsweep at 10 min: {}\n{counted:?}",
                 usually.latencies, counted.latencies
             );
+            // The relay publishes again what waits for two seconds, and a hundred at once wait for nearly that long: a few
+            // runs may come that way although no signal was lost.
             ensure!(
-                counted.signal >= CREATES as f64 && counted.retry == 0.0 && counted.sweep == 0.0,
+                counted.signal >= CREATES as f64
+                    && counted.retry <= CREATES as f64 / 20.0
+                    && counted.sweep == 0.0,
                 "not all came by signal: {counted:?}"
             );
             ensure!(
