@@ -104,10 +104,6 @@ fn refused_by_threeport() -> Vec<Case> {
     let twice = format!("{}data: {{a: b}}\ndata: {{a: c}}\n", map("a"));
     let deep = format!("{}data: {}1{}\n", map("a"), "[".repeat(2000), "]".repeat(2000));
     let own = "apiVersion: threeport.io/v1alpha1\nkind: X\nmetadata: {name: a}\n";
-    let mut nothing = workload::definition("bad-neither", &[]);
-    nothing["spec"] = json!({});
-    let mut both = document("bad-both", &map("a"));
-    both["spec"]["manifests"] = json!([]);
     let instance = |name, definition, more: Value| workload::instance(name, definition, &more);
     vec![
         case(
@@ -124,8 +120,6 @@ fn refused_by_threeport() -> Vec<Case> {
             "spec.definition",
             0,
         ),
-        case("neither form", nothing, Code::Invalid, "spec", 0),
-        case("both forms", both, Code::Invalid, "spec", 0),
         case(
             "a duplicate key",
             document("bad-twice", &twice),

@@ -19,7 +19,7 @@ use crate::{
 
 const OTHER: &str = "threeport-other";
 /// Where the other control plane puts an instance of that name.
-const OTHER_WORKLOAD: &str = "threeport-other-same";
+const OTHER_WORKLOAD: &str = "threeport-same";
 
 /// The API of another control plane, as its administrator, at its Service's address.
 async fn client_of(world: &World, namespace: &str) -> Result<Client> {
