@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -15,7 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use threeport_e2e::leftovers::{Identity, everything};
 use threeport_testbed::process::output;
-use threeport_testbed::{Cluster, Registry};
+use threeport_testbed::{Cluster, Registry, wait};
 
 use crate::program::{self, Run};
 use crate::shell;
@@ -64,7 +65,7 @@ impl<'a> Elsewhere<'a> {
             .args(["up", "--cluster", "current", "--profile", "dev"])
             .args(options);
         self.set(&mut command);
-        program::run(&mut command)
+        program::run(&mut command, program::SILENCE)
     }
 }
 
@@ -141,10 +142,12 @@ pub(crate) fn up_and_down_by_a_registry(cluster: &Cluster) -> Result<()> {
     shell::type_all(&removal, |shell| {
         shell.env("KUBECONFIG", cluster.kubeconfig());
     })?;
-    let gone = runtime.block_on(identities(cluster))?;
-    let left: Vec<_> = gone.difference(&before).collect();
-    ensure!(left.is_empty(), "after that there is still {left:#?}");
-    Ok(())
+    wait::until("nothing is left in the cluster", Duration::from_secs(20), || {
+        let now = runtime.block_on(identities(cluster))?;
+        let left: Vec<_> = now.difference(&before).collect();
+        ensure!(left.is_empty(), "there is still {left:#?}");
+        Ok(())
+    })
 }
 
 /// Every container's image is the registry's, and was pulled from there.

@@ -23,7 +23,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use threeport_testbed::network::Kind;
 use threeport_testbed::traces::{COMMON, MACHINE_NETWORK, Traces};
-use threeport_testbed::{Cluster, Selection, cluster};
+use threeport_testbed::{Cluster, Selection, cluster, wait};
 
 use crate::machine::Machine;
 use crate::program::ThreeportUp;
@@ -87,7 +87,11 @@ fn up_is_interrupted_run_again_used_and_taken_down() -> Result<()> {
     ensure!(said.stdout.contains("What stays"), "{said:?}");
     let left = before.left(&site)?;
     ensure!(left.is_empty() && !state.exists(), "`down` left {left:#?}");
-    let now = machine.network()?;
-    ensure!(now == untouched, "the network was {untouched:#?} and is {now:#?}");
+    // Interfaces of pods go some time after their namespaces.
+    wait::until("the network is as it was", Duration::from_secs(10), || {
+        let now = machine.network()?;
+        ensure!(now == untouched, "it was {untouched:#?} and is {now:#?}");
+        Ok(())
+    })?;
     cluster::down(&site).context("a second `down` finds nothing to do")
 }

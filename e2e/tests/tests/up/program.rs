@@ -13,10 +13,10 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use threeport_testbed::{Selection, wait};
 
-/// The longest that nothing may be printed: there is a sign of life every ten seconds, on two busy cores.
-const SILENCE: Duration = Duration::from_secs(15);
+/// The longest that `up` may print nothing: there is a sign of life every ten seconds, on two busy cores.
+pub(crate) const SILENCE: Duration = Duration::from_secs(15);
 /// The longest that a run may take with everything built.
-const LIMIT: Duration = Duration::from_secs(400);
+pub(crate) const LIMIT: Duration = Duration::from_secs(400);
 
 /// The program with the options that select the testbed.
 pub(crate) struct ThreeportUp {
@@ -72,7 +72,7 @@ impl ThreeportUp {
 
     /// Runs `up` to its end, which must be a good one.
     pub(crate) fn run(&self, options: &[&str]) -> Result<Run> {
-        let run = run(&mut self.command(options))?;
+        let run = run(&mut self.command(options), SILENCE)?;
         ensure!(run.succeeded, "`up` failed:\n{}{}", run.stdout, run.stderr);
         Ok(run)
     }
@@ -86,7 +86,7 @@ impl ThreeportUp {
         how: Interruption,
     ) -> Result<()> {
         println!("up, until: {line}");
-        let mut started = Started::new(&mut self.command(options))?;
+        let mut started = Started::new(&mut self.command(options), SILENCE)?;
         let stderr = started.until(line);
         let reached = stderr.and_then(|_| wait::until(line, Duration::from_secs(60), is_reached));
         let id = Pid::from_child(&started.child);
@@ -120,10 +120,11 @@ pub(crate) fn folder() -> Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-/// Runs a command to its end, which may be a bad one, in a process group of its own.
-pub(crate) fn run(command: &mut Command) -> Result<Run> {
+/// Runs a command to its end, which may be a bad one, in a process group of its own. It must not print nothing for longer
+/// than `silence`.
+pub(crate) fn run(command: &mut Command, silence: Duration) -> Result<Run> {
     let begin = Instant::now();
-    let mut started = Started::new(command)?;
+    let mut started = Started::new(command, silence)?;
     let (mut stdout, mut stderr) = (String::new(), String::new());
     while let Some(line) = started.next(begin)? {
         match line {
@@ -144,10 +145,11 @@ pub(crate) fn run(command: &mut Command) -> Result<Run> {
 struct Started {
     child: Child,
     lines: Receiver<Line>,
+    silence: Duration,
 }
 
 impl Started {
-    fn new(command: &mut Command) -> Result<Self> {
+    fn new(command: &mut Command, silence: Duration) -> Result<Self> {
         let what = format!("{command:?}");
         let mut child = command
             .stdin(Stdio::null())
@@ -159,17 +161,21 @@ impl Started {
         let (sender, lines) = channel();
         read(child.stdout.take(), sender.clone(), Line::Stdout);
         read(child.stderr.take(), sender, Line::Stderr);
-        Ok(Self { child, lines })
+        Ok(Self {
+            child,
+            lines,
+            silence,
+        })
     }
 
     /// The next line; none when both streams have ended.
     fn next(&mut self, begin: Instant) -> Result<Option<Line>> {
-        let next = self.lines.recv_timeout(SILENCE);
+        let next = self.lines.recv_timeout(self.silence);
         if begin.elapsed() > LIMIT || matches!(next, Err(RecvTimeoutError::Timeout)) {
             self.child.kill().context("failed to kill")?;
             bail!(
                 "nothing was printed for {} s, or it ran for {} s",
-                SILENCE.as_secs(),
+                self.silence.as_secs(),
                 LIMIT.as_secs()
             );
         }

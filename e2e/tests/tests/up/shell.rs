@@ -34,7 +34,7 @@ pub(crate) fn type_all(commands: &[String], prepare: impl FnOnce(&mut Command)) 
         }
     }
     prepare(&mut shell);
-    let run = program::run(&mut shell)?;
+    let run = program::run(&mut shell, program::LIMIT)?;
     ensure!(
         run.succeeded,
         "{commands:#?} failed:\n{}{}",
