@@ -1,5 +1,5 @@
 //! Everything that is in a cluster, as a set of identities: what must be the same before a create and after the
-//! delete. Events and Leases aside, which come and go by themselves.
+//! delete, and what of it is ours. Events and Leases aside, which come and go by themselves.
 
 use std::collections::BTreeSet;
 
@@ -17,6 +17,23 @@ pub type Identity = (String, String, String, String);
 
 /// What is in the cluster now.
 pub async fn everything(client: &Client) -> Result<BTreeSet<Identity>> {
+    list(client, &ListParams::default(), |_, _| true).await
+}
+
+/// What carries a label now, without what Kubernetes' own controllers made of it (slices of a Service get its labels).
+pub async fn labelled(client: &Client, selector: &str) -> Result<BTreeSet<Identity>> {
+    let parameters = ListParams::default().labels(selector);
+    list(client, &parameters, |kind, object| {
+        kind != "Endpoints" && object.metadata.owner_references.is_none()
+    })
+    .await
+}
+
+async fn list(
+    client: &Client,
+    parameters: &ListParams,
+    counts: impl Fn(&str, &PartialObjectMeta<DynamicObject>) -> bool + Copy,
+) -> Result<BTreeSet<Identity>> {
     let discovery = Discovery::new(client.clone())
         .run()
         .await
@@ -36,13 +53,14 @@ pub async fn everything(client: &Client) -> Result<BTreeSet<Identity>> {
             let _scope: Scope = capabilities.scope;
             let api: Api<DynamicObject> = Api::all_with(client, &resource);
             let list = api
-                .list_metadata(&ListParams::default())
+                .list_metadata(parameters)
                 .await
                 .with_context(|| format!("failed to list {}", resource.kind))?;
             let kind = format!("{}.{}", resource.kind, resource.group);
             anyhow::Ok(
                 list.items
                     .into_iter()
+                    .filter(|object| counts(&resource.kind, object))
                     .map(|object| identity(&kind, object))
                     .collect::<Vec<_>>(),
             )

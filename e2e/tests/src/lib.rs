@@ -5,12 +5,15 @@
 //! world fails: it is never skipped silently.
 
 pub mod audit;
+pub mod form;
 pub mod kubectl;
 pub mod latency;
 pub mod leftovers;
 pub mod logs;
 pub mod metrics;
 pub mod nats;
+pub mod plane;
+pub mod programs;
 pub mod wait;
 pub mod workload;
 pub mod world;
