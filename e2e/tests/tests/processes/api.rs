@@ -102,22 +102,37 @@ impl Installation {
         Ok(installation)
     }
 
-    /// Starts a process and waits until it answers. A port that was free a moment ago may be taken by then: others
-    /// are tried.
+    /// Where the database really is.
+    pub(crate) fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
+    /// What the bootstrap made: `ca.crt`, `admin-token` and so on.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Starts a process and waits until it answers.
     pub(crate) async fn start(&self) -> Result<Process> {
-        let mut started = self.try_start().await;
+        self.start_at(&self.database_url).await
+    }
+
+    /// The same, with something between the process and its database. A port that was free a moment ago may be taken
+    /// by then: others are tried.
+    pub(crate) async fn start_at(&self, database_url: &str) -> Result<Process> {
+        let mut started = self.try_start(database_url).await;
         for _ in 0..4 {
             if started.is_ok() {
                 break;
             }
-            started = self.try_start().await;
+            started = self.try_start(database_url).await;
         }
         started
     }
 
-    async fn try_start(&self) -> Result<Process> {
+    async fn try_start(&self, database_url: &str) -> Result<Process> {
         let (port, probes) = (free_port()?, free_port()?);
-        let file = |name: &str| self.directory.join(name);
+        let file = |name: &str| self.file(name);
         let child = Command::new(program()?)
             .arg("serve")
             .arg(format!("--listen=127.0.0.1:{port}"))
@@ -130,7 +145,7 @@ impl Installation {
             .arg(file("encryption-key"))
             .arg("--admin-token-file")
             .arg(file("admin-token"))
-            .env("THREEPORT_DATABASE_URL", &self.database_url)
+            .env("THREEPORT_DATABASE_URL", database_url)
             .env("RUST_LOG", "error")
             .stdin(Stdio::null())
             .kill_on_drop(true)

@@ -1,0 +1,174 @@
+//! The positive controls of fire 5: what it would call wrong is made, and found. Without these, a run that finds nothing
+//! wrong says nothing.
+
+use anyhow::{Context, Result, ensure};
+use threeport_e2e::form;
+use threeport_model::Code;
+use uuid::Uuid;
+
+use crate::{
+    fire_5_database::Stage,
+    integrity::Scope,
+    load::{
+        self, Entry, controller,
+        rest::Answer,
+        verdict::{Facts, judge},
+        write::Action,
+    },
+};
+
+/// As many as it takes until there is some of everything.
+const RUNS: u64 = 4;
+
+/// Runs of the load on a database that does not fail, which must be faultless; and what is known of the last of them.
+async fn undisturbed(stage: &Stage) -> Result<(Vec<Entry>, Facts)> {
+    let seed = form::seed();
+    let mut last = None;
+    for index in 0..RUNS {
+        let seed = seed.wrapping_add(index);
+        let scope = stage.scope(seed).await?;
+        let entries = load::run(&stage.rest, seed).await?;
+        stage
+            .check(&scope, &entries)
+            .await
+            .context("nothing is wrong yet")?;
+        let facts = stage.database.facts(&scope).await?;
+        last = Some((entries, facts));
+    }
+    last.context("no run")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fire_5_all_damage_that_is_planted_is_found() -> Result<()> {
+    let stage = Stage::new().await?;
+    undisturbed(&stage).await?;
+    // So that there is what nobody has to work on any more.
+    controller::drain(&stage.rest, "drain").await?;
+    let whole = async || -> Result<()> {
+        let damage = stage.database.damage(&Scope::everything()).await?;
+        ensure!(damage.is_empty(), "nothing is planted: {}", damage.join("\n"));
+        Ok(())
+    };
+    whole().await?;
+    let unfound = stage.database.unfound().await?;
+    ensure!(unfound.is_empty(), "planted and not found: {unfound:?}");
+    whole().await
+}
+
+type Twist = fn(&mut Vec<Entry>, &mut Facts) -> Option<()>;
+
+/// Ways in which what clients were told and what is there can differ.
+const TWISTS: [(&str, Twist); 10] = [
+    ("an acknowledged write is not there", |entries, facts| {
+        let marker = acknowledged(entries, is_apply)?.write.marker.clone();
+        facts
+            .revisions
+            .retain(|revision| !revision.text.contains(&marker));
+        Some(())
+    }),
+    ("an acknowledged write is there twice", |entries, facts| {
+        let marker = acknowledged(entries, is_single)?.write.marker.clone();
+        let again = facts
+            .revisions
+            .iter()
+            .find(|revision| revision.text.contains(&marker))?;
+        facts.revisions.push(again.clone());
+        Some(())
+    }),
+    ("half of many is there", |entries, facts| {
+        let marker = acknowledged(entries, is_apply)?.write.marker.clone();
+        let half = facts
+            .revisions
+            .iter()
+            .position(|revision| revision.text.contains(&marker))?;
+        facts.revisions.remove(half);
+        Some(())
+    }),
+    ("many were done by two operations", |entries, facts| {
+        let marker = acknowledged(entries, is_apply)?.write.marker.clone();
+        let half = facts
+            .revisions
+            .iter_mut()
+            .find(|revision| revision.text.contains(&marker))?;
+        half.operation = Uuid::new_v4();
+        Some(())
+    }),
+    ("half of an unanswered write is there", |entries, facts| {
+        let entry = acknowledged(entries, is_apply)?;
+        entry.answers = vec![Answer::Unanswered("lost".to_owned())];
+        entry.write.key = None;
+        let marker = entry.write.marker.clone();
+        let half = facts
+            .revisions
+            .iter()
+            .position(|revision| revision.text.contains(&marker))?;
+        facts.revisions.remove(half);
+        Some(())
+    }),
+    ("a write with a key is never answered", |entries, _| {
+        let entry = entries.iter_mut().find(|entry| entry.write.key.is_some())?;
+        entry.answers = vec![Answer::Unanswered("lost".to_owned())];
+        Some(())
+    }),
+    ("a refused write is there", |entries, _| {
+        let entry = acknowledged(entries, is_single)?;
+        let operation = Uuid::new_v4();
+        let code = Code::Conflict;
+        entry.answers = vec![Answer::Refused { operation, code }];
+        Some(())
+    }),
+    ("a refused write has an operation", |entries, facts| {
+        let mut refused = entries.iter().flat_map(|entry| &entry.answers);
+        let operation = refused.find_map(|answer| match answer {
+            Answer::Refused { operation, .. } => Some(*operation),
+            _ => None,
+        })?;
+        facts.operations.insert(operation);
+        Some(())
+    }),
+    ("nobody asked for an acknowledged deletion", |entries, facts| {
+        acknowledged(entries, is_deletion)?;
+        facts.deleting.clear();
+        Some(())
+    }),
+    ("one version is replaced twice", |entries, _| {
+        let entry = acknowledged(entries, is_single)?;
+        entry.if_match = Some(1);
+        let again = entry.clone();
+        entries.push(again);
+        Some(())
+    }),
+];
+
+fn acknowledged(entries: &mut [Entry], of: fn(&Action) -> bool) -> Option<&mut Entry> {
+    entries.iter_mut().find(|entry| {
+        of(&entry.write.action) && matches!(entry.answers.as_slice(), [Answer::Acknowledged { .. }])
+    })
+}
+
+fn is_apply(action: &Action) -> bool {
+    matches!(action, Action::Apply(things) if things.len() > 1)
+}
+
+fn is_single(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Create(_) | Action::Replace { .. } | Action::Patch(_)
+    )
+}
+
+fn is_deletion(action: &Action) -> bool {
+    matches!(action, Action::Delete { .. })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fire_5_what_clients_were_told_is_held_against_what_is_there() -> Result<()> {
+    let stage = Stage::new().await?;
+    let (entries, facts) = undisturbed(&stage).await?;
+    for (name, twist) in TWISTS {
+        let (mut entries, mut facts) = (entries.clone(), facts.clone());
+        twist(&mut entries, &mut facts).with_context(|| format!("{name}: the run has no case"))?;
+        ensure!(!judge(&entries, &facts).is_empty(), "not found: {name}");
+    }
+    Ok(())
+}
