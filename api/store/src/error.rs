@@ -141,6 +141,9 @@ pub enum Error {
         /// The limit.
         seconds: u64,
     },
+    /// The database has no room left: nothing of the transaction was written.
+    #[error("the database's disk is full")]
+    DiskFull(#[source] DbErr),
     /// The database failed.
     #[error("the database failed")]
     Database(#[source] DbErr),
@@ -149,6 +152,7 @@ pub enum Error {
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
         match crate::transaction::refusal(&error) {
+            None if crate::transaction::is_full(&error) => Self::DiskFull(error),
             None => Self::Database(error),
             // What came in should have been refused before it got there: the log says what the database said.
             Some(refusal) => {
@@ -175,7 +179,7 @@ impl Error {
             Self::TooLarge(_) => Code::TooLarge,
             Self::IdempotencyMismatch(_) => Code::IdempotencyMismatch,
             Self::Gone | Self::SourceGone { .. } => Code::Gone,
-            Self::TimedOut { .. } => Code::Unavailable,
+            Self::TimedOut { .. } | Self::DiskFull(_) => Code::Unavailable,
             Self::Database(_) if self.is_transient() => Code::Unavailable,
             Self::SchemaOlder { .. } | Self::SchemaNewer { .. } => Code::Unavailable,
             Self::Database(_) | Self::Options(_) | Self::Secret(_) | Self::Decode { .. } => Code::Internal,
@@ -185,7 +189,7 @@ impl Error {
     /// Whether the same request may succeed later, without anybody changing anything.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::TimedOut { .. } => true,
+            Self::TimedOut { .. } | Self::DiskFull(_) => true,
             Self::Database(error) => crate::transaction::is_transient(error),
             _ => false,
         }
@@ -236,6 +240,7 @@ impl Error {
             Self::SchemaOlder { .. } => "run threeport-api migrate",
             Self::SchemaNewer { .. } => "run a program of at least the version that migrated the database",
             Self::TimedOut { .. } => "send the same request again; with an idempotency key it happens once",
+            Self::DiskFull(_) => "give the database's volume more room, and send the same request again",
             Self::Database(_) if self.is_transient() => "try again",
             _ => "",
         };

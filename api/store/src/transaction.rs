@@ -26,7 +26,9 @@ use sea_orm::{
     TransactionTrait,
 };
 
-pub(crate) use failure::{Refusal, code, is_connection_lost, is_retryable, is_transient, refusal, violated};
+pub(crate) use failure::{
+    Refusal, code, is_connection_lost, is_full, is_retryable, is_transient, refusal, violated,
+};
 
 use crate::{
     connection::{Connections, Dialect},

@@ -45,7 +45,12 @@ pub(crate) fn is_transient(error: &DbErr) -> bool {
     matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_))
         || is_retryable(error)
         || is_connection_lost(error)
-        || ["57014", "53300", "53100", "25P03"].contains(&code(error).as_str())
+        || ["57014", "53300", "25P03"].contains(&code(error).as_str())
+}
+
+/// Whether the database has no room for what is to be written: SQLITE_FULL, or SQLSTATE class 53's disk_full.
+pub(crate) fn is_full(error: &DbErr) -> bool {
+    ["13", "53100"].contains(&code(error).as_str())
 }
 
 /// Why a database takes a statement never, whoever sends it again.

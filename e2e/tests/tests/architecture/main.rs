@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, clippy::expect_used)]
 
+mod failures;
+
 use std::{collections::BTreeMap, process::Command};
 
 use serde_json::Value;

@@ -66,7 +66,6 @@ fn postgresql() -> Result<String> {
 impl Installation {
     /// A fresh database with the newest schema, and fresh certificates.
     pub(crate) async fn new() -> Result<Self> {
-        threeport_telemetry::init();
         let server = postgresql()?;
         let database = format!("processes_{}", Uuid::new_v4().simple());
         checked(
@@ -82,10 +81,16 @@ impl Installation {
             .rsplit_once('/')
             .context("the PostgreSQL URL names no database")?;
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        let directory = std::env::temp_dir().join(&database);
+        Self::on(format!("{base}/{database}{query}")).await
+    }
+
+    /// The same on a database that is there and empty.
+    pub(crate) async fn on(database_url: String) -> Result<Self> {
+        threeport_telemetry::init();
+        let name = format!("processes-{}", Uuid::new_v4().simple());
         let installation = Self {
-            directory,
-            database_url: format!("{base}/{database}{query}"),
+            directory: std::env::temp_dir().join(name),
+            database_url,
         };
         checked(
             Command::new(program()?)

@@ -5,6 +5,8 @@
 #![allow(missing_docs)]
 
 mod api;
+mod failure_database;
+mod failure_disk;
 mod fire_5_controls;
 mod fire_5_database;
 mod integrity;

@@ -7,10 +7,12 @@ use threeport_e2e::{World, kubectl, kubectl::run, world::variable};
 /// The name of every release.
 pub(crate) const RELEASE: &str = "threeport";
 /// What stories scale.
-const PARTS: [&str; 3] = [
+const PARTS: [&str; 5] = [
     "statefulset threeport-nats",
     "deployment threeport-agent",
     "deployment threeport-api",
+    "deployment threeport-controllers",
+    "deployment threeport-facade",
 ];
 
 /// `helm`, which waits for at most five minutes itself.

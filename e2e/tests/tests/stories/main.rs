@@ -6,6 +6,7 @@
 mod burst;
 mod chart;
 mod documentation;
+mod failures;
 mod installation;
 mod invariants;
 mod scene;

@@ -1,0 +1,174 @@
+//! The rows of docs/failures.md that no story of a number tells: what a person sees while a part is down, that workloads
+//! run on, and that all of it is caught up with once the part is back.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use threeport_e2e::{World, metrics, wait_until, workload};
+use threeport_model::Object;
+
+use crate::{
+    installation::{rolled_out, scale},
+    scene::Scene,
+    steps::{apply, condition, condition_of, custom_resource, kind, live, rest_get, wait_ready},
+};
+
+const NOTICED: Duration = Duration::from_secs(30);
+const CAUGHT_UP: Duration = Duration::from_secs(60);
+
+/// A definition and an instance of it.
+fn pair(name: &str) -> [Value; 2] {
+    [
+        workload::definition(name, &workload::service(name, workload::IMAGE)),
+        workload::instance(name, name, &json!({})),
+    ]
+}
+
+/// What runs of a workload, which nobody may touch while a part is down.
+async fn pods(name: &str) -> Result<Vec<String>> {
+    let list = live(name, &format!("pods -l app={name}"))
+        .await?
+        .context("kubectl printed no list")?;
+    let pods = list["items"].as_array().cloned().unwrap_or_default();
+    ensure!(!pods.is_empty(), "{name} has no pods");
+    Ok(pods
+        .iter()
+        .map(|pod| {
+            let restarts = &pod["status"]["containerStatuses"][0]["restartCount"];
+            format!("{} {restarts}", pod["metadata"]["uid"])
+        })
+        .collect())
+}
+
+/// Takes a part away and waits until none of it runs.
+async fn without(world: &World, part: &str) -> Result<()> {
+    scale(&world.namespace, &format!("deployment threeport-{part}"), 0).await?;
+    wait_until(&format!("{part} is gone"), CAUGHT_UP, || async {
+        let what = format!("pods -l app.kubernetes.io/component={part}");
+        let list = live(&world.namespace, &what).await?;
+        let list = list.context("kubectl printed no list")?;
+        Ok(if list["items"] == json!([]) {
+            Ok(())
+        } else {
+            Err("there".to_owned())
+        })
+    })
+    .await
+}
+
+async fn back(world: &World, part: &str) -> Result<()> {
+    let part = format!("deployment threeport-{part}");
+    scale(&world.namespace, &part, 1).await?;
+    rolled_out(&world.namespace, &part).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failure_without_the_api_resources_say_so_and_are_caught_up_with() -> Result<()> {
+    let (steady, late) = (pair("steady"), pair("late"));
+    Scene::of(&steady)
+        .and(&late)
+        .and_changes_of_the_installation()
+        .play(async |world| {
+            apply(world, &steady).await?;
+            wait_ready(world, &steady).await?;
+            let before = pods("steady").await?;
+
+            without(world, "api").await?;
+            ensure!(world.api.ready().await.is_err(), "the API answers");
+            apply(world, &late).await?;
+            for what in ["workloaddefinition/late", "workloadinstance/late"] {
+                let synced = condition(world, what, "Synced", "Unknown", NOTICED).await?;
+                ensure!(synced["reason"] == "ApiUnavailable", "{what}: {synced}");
+            }
+            let kept = custom_resource(world, "workloadinstance/steady").await?;
+            let kept = kept.context("the instance is gone")?;
+            ensure!(
+                condition_of(&kept, "Synced").is_some_and(|synced| synced["status"] == "True"),
+                "an outage rewrote what it does not concern: {kept}"
+            );
+
+            back(world, "api").await?;
+            wait_ready(world, &late).await?;
+            ensure!(pods("steady").await? == before, "its pods were touched");
+            Ok(())
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failure_without_the_controllers_work_waits_and_its_age_is_told() -> Result<()> {
+    let (steady, late) = (pair("steady"), pair("late"));
+    Scene::of(&steady)
+        .and(&late)
+        .and_changes_of_the_installation()
+        .play(async |world| {
+            apply(world, &steady).await?;
+            wait_ready(world, &steady).await?;
+            let before = pods("steady").await?;
+
+            without(world, "controllers").await?;
+            apply(world, &late).await?;
+            let ready = condition(world, "workloadinstance/late", "Ready", "False", NOTICED).await?;
+            ensure!(ready["reason"] == "Progressing", "{ready}");
+            wait_until("the oldest pending work has an age", NOTICED, || async {
+                let samples = metrics::of_deployment(&world.namespace, "api").await?;
+                let labels = [r#"kind="WorkloadInstance""#];
+                let age = metrics::sum(&samples, "threeport_oldest_pending_seconds", &labels);
+                Ok(if age >= 5.0 { Ok(()) } else { Err(age.to_string()) })
+            })
+            .await?;
+            ensure!(
+                live("late", "deployment/late").await?.is_none(),
+                "somebody applied it"
+            );
+
+            back(world, "controllers").await?;
+            wait_ready(world, &late).await?;
+            ensure!(pods("steady").await? == before, "its pods were touched");
+            Ok(())
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failure_without_the_facade_rest_goes_on_and_kubectl_is_caught_up_with() -> Result<()> {
+    let (by_rest, by_kubectl) = (pair("by-rest"), pair("by-kubectl"));
+    Scene::of(&by_rest)
+        .and(&by_kubectl)
+        .and_changes_of_the_installation()
+        .play(async |world| {
+            without(world, "facade").await?;
+            apply(world, &by_kubectl).await?;
+            for object in &by_rest {
+                let object: Object = serde_json::from_value(object.clone())?;
+                world.api.object_create(kind(&object.kind)?, &object).await?;
+            }
+            wait_until("what REST made is Ready", CAUGHT_UP, || async {
+                let object = rest_get(world, "WorkloadInstance", "by-rest").await?;
+                let ready = serde_json::to_value(&object)?;
+                let is_true = condition_of(&ready, "Ready").is_some_and(|ready| ready["status"] == "True");
+                Ok(if is_true {
+                    Ok(())
+                } else {
+                    Err(object.status.to_string())
+                })
+            })
+            .await?;
+            let unseen = custom_resource(world, "workloadinstance/by-kubectl").await?;
+            let unseen = unseen.context("the resource is gone")?;
+            ensure!(
+                unseen["status"].is_null(),
+                "somebody wrote its status without the facade: {unseen}"
+            );
+            let mirror = custom_resource(world, "workloadinstance/by-rest").await?;
+            ensure!(mirror.is_none(), "somebody mirrored it: {mirror:?}");
+
+            back(world, "facade").await?;
+            wait_ready(world, &by_kubectl).await?;
+            condition(world, "workloadinstance/by-rest", "Ready", "True", CAUGHT_UP)
+                .await
+                .map(drop)
+        })
+        .await
+}
