@@ -10,7 +10,7 @@ use crate::{
     burst::Burst,
     installation::{as_installed, rolled_out, scale, with_sweep},
     scene::Scene,
-    steps::gone,
+    steps::{condition, gone, kind},
 };
 
 /// The pause between two sweeps; a tenth of it, less or more, is spread.
@@ -20,6 +20,8 @@ const SHORTEST: Duration = Duration::from_secs(26);
 /// The longest pause, and some time for the work of a sweep on two cores.
 const LONGEST: Duration = Duration::from_secs(40);
 const NATS: &str = "statefulset threeport-nats";
+/// The control plane says what it lacks.
+const DEGRADED: Duration = Duration::from_secs(60);
 
 /// Waits until all of a burst are applied, and answers when each was.
 async fn applied(world: &World, burst: Burst, offset: u64) -> Result<BTreeMap<String, Timestamp>> {
@@ -32,6 +34,19 @@ async fn applied(world: &World, burst: Burst, offset: u64) -> Result<BTreeMap<St
         })
     })
     .await
+}
+
+/// The name of the control plane's record of itself.
+async fn own_record(world: &World) -> Result<String> {
+    let (records, _) = world
+        .api
+        .object_list_all(kind("ControlPlaneInstance")?, None)
+        .await?;
+    let own = records.into_iter().find(|record| record.status["isSelf"] == true);
+    Ok(own
+        .context("the control plane has no record of itself")?
+        .metadata
+        .name)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +79,11 @@ async fn story_6_without_nats_nothing_is_applied_until_the_sweep_and_everything_
             for wait in waits {
                 ensure!(wait >= SHORTEST, "applied after {wait:?}, before the next sweep");
             }
+            let own = format!("controlplaneinstance/{}", own_record(world).await?);
+            let degraded = condition(world, &own, "Degraded", "True", DEGRADED).await?;
+            ensure!(degraded["reason"] == "NatsUnavailable", "{degraded}");
             scale(namespace, NATS, 1).await?;
+            condition(world, &own, "Degraded", "False", DEGRADED).await?;
             swept.all_are_ready(world, Duration::from_secs(60)).await
         })
         .await
