@@ -5,6 +5,7 @@
 
 mod burst;
 mod chart;
+mod command_line;
 mod documentation;
 mod failures;
 mod installation;
