@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# The two cargo tools of `make test`, in pinned versions, kept in the cache. Unoptimised: they build in a third of the
-# time, and what they do is wait for others.
+# The two cargo tools of `make test`, in pinned versions, kept in the cache. Unoptimised and without debug information:
+# they build in a fourth of the time, and what they do is wait for others.
 set -euo pipefail
+export CARGO_PROFILE_DEV_DEBUG=false CARGO_INCREMENTAL=0
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/threeport/tools
 
 install() {
     local name=$1 version=$2
     if "$tools/bin/$name" --version 2>/dev/null | grep -qF "$version"; then return; fi
-    echo "building $name $version, about three minutes"
+    echo "building $name $version, about two minutes"
     cargo install "$name" --version "$version" --locked --debug --quiet --root "$tools"
 }
 

@@ -1,11 +1,11 @@
 //! etcd, kube-apiserver, kube-controller-manager, kube-scheduler: the programs of a Kubernetes control plane, for
 //! a whole cluster ([`crate::cluster`]) and bare ([`ControlPlane`]).
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::certificates::{Authority, key_pair};
 use crate::kubectl::Kubectl;
@@ -210,7 +210,10 @@ impl<'a> Setup<'a> {
 
     pub(crate) fn wait_for_apiserver(&self, apiserver: &mut Process) -> Result<()> {
         let kubectl = self.kubectl()?;
+        let Addresses { api, api_port, .. } = self.addresses;
         wait::served(apiserver, "wait for the API server to be ready", DEADLINE, || {
+            // A connection costs nothing; kubectl as often would take a core away from what it waits for.
+            TcpStream::connect((api, api_port)).context("its port is closed")?;
             kubectl.run(&["get", "--raw", "/readyz"]).map(|_| ())
         })
     }
@@ -327,9 +330,15 @@ impl ControlPlane {
 
 /// Pods can't be created in `default` before its ServiceAccount is there.
 pub(crate) fn wait_for_default_service_account(kubectl: &Kubectl) -> Result<()> {
-    wait::until("wait for the controllers to work", DEADLINE, || {
-        let found = kubectl.run(&["get", "serviceaccount", "default", "-n", "default", "-o", "name"])?;
-        ensure!(!found.is_empty(), "no ServiceAccount yet");
-        Ok(())
-    })
+    let seconds = DEADLINE.as_secs();
+    kubectl
+        .run(&[
+            "wait",
+            "serviceaccount/default",
+            "--namespace=default",
+            "--for=create",
+            &format!("--timeout={seconds}s"),
+        ])
+        .map(drop)
+        .context("the controllers do not work")
 }
