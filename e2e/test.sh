@@ -15,6 +15,10 @@ export RUST_BACKTRACE=0
 state=${THREEPORT_TEST_STATE:-$cache/test}
 # nextest keeps its reports beside the workspace, wherever the target directory is.
 results=target/nextest/default/junit.xml
+# All of them at once: features are unified over what is selected, so that another selection would build anew.
+packages=(--workspace)
+# One story needs little of it.
+[ -z "${STORY:-}" ] || packages=(-p threeport-e2e)
 mkdir -p "$state"
 passed=0 failed=0 failures=() skips=()
 
@@ -89,7 +93,7 @@ stories() {
     step "testbed for the stories" threeport-up up --name test --state "$state" --no-sample --profile dev || return
     local filter='binary(stories)'
     [ -z "${STORY:-}" ] || filter="binary(stories) & test(/^story_${STORY}_/)"
-    local tests=(--offline -p threeport-e2e -E "$filter")
+    local tests=(--offline "${packages[@]}" -E "$filter")
     suite "stories${STORY:+ of number $STORY}" tests testbed exec --name test --state "$state" --
     step "the testbed is taken down" testbed down --name test --state "$state"
 }
@@ -110,15 +114,15 @@ main() {
         step "dependencies: bans, licences, sources" cargo deny --locked check bans licenses sources
         step "an ignored test says why" ignored_tests_say_why
         step "mutants apply" mutants_apply
-        step "tests build" cargo nextest run --locked --workspace --no-run || finish
-        local tests=(--locked --workspace -E 'not (binary(stories) | binary(up))')
+        step "tests build" cargo nextest run --locked "${packages[@]}" --no-run || finish
+        local tests=(--locked "${packages[@]}" -E 'not (binary(stories) | binary(up))')
         suite "unit, store, API, operator and testbed" tests testbed postgres run --
     else
-        step "tests build" cargo nextest run --locked -p threeport-e2e --no-run || finish
+        step "tests build" cargo nextest run --locked "${packages[@]}" --no-run || finish
     fi
     stories
     # After the stories: what it brings up is built then.
-    local of_up=(--offline -p threeport-e2e -E 'binary(up)')
+    local of_up=(--offline "${packages[@]}" -E 'binary(up)')
     if [ -n "${THREEPORT_TEST_UP:-}" ]; then
         suite "make up, interrupted and run again" of_up
     elif [ -z "${STORY:-}" ]; then
