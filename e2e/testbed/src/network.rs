@@ -54,7 +54,11 @@ pub struct Network {
 pub fn create(site: &Site, kind: Kind) -> Result<Network> {
     match kind {
         Kind::Machine => {
-            ip(&["address", "replace", &format!("{HOST_NODE}/32"), "dev", "lo"])?;
+            let node = HOST_NODE.to_string();
+            ip(&["address", "replace", &format!("{node}/32"), "dev", "lo"])?;
+            // kube-proxy redirects what is sent to Services, but only what has a route is sent: a machine need not have a
+            // default one.
+            ip(&["route", "replace", SERVICE_RANGE, "dev", "lo", "src", &node])?;
             let network = Network {
                 kind,
                 namespace: None,
@@ -125,6 +129,7 @@ pub fn remove(site: &Site) -> Result<()> {
         }
         let addresses = ip(&["-4", "-o", "address", "show", "dev", "lo"])?;
         if addresses.contains(&format!(" {HOST_NODE}/32 ")) {
+            // The route to Services goes with its source address.
             ip(&["address", "delete", &format!("{HOST_NODE}/32"), "dev", "lo"])?;
         }
     }
