@@ -180,6 +180,8 @@ fn kubelet_config(site: &Site, network: &Network) -> serde_json::Value {
         "oomScoreAdj": 0,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
+        // An image that was once pulled from a registry would be pulled anew under each other name, loaded or not.
+        "imagePullCredentialsVerificationPolicy": "NeverVerify",
     });
     if cgroup::version() == cgroup::Version::V1 {
         config["failCgroupV1"] = false.into();
