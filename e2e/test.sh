@@ -102,7 +102,7 @@ stories() {
 main() {
     step "what the machine needs" e2e/testbed/prepare.sh || finish
     step "cargo-nextest and cargo-deny" e2e/tools.sh || finish
-    step "testbed program" cargo build --locked -q -p threeport-testbed || finish
+    step "testbed program" cargo build --locked -q --workspace --bin testbed --bin threeport-up || finish
     export PATH=$CARGO_TARGET_DIR/debug:$PATH
     step "Debian packages of the testbed" testbed install || finish
     # Before any test: a build of minutes inside a test would use up the time that the test is given.
