@@ -28,6 +28,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// The longest that the control plane may take to converge.
 const CONVERGED: Duration = Duration::from_secs(90);
 const NAMESPACE: &str = "threeport-system";
+const MIRRORS: [&str; 4] = ["workloadinstance", "--selector=test=replicas", "-n", NAMESPACE];
 const REPLICAS: &str = "--selector=app.kubernetes.io/name=threeport,app.kubernetes.io/component=api";
 
 /// What the writers and the one who takes a replica away know of each other.
@@ -70,16 +71,17 @@ pub(crate) fn lose_one_under_load(cluster: &Cluster) -> Result<()> {
         stored.into_iter().collect::<BTreeSet<_>>() == written,
         "others are stored than were written"
     );
+    // `kubectl wait` waits for what there is when it begins, and mirrors come a moment after their objects.
+    wait::until("all instances have a mirror", CONVERGED, || {
+        let listed = kubectl(cluster, &[&["get"], MIRRORS.as_slice(), &["-o", "name"]].concat())?;
+        let found = listed.lines().count();
+        ensure!(found == WRITERS, "{found} have");
+        Ok(())
+    })?;
     let timeout = format!("--timeout={}s", CONVERGED.as_secs());
-    let instances = [
-        "wait",
-        "workloadinstance",
-        "--selector=test=replicas",
-        "--for=condition=Ready",
-    ];
     let ready = kubectl(
         cluster,
-        &[instances.as_slice(), &["-n", NAMESPACE, &timeout]].concat(),
+        &[&["wait", "--for=condition=Ready", &timeout], MIRRORS.as_slice()].concat(),
     )?;
     ensure!(
         ready.lines().count() == WRITERS,
