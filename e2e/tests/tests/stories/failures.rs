@@ -11,7 +11,7 @@ use threeport_model::Object;
 use crate::{
     installation::{rolled_out, scale},
     scene::Scene,
-    steps::{apply, condition, condition_of, custom_resource, kind, live, rest_get, wait_ready},
+    steps::{apply, condition, condition_of, custom_resource, gone, kind, live, rest_get, wait_ready},
 };
 
 const NOTICED: Duration = Duration::from_secs(30);
@@ -44,17 +44,8 @@ async fn pods(name: &str) -> Result<Vec<String>> {
 /// Takes a part away and waits until none of it runs.
 async fn without(world: &World, part: &str) -> Result<()> {
     scale(&world.namespace, &format!("deployment threeport-{part}"), 0).await?;
-    wait_until(&format!("{part} is gone"), CAUGHT_UP, || async {
-        let what = format!("pods -l app.kubernetes.io/component={part}");
-        let list = live(&world.namespace, &what).await?;
-        let list = list.context("kubectl printed no list")?;
-        Ok(if list["items"] == json!([]) {
-            Ok(())
-        } else {
-            Err("there".to_owned())
-        })
-    })
-    .await
+    let pods = format!("pods -l app.kubernetes.io/component={part}");
+    gone(&world.namespace, &pods, CAUGHT_UP).await
 }
 
 async fn back(world: &World, part: &str) -> Result<()> {
