@@ -2,6 +2,7 @@
 #
 #   make up [DATABASE=postgresql] [CLUSTER=current [REGISTRY=host/path]]
 #   make test [STORY=n]
+#   make bench [BENCH="--quick --part burst ..."]
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/threeport
 # Builds are kept in the cache, where every checkout finds them.
@@ -18,7 +19,7 @@ endif
 up := cargo run --locked --package threeport-testbed --bin threeport-up --
 
 .DEFAULT_GOAL := help
-.PHONY: help up down dev test mutants lint fmt generate
+.PHONY: help up down dev test bench mutants lint fmt generate
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +37,11 @@ dev: ## run the control plane as processes of this machine, until Ctrl-C
 
 test: ## run every test, or the stories of one number
 	@STORY=$(STORY) e2e/test.sh
+
+bench: ## measure speed against a bare loop, and hold the required figures
+	@$(prepare)
+	@cargo build --locked --quiet --profile image --package threeport-testbed --package threeport-bench
+	@$(CARGO_TARGET_DIR)/image/threeport-bench $(BENCH)
 
 mutants: ## prove that each answer has a test that fails without it
 	@e2e/mutants/run.sh $(MUTANT)

@@ -59,9 +59,12 @@ struct Selection {
 struct UpOptions {
     #[command(flatten)]
     selection: Selection,
-    /// The control plane's database; PostgreSQL is the testbed's, with two API replicas.
+    /// The control plane's database; PostgreSQL is the testbed's.
     #[arg(long, value_enum, default_value_t = Database::Sqlite)]
     database: Database,
+    /// How many replicas of the API run on PostgreSQL.
+    #[arg(long, default_value_t = 2)]
+    api_replicas: u32,
     /// How the programs are built.
     #[arg(long, value_enum, default_value_t = programs::Profile::Image)]
     profile: programs::Profile,
@@ -85,7 +88,7 @@ enum Where {
 enum Database {
     /// Embedded, one API replica.
     Sqlite,
-    /// Two API replicas.
+    /// As many API replicas as wanted.
     Postgresql,
 }
 

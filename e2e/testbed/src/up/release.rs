@@ -237,7 +237,7 @@ fn chart_values(target: &Target, options: &UpOptions, tag: &str) -> Result<Value
     if options.database == Database::Postgresql {
         crate::database::provide(target)?;
         values["database"] = json!({"mode": "external", "external": {"secretName": crate::database::SECRET}});
-        values["api"]["replicas"] = json!(2);
+        values["api"]["replicas"] = json!(options.api_replicas);
     }
     Ok(values)
 }

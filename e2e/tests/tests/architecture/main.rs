@@ -86,6 +86,7 @@ fn the_client_is_used_by_operator_cli_and_tests_alone() {
         "threeport-agent",
         "tptctl",
         "threeport-e2e",
+        "threeport-bench",
     ];
     for user in users_of(&uses, "threeport-client") {
         assert!(allowed.contains(&user), "{user} uses the client");

@@ -1,0 +1,153 @@
+//! How long one instance takes, alone and at ten per second: from its POST to its last apply, and from the commit (the
+//! database's clock) to the first status of its custom resource. Instances are posted by the clock, whatever becomes of
+//! those before, so that a slow one is not hidden by making the next wait.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::Serialize;
+use threeport_client::Propagation;
+use threeport_e2e::audit;
+use threeport_model::{
+    Kind,
+    kinds::{WorkloadDefinition, WorkloadInstance},
+};
+use tokio::{task::JoinSet, time::MissedTickBehavior};
+
+use super::burst::seconds;
+use crate::{
+    accepted::{self, Applier},
+    arguments::Arguments,
+    figures::{MIRROR_P99, REPORTED, UNLOADED_P50},
+    objects::{self, RESOURCES},
+    report::Figures,
+    statistics::Distribution,
+    world::{World, kind_of, say},
+};
+
+/// One at a time: the next comes long after the one before is done.
+const ALONE: (usize, Duration) = (100, Duration::from_millis(500));
+/// Ten per second.
+const TEN: (usize, Duration) = (300, Duration::from_millis(100));
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    applied_milliseconds: Distribution,
+    mirrored_milliseconds: Distribution,
+}
+
+pub(super) async fn measure(world: &World, arguments: &Arguments, figures: &mut Figures<'_>) -> Result<()> {
+    say("latency, one at a time");
+    let alone = paced(world, "alone", arguments.size(ALONE.0), ALONE.1).await?;
+    say("latency at ten per second");
+    let ten = paced(world, "ten", arguments.size(TEN.0), TEN.1).await?;
+    let applied = alone.applied_milliseconds;
+    figures.add(
+        "one at a time: create to applied, p50",
+        "ms",
+        UNLOADED_P50,
+        Some(applied.p50),
+    );
+    figures.add(
+        "one at a time: create to applied, p99",
+        "ms",
+        REPORTED,
+        Some(applied.p99),
+    );
+    let applied = ten.applied_milliseconds;
+    figures.add("10/s: create to applied, p50", "ms", REPORTED, Some(applied.p50));
+    figures.add("10/s: create to applied, p99", "ms", REPORTED, Some(applied.p99));
+    let mirrored = ten.mirrored_milliseconds;
+    figures.add(
+        "10/s: commit to custom resource status, p50",
+        "ms",
+        REPORTED,
+        Some(mirrored.p50),
+    );
+    figures.add(
+        "10/s: commit to custom resource status, p99",
+        "ms",
+        MIRROR_P99,
+        Some(mirrored.p99),
+    );
+    figures.detail(
+        "latency",
+        &BTreeMap::from([("oneAtATime", alone), ("tenPerSecond", ten)]),
+    )
+}
+
+struct Posted {
+    name: String,
+    sent: Timestamp,
+    committed: Timestamp,
+}
+
+async fn paced(world: &World, definition: &str, count: usize, pause: Duration) -> Result<Found> {
+    let kind = kind_of::<WorkloadDefinition>()?;
+    world
+        .api()
+        .object_create(kind, &objects::definition(definition, false))
+        .await?;
+    world.settle().await?;
+    let offset = audit::end(&world.audit_log)?;
+    let posted = post(world, definition, count, pause).await?;
+    world.wait_ready(definition, count).await?;
+    world.wait_mirrored(definition, count).await?;
+    let entries = audit::since(&world.audit_log, offset)?;
+    let applies = accepted::applies(&entries, Applier::ControlPlane(&world.namespace), definition, 201);
+    accepted::end(&applies, count, RESOURCES.len())?;
+    let statuses = accepted::first_status(&entries, &world.namespace, WorkloadInstance::PLURAL);
+    let applied = posted
+        .iter()
+        .filter_map(|one| Some(seconds(one.sent, applies.get(&one.name)?.last) * 1000.0))
+        .collect::<Vec<_>>();
+    let mirrored = posted
+        .iter()
+        .filter_map(|one| Some(seconds(one.committed, *statuses.get(&one.name)?) * 1000.0))
+        .collect::<Vec<_>>();
+    anyhow::ensure!(
+        mirrored.len() == count,
+        "the audit log has the statuses of {} custom resources instead of {count}",
+        mirrored.len()
+    );
+    world
+        .api()
+        .object_delete(kind, definition, Propagation::Cascade)
+        .await?;
+    world.wait_namespaces_gone(world.control_plane).await?;
+    world.wait_gone(definition).await?;
+    let nothing = "nothing was posted";
+    Ok(Found {
+        applied_milliseconds: Distribution::of(&applied).context(nothing)?,
+        mirrored_milliseconds: Distribution::of(&mirrored).context(nothing)?,
+    })
+}
+
+async fn post(world: &World, definition: &str, count: usize, pause: Duration) -> Result<Vec<Posted>> {
+    let kind = kind_of::<WorkloadInstance>()?;
+    let mut ticks = tokio::time::interval(pause);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut requests = JoinSet::new();
+    for (index, name) in objects::names(definition, count).into_iter().enumerate() {
+        ticks.tick().await;
+        let client = world.clients[index % world.clients.len()].clone();
+        let object = objects::instance(&name, definition);
+        requests.spawn(async move {
+            let sent = Timestamp::now();
+            let made = client.object_create(kind, &object).await?;
+            let committed = made.metadata.created_at.context("an object without a time")?;
+            anyhow::Ok(Posted {
+                name,
+                sent,
+                committed,
+            })
+        });
+    }
+    let mut posted = Vec::new();
+    while let Some(done) = requests.join_next().await {
+        posted.push(done??);
+    }
+    Ok(posted)
+}

@@ -1,0 +1,150 @@
+//! What the processes of a testbed used, by component, from /proc: pods are found by the testbed's cgroup, the others by
+//! its mark.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use anyhow::Result;
+use serde::Serialize;
+use threeport_testbed::{cgroup, cleanup, paths::Site};
+
+/// The components of a control plane, its database and its broker.
+pub(crate) const CONTROL_PLANE: [&str; 6] = ["api", "facade", "controllers", "agent", "nats", "postgresql"];
+/// What its memory is counted of.
+pub(crate) const API_AND_OPERATOR: [&str; 3] = ["api", "facade", "controllers"];
+
+/// /proc counts in hundredths of a second, whatever the kernel's own clock.
+const TICK: Duration = Duration::from_millis(10);
+
+/// What a component used since its processes began, and holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Usage {
+    pub(crate) cpu: Duration,
+    pub(crate) resident_bytes: u64,
+}
+
+/// By component.
+pub(crate) type Sample = BTreeMap<String, Usage>;
+
+/// What all processes of the testbed used.
+pub(crate) fn sample(site: &Site) -> Result<Sample> {
+    let pods = cgroup::processes(&site.kernel_name())?;
+    let pods = pods
+        .into_iter()
+        .filter_map(|id| Some((u32::try_from(id).ok()?, true)));
+    let others = cleanup::marked_processes(site)?;
+    let others = others.into_iter().map(|(id, _)| (id, false));
+    let mut sample = Sample::new();
+    for (id, in_pod) in pods.chain(others).collect::<BTreeMap<_, _>>() {
+        // It may have ended meanwhile.
+        let Some((component, usage)) = read(id, in_pod) else {
+            continue;
+        };
+        let sum = sample.entry(component).or_default();
+        sum.cpu += usage.cpu;
+        sum.resident_bytes += usage.resident_bytes;
+    }
+    Ok(sample)
+}
+
+/// The CPU time of components between two samples.
+pub(crate) fn cpu(before: &Sample, after: &Sample, components: &[&str]) -> Duration {
+    components
+        .iter()
+        .map(|component| {
+            let of = |sample: &Sample| sample.get(*component).map(|usage| usage.cpu).unwrap_or_default();
+            of(after).saturating_sub(of(before))
+        })
+        .sum()
+}
+
+fn read(id: u32, in_pod: bool) -> Option<(String, Usage)> {
+    let file = |name: &str| fs::read(format!("/proc/{id}/{name}")).ok();
+    let text = |name: &str| file(name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let component = component(text("comm")?.trim(), &text("cmdline")?, in_pod);
+    let usage = Usage {
+        cpu: cpu_of_stat(&text("stat")?)?,
+        resident_bytes: resident_of_status(&text("status")?),
+    };
+    Some((component, usage))
+}
+
+/// Which component a process is of; the kernel keeps 15 bytes of its name.
+fn component(command: &str, arguments: &str, in_pod: bool) -> String {
+    match command {
+        "threeport-api" if in_pod => "api",
+        "threeport-agent" if in_pod => "agent",
+        "threeport-opera" if in_pod && arguments.contains("--role=facade") => "facade",
+        "threeport-opera" if in_pod => "controllers",
+        "nats-server" if in_pod => "nats",
+        "postgres" => "postgresql",
+        "kube-controller" => "kube-controller-manager",
+        "etcd" | "kube-apiserver" | "kube-scheduler" | "kube-proxy" | "kubelet" | "containerd" => command,
+        _ => "other",
+    }
+    .to_owned()
+}
+
+/// User and system time, that of ended children included (PostgreSQL ends sessions), of `/proc/ID/stat`.
+fn cpu_of_stat(stat: &str) -> Option<Duration> {
+    // The name, in parentheses, may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let fields: Vec<u32> = fields
+        .split_whitespace()
+        .skip(11)
+        .take(4)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    (fields.len() == 4).then(|| TICK * fields.iter().sum::<u32>())
+}
+
+fn resident_of_status(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kibibytes.unwrap_or_default() * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_whatever_the_name() {
+        let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 100 200 0 0 150 50 7 3 20 0 9 0 1000 0 0";
+        assert_eq!(cpu_of_stat(stat), Some(Duration::from_millis(2100)));
+        assert_eq!(cpu_of_stat("42 (a) S 1"), None);
+    }
+
+    #[test]
+    fn memory_is_what_is_resident() {
+        let status = "Name:\tx\nVmPeak:\t  900 kB\nVmRSS:\t   300 kB\n";
+        assert_eq!(resident_of_status(status), 300 * 1024);
+        assert_eq!(resident_of_status("Name:\tkthread\n"), 0);
+    }
+
+    #[test]
+    fn the_operator_s_halves_are_told_apart() {
+        assert_eq!(component("threeport-opera", "x\0--role=facade\0", true), "facade");
+        assert_eq!(
+            component("threeport-opera", "x\0--role=controllers\0", true),
+            "controllers"
+        );
+        assert_eq!(
+            component("threeport-api", "", false),
+            "other",
+            "another control plane's"
+        );
+    }
+
+    #[test]
+    fn time_between_two_samples_is_of_the_named_components() {
+        let at = |api: u64, etcd: u64| {
+            let usage = |seconds| Usage {
+                cpu: Duration::from_secs(seconds),
+                ..Usage::default()
+            };
+            Sample::from([("api".to_owned(), usage(api)), ("etcd".to_owned(), usage(etcd))])
+        };
+        assert_eq!(cpu(&at(1, 5), &at(4, 9), &CONTROL_PLANE), Duration::from_secs(3));
+    }
+}
