@@ -25,6 +25,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use fault::Fault;
 pub use plan::Plan;
+pub use request::Kind;
 
 /// A proxy that runs; it ends when dropped.
 #[derive(Debug)]

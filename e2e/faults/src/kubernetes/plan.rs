@@ -14,6 +14,7 @@ pub struct Plan {
     seed: u64,
     share: f64,
     faults: Vec<Fault>,
+    kinds: Vec<Kind>,
     /// The longest that a request is held.
     pub hold: Duration,
     /// The longest that a watch lives that is cut between two events.
@@ -28,6 +29,7 @@ impl Plan {
             seed,
             share: share.clamp(0.0, 1.0),
             faults: Fault::ALL.to_vec(),
+            kinds: Kind::ALL.to_vec(),
             hold: Duration::from_secs(10),
             watch: Duration::from_secs(5),
         }
@@ -42,12 +44,22 @@ impl Plan {
         }
     }
 
+    /// Only requests of these kinds fail. Where writes go through and reads don't, whoever takes what he can't read for
+    /// absent destroys it.
+    #[must_use]
+    pub fn on(self, kinds: &[Kind]) -> Self {
+        Self {
+            kinds: kinds.to_vec(),
+            ..self
+        }
+    }
+
     /// What happens to a request that is made for the `occurrence`th time, and the randomness that the details of it are
     /// drawn from.
     pub(super) fn decide(&self, kind: Kind, request: &str, occurrence: u64) -> Option<(Fault, StdRng)> {
         let digest = Sha256::digest(format!("{} {occurrence} {request}", self.seed));
         let mut random = StdRng::from_seed(digest.into());
-        if !random.random_bool(self.share) {
+        if !self.kinds.contains(&kind) || !random.random_bool(self.share) {
             return None;
         }
         let mut possible: Vec<_> = self.faults.clone();
@@ -96,6 +108,9 @@ mod tests {
         let plan = Plan::only(1, Fault::PartialList);
         assert!(plan.decide(Kind::Write, "PATCH /x", 0).is_none());
         assert!(plan.decide(Kind::List, "GET /x", 0).is_some());
+        let lists = Plan::new(1, 1.0).on(&[Kind::List]);
+        assert!(lists.decide(Kind::Write, "PATCH /x", 0).is_none());
+        assert!(lists.decide(Kind::List, "GET /x", 0).is_some());
         assert!(Plan::new(1, 0.0).decide(Kind::Get, "GET /x", 0).is_none());
     }
 }

@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 
 /// As faults tell requests apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// A read of one thing, discovery included.
     Get,
     /// A read of a collection.
@@ -14,6 +14,13 @@ pub(super) enum Kind {
     Watch,
     /// Anything that may change something.
     Write,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Get, Self::List, Self::Watch, Self::Write];
+    /// Those that change nothing.
+    pub const READS: [Self; 3] = [Self::Get, Self::List, Self::Watch];
 }
 
 /// The kind of a request.
