@@ -1,11 +1,13 @@
 //! The stories of the spine (issue "One workload, end to end"), each as a person would live it: `kubectl`, `tptctl`,
-//! `curl`'s requests, a real cluster. A file per story, the number in its name.
+//! `curl`'s requests, a real cluster. A file per story, the number in its name; `fire_n` are those of the spine under fire.
 
 #![allow(missing_docs)]
 
 mod burst;
 mod chart;
 mod documentation;
+mod fire_2_stillness;
+mod fire_3_namespace;
 mod installation;
 mod invariants;
 mod scene;
