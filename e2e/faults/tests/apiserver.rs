@@ -223,6 +223,16 @@ async fn a_watch_ends_between_two_events_or_in_one(world: &World) {
         assert!(seen <= most, "{fault:?}: {seen} whole events");
         assert_eq!(world.count(fault), 1, "{fault:?}");
     }
+    world.proxy.calm();
+    let maps = world.maps();
+    let watch = maps
+        .watch(&WatchParams::default().disable_bookmarks(), "0")
+        .await
+        .unwrap();
+    world.proxy.disturb(Plan::new(SEED, 0.0));
+    let seen = timeout(PATIENCE, count(watch)).await.unwrap();
+    assert!(seen <= 3, "an open watch outlives a new plan");
+    assert_eq!(world.count(Fault::WatchCut), 2);
 }
 
 /// How many whole events there are, until the watch ends in whatever way.

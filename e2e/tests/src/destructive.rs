@@ -58,11 +58,13 @@ fn forget_run(body: &mut Value) {
     for field in ["uid", "resourceVersion", "managedFields"] {
         metadata.remove(field);
     }
-    let labels = metadata.get_mut("labels").and_then(Value::as_object_mut);
-    for (name, value) in labels.into_iter().flatten() {
-        // Ids; one that is taken off is null and stays.
-        if name.starts_with("threeport.io/") && value.is_string() {
-            *value = Value::from("own");
+    for map in ["labels", "annotations"] {
+        let entries = metadata.get_mut(map).and_then(Value::as_object_mut);
+        for (name, value) in entries.into_iter().flatten() {
+            // Ids, and hashes that are keyed where they are of Secrets; one that is taken off is null and stays.
+            if name.starts_with("threeport.io/") && value.is_string() {
+                *value = Value::from("own");
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 /// A body; an error in it is a connection that is lost there.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -40,6 +41,25 @@ async fn lost() -> Part {
 
 fn loss() -> io::Error {
     io::Error::other("the connection is lost by plan")
+}
+
+/// A watch that is passed on as it is, until its connection is lost with all others. `ended` is called then.
+pub(super) fn passed_until(
+    body: reqwest::Body,
+    lost: CancellationToken,
+    ended: impl FnOnce() + Send + 'static,
+) -> Body {
+    let events = stream::unfold(Some((body, lost, ended)), async |watch| {
+        let (mut body, lost, ended) = watch?;
+        match lost.run_until_cancelled(body.frame()).await {
+            Some(frame) => Some((frame?.map_err(io::Error::other), Some((body, lost, ended)))),
+            None => {
+                ended();
+                Some((Err(loss()), None))
+            }
+        }
+    });
+    StreamBody::new(events).boxed_unsync()
 }
 
 /// How a watch ends.

@@ -21,7 +21,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub use fault::Fault;
 pub use plan::Plan;
@@ -52,6 +52,8 @@ struct State {
     occurrences: BTreeMap<String, u64>,
     /// Continuations of short pages, and how they fail.
     continuations: BTreeMap<String, u16>,
+    /// Ends the watches that were begun meanwhile.
+    watches: CancellationToken,
 }
 
 impl Shared {
@@ -104,17 +106,24 @@ impl Proxy {
         &self.certificate
     }
 
-    /// From now on requests fail by this plan.
+    /// From now on requests fail by this plan. Watches that are open are lost, as with a network that begins to fail.
     pub fn disturb(&self, plan: Plan) {
-        *self.shared.state() = State {
+        let begun = State {
             plan: Some(Arc::new(plan)),
             ..State::default()
         };
+        let ended = std::mem::replace(&mut *self.shared.state(), begun);
+        ended.watches.cancel();
     }
 
-    /// From now on everything is passed on. What is being held still is, for as long as the plan said.
+    /// From now on everything is passed on. What is being held still is, for as long as the plan said; watches go on.
     pub fn calm(&self) {
-        *self.shared.state() = State::default();
+        let mut state = self.shared.state();
+        let watches = state.watches.clone();
+        *state = State {
+            watches,
+            ..State::default()
+        };
     }
 
     /// How often each fault was injected since the start.

@@ -120,6 +120,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     }
     match decide(&shared, &asked) {
         Some((plan, fault, random)) => fail(shared, asked, &plan, fault, random).await,
+        None if kind == Kind::Watch => pass_watch(shared, &asked).await,
         None => shared.pass(&asked).await,
     }
 }
@@ -154,6 +155,12 @@ async fn fail(
 
 fn one_of(random: &mut StdRng, codes: &[u16]) -> u16 {
     codes[random.random_range(0..codes.len())]
+}
+
+async fn pass_watch(shared: Arc<Shared>, asked: &Asked) -> Result<Response<Body>, Lost> {
+    let lost = shared.state().watches.clone();
+    let response = shared.send(asked, None).await?;
+    Ok(response.map(|body| body::passed_until(body, lost, move || shared.counts.add(Fault::WatchCut))))
 }
 
 /// A watch that ends before its time.

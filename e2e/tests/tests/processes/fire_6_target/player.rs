@@ -75,23 +75,31 @@ impl Player {
         try_join_all(all).await.map(drop)
     }
 
+    /// Asks for it until it is accepted, as the API says itself that one should: what is tried is the target, not how fast
+    /// this machine's database is.
     async fn step(&self, step: &Step) -> Result<()> {
         let application = &step.application;
-        match step.action {
-            Action::Apply(revision) => {
-                let objects = ApplyBody::Objects(application.objects(revision));
-                self.api.apply(objects, false).await?;
-            }
-            Action::Delete => {
-                if application.is_visited {
-                    self.visit(application).await?;
-                }
-                self.api
-                    .object_delete(definitions()?, &application.name, Propagation::Cascade)
-                    .await?;
-            }
+        if step.action == Action::Delete && application.is_visited {
+            self.visit(application).await?;
         }
-        Ok(())
+        wait_until(&format!("{step:?} is accepted"), SOON, || async {
+            match step.action {
+                Action::Apply(revision) => {
+                    let objects = ApplyBody::Objects(application.objects(revision));
+                    self.api.apply(objects, false).await?;
+                }
+                Action::Delete => {
+                    let name = &application.name;
+                    let asked = self.api.object_delete(definitions()?, name, Propagation::Cascade);
+                    match asked.await {
+                        Err(error) if error.code() == Some(Code::NotFound) => {}
+                        asked => asked.map(drop)?,
+                    }
+                }
+            }
+            Ok(Ok(()))
+        })
+        .await
     }
 
     /// Somebody puts something into what the application made, as soon as that is there.
