@@ -1,7 +1,7 @@
 # What one does with the source tree. Each target calls a program or a script that can be called without make too.
 #
 #   make up [DATABASE=postgresql] [CLUSTER=current [REGISTRY=host/path]]
-#   make test [STORY=n]
+#   make test [STORY=n | STORY=fire_n]
 #   make bench [BENCH="--quick --part burst ..."]
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/threeport
@@ -19,7 +19,7 @@ endif
 up := cargo run --locked --package threeport-testbed --bin threeport-up --
 
 .DEFAULT_GOAL := help
-.PHONY: help up down dev test bench mutants lint fmt generate
+.PHONY: help up down dev test soak bench mutants lint fmt generate
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,8 +35,11 @@ dev: ## run the control plane as processes of this machine, until Ctrl-C
 	@$(prepare)
 	@$(up) dev
 
-test: ## run every test, or the stories of one number
+test: ## run every test, or those of one number
 	@STORY=$(STORY) e2e/test.sh
+
+soak: ## run the long forms of all stories, an hour or so
+	@e2e/soak.sh
 
 bench: ## measure speed against a bare loop, and hold the required figures
 	@$(prepare)

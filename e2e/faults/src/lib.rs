@@ -3,4 +3,5 @@
 //! A fault is chosen by a plan that a seed makes, so that a run can be told again, and is counted where it took effect,
 //! so that a test can prove that it was there. No product code uses this crate.
 
+pub mod kubernetes;
 pub mod postgres;

@@ -15,6 +15,7 @@ use crate::process::{Host, Lifetime, Process, Program, mark};
 use crate::scratch::Scratch;
 use crate::{binaries, kubeconfig, ports, wait};
 
+/// Its last rule, for what no other one takes, is for who starts the control plane.
 const AUDIT_POLICY: &str = include_str!("../manifests/audit-policy.yaml");
 const DEADLINE: Duration = Duration::from_secs(90);
 
@@ -39,6 +40,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) addresses: Addresses,
     pub(crate) authority: Authority,
     pub(crate) context: &'a str,
+    /// Whether the audit log has what requests carry.
+    pub(crate) audit_bodies: bool,
 }
 
 impl<'a> Setup<'a> {
@@ -68,13 +71,13 @@ impl<'a> Setup<'a> {
         authority
             .issue("kube-apiserver-kubelet-client", Some("system:masters"), &[])?
             .write(&pki, "kubelet-client")?;
-        write_file(&state.join("audit-policy.yaml"), AUDIT_POLICY)?;
         let setup = Self {
             host,
             state,
             addresses,
             authority,
             context,
+            audit_bodies: false,
         };
         setup.kubeconfig("kubeconfig", "testbed-admin", Some("system:masters"))?;
         setup.kubeconfig(
@@ -115,6 +118,14 @@ impl<'a> Setup<'a> {
         )
     }
 
+    fn write_audit_policy(&self) -> Result<()> {
+        let level = if self.audit_bodies { "Request" } else { "Metadata" };
+        write_file(
+            &self.file("audit-policy.yaml"),
+            format!("{AUDIT_POLICY}  - level: {level}\n"),
+        )
+    }
+
     pub(crate) fn start_apiserver(&self) -> Result<Process> {
         let Addresses {
             api,
@@ -126,6 +137,7 @@ impl<'a> Setup<'a> {
         // The advertised address must not be a loopback one, even where nobody uses it.
         let advertised = if api.is_loopback() { HOST_NODE } else { api };
         let reconciler = if in_cluster { "lease" } else { "none" };
+        self.write_audit_policy()?;
         self.host.start(
             Program::new("kube-apiserver", binaries::path("kube-apiserver")?)
                 .flag("--etcd-servers", format!("http://127.0.0.1:{etcd_port}"))
@@ -230,6 +242,8 @@ pub struct ControlPlaneOptions {
     pub nodes: u32,
     /// The controller manager's client limit, in requests per second.
     pub controller_requests_per_second: u32,
+    /// Whether the audit log has what requests carry, Secrets included.
+    pub audit_bodies: bool,
 }
 
 impl Default for ControlPlaneOptions {
@@ -239,6 +253,7 @@ impl Default for ControlPlaneOptions {
             controller_manager: false,
             nodes: 0,
             controller_requests_per_second: 500,
+            audit_bodies: false,
         }
     }
 }
@@ -272,7 +287,8 @@ impl ControlPlane {
             scheduler_port: ports::free()?,
             in_cluster: false,
         };
-        let setup = Setup::new(&host, folder.path(), addresses, &options.name)?;
+        let mut setup = Setup::new(&host, folder.path(), addresses, &options.name)?;
+        setup.audit_bodies = options.audit_bodies;
         let etcd = setup.start_etcd()?;
         let mut apiserver = setup.start_apiserver()?;
         setup.wait_for_apiserver(&mut apiserver)?;
@@ -300,6 +316,12 @@ impl ControlPlane {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The certificate of the authority that its clients must trust, PEM.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        self.folder.path().join("pki/ca.crt")
     }
 
     /// A kubeconfig of group system:masters.

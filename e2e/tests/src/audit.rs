@@ -31,6 +31,9 @@ pub struct Entry {
     pub stage: String,
     /// When it was answered, by this machine's clock.
     pub stage_timestamp: Timestamp,
+    /// What it carried, where the log has that.
+    #[serde(default)]
+    pub request_object: Option<serde_json::Value>,
 }
 
 /// A user.
@@ -94,16 +97,24 @@ impl Entry {
             .any(|user| user.username.starts_with(&prefix))
     }
 
+    /// Whether it was executed.
+    pub fn succeeded(&self) -> bool {
+        self.code() / 100 == 2
+    }
+
     /// Whether it made an object that was not there: an apply that creates, or a POST.
     pub fn is_create(&self) -> bool {
-        let code = self.response_status.as_ref().map_or(0, |status| status.code);
-        code == 201 && matches!(self.verb.as_str(), "create" | "patch")
+        self.code() == 201 && matches!(self.verb.as_str(), "create" | "patch")
+    }
+
+    fn code(&self) -> u16 {
+        self.response_status.as_ref().map_or(0, |status| status.code)
     }
 
     /// For counting and for messages: `patch 201 deployments.apps default/web`.
     pub fn summary(&self) -> String {
-        let code = self.response_status.as_ref().map_or(0, |status| status.code);
         let object = self.object_ref.clone().unwrap_or_default();
+        let code = self.code();
         format!(
             "{} {code} {}.{} {}/{}",
             self.verb, object.resource, object.api_group, object.namespace, object.name

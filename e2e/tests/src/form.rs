@@ -8,6 +8,12 @@ pub fn is_long() -> bool {
     env::var("THREEPORT_SOAK").is_ok_and(|value| value == "1")
 }
 
+/// The size of this run, of those of the short form and of the long one.
+#[must_use]
+pub fn choose<T: Copy>([short, long]: [T; 2]) -> T {
+    if is_long() { long } else { short }
+}
+
 /// The seed of this run: that of THREEPORT_TEST_SEED, or a new one. Printed, so that a run can be told again.
 #[must_use]
 pub fn seed() -> u64 {

@@ -5,7 +5,9 @@
 //! world fails: it is never skipped silently.
 
 pub mod audit;
+pub mod destructive;
 pub mod form;
+pub mod inventory;
 pub mod kubectl;
 pub mod latency;
 pub mod leftovers;

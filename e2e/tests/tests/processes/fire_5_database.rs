@@ -29,10 +29,6 @@ const KILLS: [u64; 2] = [10, 200];
 /// After so many runs everything is checked, not just what the run made.
 const WHOLE: u64 = 200;
 
-fn size(forms: [u64; 2]) -> u64 {
-    forms[usize::from(form::is_long())]
-}
-
 /// An API behind a database that can be made to fail.
 pub(crate) struct Stage {
     installation: Installation,
@@ -115,7 +111,7 @@ fn replay(seed: u64) -> String {
 async fn fire_5_a_failing_database_makes_no_write_half_or_twice() -> Result<()> {
     let first = form::seed();
     let stage = Stage::new().await?;
-    let (begin, runs) = (Instant::now(), size(RUNS));
+    let (begin, runs) = (Instant::now(), form::choose(RUNS));
     let mut totals = Totals::default();
     for index in 0..runs {
         let seed = first.wrapping_add(index);
@@ -182,7 +178,7 @@ async fn fire_5_an_api_that_dies_makes_no_write_half_or_twice() -> Result<()> {
     let first = form::seed();
     let mut random = StdRng::seed_from_u64(first);
     let mut stage = Stage::new().await?;
-    let (begin, kills) = (Instant::now(), size(KILLS));
+    let (begin, kills) = (Instant::now(), form::choose(KILLS));
     // How long a run takes that is let be.
     let warm = first.wrapping_sub(1);
     let scope = stage.scope(warm).await?;

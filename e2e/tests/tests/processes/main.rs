@@ -1,6 +1,7 @@
-//! Stories of API processes on one PostgreSQL, without a cluster: concurrency, sudden death, and a database that fails.
+//! Stories of processes of this machine, without a cluster with nodes: API processes on one PostgreSQL (concurrency, sudden
+//! death, a database that fails), and a whole control plane before a target that fails.
 //!
-//! They need `THREEPORT_TEST_DATABASES` (as `make test` sets it) and the `threeport-api` program beside this test's own.
+//! They need `THREEPORT_TEST_DATABASES` (as `make test` sets it) and the programs beside this test's own.
 
 #![allow(missing_docs)]
 
@@ -9,6 +10,7 @@ mod failure_database;
 mod failure_disk;
 mod fire_5_controls;
 mod fire_5_database;
+mod fire_6_target;
 mod integrity;
 mod load;
 mod story_7_concurrency;

@@ -98,7 +98,8 @@ pub(crate) async fn install(world: &World, namespace: &str) -> Result<()> {
         .map(drop)
 }
 
-/// Removes a further control plane, if it is there.
+/// Removes a further control plane, if it is there. Of one whose namespace was deleted, with all that helm knew of it,
+/// there may be left what is in no namespace.
 pub(crate) async fn uninstall(namespace: &str) -> Result<()> {
     let arguments = [
         "uninstall",
@@ -108,5 +109,19 @@ pub(crate) async fn uninstall(namespace: &str) -> Result<()> {
         "--timeout",
         "120s",
     ];
-    helm(&arguments, namespace).await.map(drop)
+    helm(&arguments, namespace).await?;
+    let left = kubectl("get clusterroles,clusterrolebindings -o json", None)
+        .await?
+        .success()?
+        .json()?;
+    for object in left["items"].as_array().into_iter().flatten() {
+        let annotations = &object["metadata"]["annotations"];
+        if annotations["meta.helm.sh/release-namespace"] != namespace {
+            continue;
+        }
+        let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
+        let (kind, name) = kind.as_str().zip(name.as_str()).context("it has no name")?;
+        kubectl(&format!("delete {kind} {name}"), None).await?.success()?;
+    }
+    Ok(())
 }

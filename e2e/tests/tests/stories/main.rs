@@ -1,5 +1,5 @@
 //! The stories of the spine (issue "One workload, end to end"), each as a person would live it: `kubectl`, `tptctl`,
-//! `curl`'s requests, a real cluster. A file per story, the number in its name.
+//! `curl`'s requests, a real cluster. A file per story, the number in its name; `fire_n` are those of the spine under fire.
 
 #![allow(missing_docs)]
 
@@ -8,6 +8,8 @@ mod chart;
 mod command_line;
 mod documentation;
 mod failures;
+mod fire_2_stillness;
+mod fire_3_namespace;
 mod installation;
 mod invariants;
 mod scene;

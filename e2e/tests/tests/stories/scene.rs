@@ -3,7 +3,7 @@
 //!
 //! A story names what it makes ([`Scene::of`] and on) and is told in [`Scene::play`]. What it deletes itself, as part of
 //! what it tells, is gone by then; the rest goes as a person would take it away, and what the control plane does not
-//! give up within a minute goes by force. That is a failure of its own: a deletion must end.
+//! give up in time goes by force. That is a failure of its own: a deletion must end.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use futures::FutureExt;
 use serde_json::Value;
 use threeport_client::Propagation;
-use threeport_e2e::{World, kubectl, wait_until};
+use threeport_e2e::{World, form, kubectl, wait_until};
 use threeport_model::{Code, KindDescriptor, ManagedBy, find_kind};
 use tokio::time::timeout;
 
@@ -20,9 +20,10 @@ use crate::{
     steps::{self, custom_resource},
 };
 
-/// A story that takes longer hangs. Shorter than what nextest gives it, so that what it made can still be taken away.
-const LIMIT: Duration = Duration::from_secs(400);
-const GONE: Duration = Duration::from_secs(60);
+/// A story that takes longer hangs: short form, long form. Shorter than what nextest gives it, so that what it made can
+/// still be taken away.
+const LIMIT: [Duration; 2] = [Duration::from_secs(400), Duration::from_secs(1800)];
+const GONE: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(300)];
 
 /// What a story makes.
 #[derive(Clone, Debug, Default)]
@@ -80,7 +81,8 @@ impl Scene {
         if self.changes_the_installation {
             installation::as_installed(&world.namespace).await?;
         }
-        let told = AssertUnwindSafe(timeout(LIMIT, story(&world)))
+        let limit = form::choose(LIMIT);
+        let told = AssertUnwindSafe(timeout(limit, story(&world)))
             .catch_unwind()
             .await;
         let cleared = self.clear(&world).await;
@@ -88,7 +90,7 @@ impl Scene {
             Ok(Ok(Ok(()))) => cleared,
             Ok(Ok(Err(error))) => Err(with(error, cleared)),
             Ok(Err(_)) => {
-                let error = anyhow::anyhow!("the story did not end within {} s", LIMIT.as_secs());
+                let error = anyhow::anyhow!("the story did not end within {} s", limit.as_secs());
                 Err(with(error, cleared))
             }
             Err(panic) => std::panic::resume_unwind(panic),
@@ -171,7 +173,7 @@ impl Scene {
                 Err(error) => bail!("{}/{name}: {error}", kind.kind),
             }
         }
-        wait_until("the story's objects are gone", GONE, || async {
+        wait_until("the story's objects are gone", form::choose(GONE), || async {
             for (kind, name) in &left {
                 let what = format!("{}/{name}", kind.singular);
                 if is_stored(world, kind, name).await? || custom_resource(world, &what).await?.is_some() {
@@ -189,8 +191,9 @@ impl Scene {
             return Ok(());
         }
         let left = left.join(" ");
+        let timeout = form::choose(GONE).as_secs();
         kubectl(
-            &format!("delete namespace {left} --ignore-not-found --timeout=60s"),
+            &format!("delete namespace {left} --ignore-not-found --timeout={timeout}s"),
             None,
         )
         .await?

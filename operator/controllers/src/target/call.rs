@@ -5,8 +5,7 @@ use std::{sync::Arc, time::Duration};
 use kube::{
     Client,
     api::{
-        DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy,
-        ValidationDirective,
+        DeleteParams, GetParams, Patch, PatchParams, Preconditions, PropagationPolicy, ValidationDirective,
     },
     core::{Request, Status},
 };
@@ -20,9 +19,6 @@ use super::{Resource, TargetError, discovery::Discovery};
 pub(super) const TIMEOUT: Duration = Duration::from_secs(6);
 /// No object has this one, so an apply that carries it creates or answers 409.
 const CREATE_ONLY: &str = "1";
-
-/// How many objects a page has at most.
-const PAGE: u32 = 500;
 
 /// A cluster as one account. Cheap to clone.
 #[derive(Clone)]
@@ -47,15 +43,6 @@ pub enum DeleteAnswer {
     Gone,
     /// It goes once these finalizers are off.
     Terminating(Vec<String>),
-}
-
-/// A part of a list.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Page {
-    /// Its objects.
-    pub items: Vec<Value>,
-    /// Where the next one begins; nothing after the last.
-    pub next: Option<String>,
 }
 
 impl Target {
@@ -144,44 +131,6 @@ impl Target {
         absent_is_none(self.call(request, "get", resource).await)
     }
 
-    /// A page of metadata of the objects of a kind, in one namespace unless that is empty: the first, or the one that
-    /// begins at `from`. Only with the last page is the list complete.
-    pub async fn page_of_metadata(
-        &self,
-        resource: &Resource,
-        namespace: &str,
-        from: Option<String>,
-    ) -> Result<Page, TargetError> {
-        let parameters = ListParams {
-            limit: Some(PAGE),
-            continue_token: from,
-            ..ListParams::default()
-        };
-        let request = Request::new(resource.path(namespace)).list_metadata(&parameters);
-        let list = self.call(request, "list", resource).await?;
-        let next = list["metadata"]["continue"].as_str();
-        Ok(Page {
-            items: items(&list)?,
-            next: next.filter(|token| !token.is_empty()).map(str::to_owned),
-        })
-    }
-
-    /// Whole objects of a kind in a namespace, the first 500.
-    pub async fn list(&self, resource: &Resource, namespace: &str) -> Result<Vec<Value>, TargetError> {
-        let parameters = ListParams {
-            limit: Some(PAGE),
-            ..ListParams::default()
-        };
-        let list = self
-            .call(
-                Request::new(resource.path(namespace)).list(&parameters),
-                "list",
-                resource,
-            )
-            .await?;
-        items(&list)
-    }
-
     /// Deletes the object of that uid, and no other.
     pub async fn delete(
         &self,
@@ -223,7 +172,7 @@ impl Target {
         self.call(request, "patch", resource).await
     }
 
-    async fn call(
+    pub(super) async fn call(
         &self,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
         verb: &str,
@@ -250,17 +199,6 @@ impl Target {
             Some(status) => Err(TargetError::of_status(&status, verb, resource)),
             None => Ok(value),
         }
-    }
-}
-
-/// What a list holds. An answer that is no list is not an empty one.
-fn items(list: &Value) -> Result<Vec<Value>, TargetError> {
-    match list.get("items") {
-        Some(Value::Array(items)) => Ok(items.clone()),
-        Some(Value::Null) if list["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) => {
-            Ok(Vec::new())
-        }
-        _ => Err(TargetError::Unreachable("the answer is not a list".to_owned())),
     }
 }
 

@@ -20,6 +20,7 @@ pub mod discovery;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
+mod list;
 mod listable;
 mod resource;
 
