@@ -89,8 +89,10 @@ mod tests {
         let mut registry = Registry::default();
         let stages = Stages::default();
         stages.register(&mut registry, "threeport_stage_seconds");
-        threeport_facade::Metrics::register(&mut registry, stages.clone());
-        controllers::metrics(&mut registry, &stages);
+        threeport_facade::Metrics::register(&mut registry, stages.clone()).example();
+        let (engine, measured) = controllers::metrics(&mut registry, &stages);
+        engine.example();
+        measured.example();
         telemetry::reference::check(&page, "threeport-operator", &registry).unwrap();
     }
 }

@@ -6,10 +6,12 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use prometheus_client::registry::Registry;
 
-/// What a registry serves, as a table: name, type, meaning.
+/// What a registry serves, as a table: name, labels, type, meaning. What has labels is served only once there is a sample, so
+/// there must be one of everything.
 pub fn table(registry: &Registry) -> anyhow::Result<String> {
     let text = crate::render(registry).context("failed to render the metrics")?;
     let mut rows = Vec::new();
+    let mut served = Vec::new();
     for line in text.lines() {
         let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) else {
             continue;
@@ -20,36 +22,72 @@ pub fn table(registry: &Registry) -> anyhow::Result<String> {
         // A counter's samples are named so.
         let suffix = if kind == "counter" { "_total" } else { "" };
         rows.push(format!(
-            "| `{name}{suffix}` | {kind} | {} |",
+            "| `{name}{suffix}` | {} | {kind} | {} |",
+            labels(&text, name),
             help.trim_end_matches('.')
         ));
+        served.push(name);
+    }
+    for name in registered(registry) {
+        if !served.iter().any(|served| served.ends_with(&name)) {
+            bail!("there is no sample of {name}, so that nobody sees that it is served");
+        }
     }
     rows.sort();
     Ok(format!(
-        "| metric | type | meaning |\n| --- | --- | --- |\n{}\n",
+        "| metric | labels | type | meaning |\n| --- | --- | --- | --- |\n{}\n",
         rows.join("\n")
     ))
 }
 
-/// Fails where the section `heading` of the page at `path` has another table than `registry` makes; with `UPDATE_REFERENCE`
-/// set it is written instead.
-pub fn check(path: &Path, heading: &str, registry: &Registry) -> anyhow::Result<()> {
-    let page = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
+/// The names of the labels of the first sample of a metric.
+fn labels(text: &str, name: &str) -> String {
+    let sample = text.lines().find(|line| line.starts_with(name));
+    let inner = sample.and_then(|line| Some(line.split_once('{')?.1.rsplit_once('}')?.0));
+    let pairs = inner.unwrap_or_default().split(',');
+    let names = pairs.filter_map(|pair| Some(pair.split_once("=\"")?.0));
+    // Buckets are part of every histogram.
+    let names: Vec<String> = names
+        .filter(|name| *name != "le")
+        .map(|name| format!("`{name}`"))
+        .collect();
+    names.join(", ")
+}
+
+/// The names of all metrics of a registry, without its prefix. It tells them to nobody but who debugs it.
+fn registered(registry: &Registry) -> Vec<String> {
+    let debugged = format!("{registry:?}");
+    let descriptors = debugged.split("Descriptor { name: \"").skip(1);
+    descriptors
+        .filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()))
+        .collect()
+}
+
+/// The page with the table of `registry` in its section `heading`.
+fn written(page: &str, heading: &str, registry: &Registry) -> anyhow::Result<String> {
     let title = format!("## {heading}\n");
     let (before, rest) = page
         .split_once(&title)
-        .with_context(|| format!("{} has no section {heading:?}", path.display()))?;
+        .with_context(|| format!("there is no section {heading:?}"))?;
     let (section, after) = match rest.find("\n## ") {
         Some(end) => rest.split_at(end + 1),
         None => (rest, ""),
     };
     // What a person wrote stands between the heading and the table.
     let text = section.split("| metric |").next().unwrap_or_default();
-    let mut wanted = format!("{before}{title}{text}{}", table(registry)?);
+    let mut written = format!("{before}{title}{text}{}", table(registry)?);
     if !after.is_empty() {
-        wanted.push('\n');
+        written.push('\n');
     }
-    wanted.push_str(after);
+    written.push_str(after);
+    Ok(written)
+}
+
+/// Fails where the section `heading` of the page at `path` has another table than `registry` makes; with `UPDATE_REFERENCE`
+/// set it is written instead.
+pub fn check(path: &Path, heading: &str, registry: &Registry) -> anyhow::Result<()> {
+    let page = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
+    let wanted = written(&page, heading, registry).with_context(|| format!("in {}", path.display()))?;
     if wanted == page {
         return Ok(());
     }
@@ -70,7 +108,7 @@ mod tests {
         path::{Path, PathBuf},
     };
 
-    use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};
+    use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
 
     use super::*;
 
@@ -140,24 +178,26 @@ mod tests {
         registry.register("a", "Some", Gauge::<i64>::default());
         registry.register("b", "Others", Counter::<u64>::default());
         registry.register("c_seconds", "Time", Histogram::new([1.0]));
+        let labelled = Family::<[(&str, &str); 2], Gauge>::default();
+        registry.register("d", "Labelled", labelled.clone());
+        assert!(table(&registry).is_err(), "there is no sample of one");
+        labelled.get_or_create(&[("kind", "{a}"), ("way", "b")]).set(1);
         let table = table(&registry).unwrap();
         let rows: Vec<&str> = table.lines().skip(2).collect();
         assert_eq!(
             rows,
             [
-                "| `a` | gauge | Some |",
-                "| `b_total` | counter | Others |",
-                "| `c_seconds` | histogram | Time |"
+                "| `a` |  | gauge | Some |",
+                "| `b_total` |  | counter | Others |",
+                "| `c_seconds` |  | histogram | Time |",
+                "| `d` | `kind`, `way` | gauge | Labelled |",
             ]
         );
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("page.md");
         let page = format!("# x\n\n## one\n\nWords.\n\n{table}\n## two\n\n| metric | of another |\n");
-        fs::write(&path, &page).unwrap();
-        check(&path, "one", &registry).unwrap();
-        fs::write(&path, page.replace("| `a` | gauge", "| `a` | counter")).unwrap();
-        assert!(check(&path, "one", &registry).is_err());
-        fs::write(&path, page.replace("## one", "## none")).unwrap();
-        assert!(check(&path, "one", &registry).is_err());
+        assert_eq!(written(&page, "one", &registry).unwrap(), page);
+        let drifted = page.replace("| `a` |  | gauge", "| `a` |  | counter");
+        assert_ne!(drifted, page);
+        assert_eq!(written(&drifted, "one", &registry).unwrap(), page);
+        assert!(written(&page, "three", &registry).is_err());
     }
 }

@@ -59,6 +59,15 @@ impl Metrics {
         metrics
     }
 
+    /// One sample of everything that has labels: it is served only then, and the test of the reference wants to see it.
+    pub fn example(&self) {
+        self.reconciled("WorkloadInstance", Found::Signal, "done");
+        self.stage("WorkloadInstance", Stage::Load, Duration::ZERO);
+        self.undecodable("workload");
+        self.queued("workload", 0);
+        self.connected("workload", true);
+    }
+
     /// A run ended.
     pub fn reconciled(&self, kind: &str, found: Found, outcome: &'static str) {
         let labels = ReconcileLabels {

@@ -26,7 +26,7 @@ pub struct Unreachable(Arc<Mutex<BTreeMap<String, (bool, Instant)>>>);
 
 impl Unreachable {
     /// A runtime was looked at.
-    pub(super) fn note(&self, runtime: &str, unreachable: bool) {
+    pub(crate) fn note(&self, runtime: &str, unreachable: bool) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|_, (_, at)| at.elapsed() < FRESH);
         seen.insert(runtime.to_owned(), (unreachable, Instant::now()));
@@ -42,7 +42,7 @@ impl Unreachable {
 }
 
 impl Collector for Unreachable {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let help = "1 while the API of a runtime's cluster does not answer, by runtime; only of those that this process looked \
                     at within the last 30 s.";
         let name = "threeport_target_unreachable";

@@ -69,6 +69,8 @@ mod tests {
     use super::*;
     use crate::workload::observed::tests::{agent, row};
 
+    const NOTHING: [Duration; 0] = [];
+
     #[tokio::test(start_paused = true)]
     async fn an_apply_counts_once_and_only_when_it_was_seen() {
         let latency = Latency::default();
@@ -78,12 +80,12 @@ mod tests {
         latency.applied(&[before.clone()], std::slice::from_ref(&after));
         tokio::time::advance(Duration::from_secs(2)).await;
         let seen = |row: &InventoryRow| latency.seen(std::slice::from_ref(row), Some(&agent()));
-        assert_eq!(seen(&after), [], "what was seen is older");
-        assert_eq!(seen(&before), [], "another apply");
+        assert_eq!(seen(&after), NOTHING, "what was seen is older");
+        assert_eq!(seen(&before), NOTHING, "another apply");
         after.observed.resource_version = Some("201".to_owned());
         assert_eq!(seen(&after), [Duration::from_secs(2)]);
-        assert_eq!(seen(&after), [], "once");
+        assert_eq!(seen(&after), NOTHING, "once");
         latency.applied(&[after.clone()], std::slice::from_ref(&after));
-        assert_eq!(seen(&after), [], "nothing was applied");
+        assert_eq!(seen(&after), NOTHING, "nothing was applied");
     }
 }

@@ -40,7 +40,8 @@ fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_api_does_what_the_model_does() {
-    let cases = variable("THREEPORT_TEST_CASES").unwrap_or(if is_long() { 400 } else { 24 });
+    let usual = if is_long() { 400 } else { 24 };
+    let cases = variable("THREEPORT_TEST_CASES").unwrap_or(usual);
     let seed = variable("THREEPORT_TEST_SEED").unwrap_or_else(rand::random::<u64>);
     println!("THREEPORT_TEST_CASES={cases} THREEPORT_TEST_SEED={seed}");
     for api in Api::everywhere().await {

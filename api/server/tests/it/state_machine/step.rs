@@ -96,7 +96,7 @@ fn body() -> impl Strategy<Value = Body> {
     })
 }
 
-fn thing(model: &Model) -> impl Strategy<Value = Thing> {
+fn thing(model: &Model) -> impl Strategy<Value = Thing> + use<> {
     (key(model), body()).prop_map(|(key, body)| Thing { key, body })
 }
 
