@@ -62,5 +62,6 @@ generate: ## write anew what is generated and checked in
 	cargo run --locked --package threeport-server --bin threeport-api -- generate openapi > api/server/openapi.json.new
 	mv api/server/openapi.json.new api/server/openapi.json
 	UPDATE_REFERENCE=1 cargo test --locked --package tptctl --test reference
+	UPDATE_REFERENCE=1 cargo test --locked --package threeport-server --package threeport-operator --package threeport-agent the_metrics_are_those_of_the_reference
 	REGENERATE=1 cargo test --locked --package threeport-sample
 	UPDATE=1 cargo test --locked --package threeport-chart

@@ -8,7 +8,7 @@ use threeport_client::Client;
 use threeport_controllers::{Identity, api::ApiClient};
 use threeport_engine::{
     Engine, Options,
-    metrics::Metrics,
+    metrics::{Metrics, Stages},
     signal::{self, Connection, Nats, Subscription},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -24,12 +24,26 @@ pub(crate) struct Controllers {
     local: kube::Config,
     connection: Option<Connection>,
     metrics: Metrics,
+    measured: threeport_controllers::Metrics,
     sweep_interval: Duration,
     concurrency: usize,
 }
 
+/// What the controllers' part of a process is measured by.
+pub(crate) fn metrics(registry: &mut Registry, stages: &Stages) -> (Metrics, threeport_controllers::Metrics) {
+    (
+        Metrics::register(registry, stages.clone()),
+        threeport_controllers::Metrics::register(registry, stages.clone()),
+    )
+}
+
 /// Clients and connections; metrics in `registry`.
-pub(crate) async fn prepare(serve: &Serve, registry: &mut Registry) -> anyhow::Result<Controllers> {
+pub(crate) async fn prepare(
+    serve: &Serve,
+    registry: &mut Registry,
+    stages: &Stages,
+) -> anyhow::Result<Controllers> {
+    let (metrics, measured) = metrics(registry, stages);
     let connection = match &serve.nats_url {
         Some(url) => {
             let nats = Nats {
@@ -49,7 +63,8 @@ pub(crate) async fn prepare(serve: &Serve, registry: &mut Registry) -> anyhow::R
         api: clients::api(serve, "threeport-controllers")?,
         local: clients::kube_config(serve.kubeconfig.as_deref()).await?,
         connection,
-        metrics: Metrics::register(registry),
+        metrics,
+        measured,
         sweep_interval: serve.sweep_interval,
         concurrency: serve.concurrency,
     })
@@ -65,7 +80,7 @@ impl Controllers {
         let api: Arc<dyn threeport_controllers::api::Api> = source.clone();
         let holder = format!("controllers-{}", Uuid::new_v4());
         let tasks = TaskTracker::new();
-        for domain in threeport_controllers::domains(&identity, &api, self.local) {
+        for domain in threeport_controllers::domains(&identity, &api, self.local, &self.measured) {
             let mut options = Options::new(domain.name, &holder);
             options.sweep_interval = self.sweep_interval;
             options.concurrency = self.concurrency;

@@ -3,14 +3,20 @@
 use anyhow::Context;
 use prometheus_client::registry::Registry;
 use threeport_facade::{FacadeOptions, Metrics, parse_selector};
+use threeport_telemetry::stages::Stages;
 
 use crate::{arguments::Serve, clients};
 
 /// The options of the facade, and its metrics in `registry`.
-pub(crate) async fn prepare(serve: &Serve, registry: &mut Registry) -> anyhow::Result<FacadeOptions> {
+pub(crate) async fn prepare(
+    serve: &Serve,
+    registry: &mut Registry,
+    stages: &Stages,
+) -> anyhow::Result<FacadeOptions> {
     let api = clients::api(serve, "threeport-facade")?;
     let kube = clients::kube(serve.kubeconfig.as_deref()).await?;
-    let mut options = FacadeOptions::new(api, kube, &serve.namespace, Metrics::register(registry));
+    let metrics = Metrics::register(registry, stages.clone());
+    let mut options = FacadeOptions::new(api, kube, &serve.namespace, metrics);
     options.mirror_selector =
         parse_selector(&serve.mirror_selector).context("failed to read --mirror-selector")?;
     Ok(options)

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Parser;
 use prometheus_client::registry::Registry;
-use threeport_telemetry::{self as telemetry, Readiness};
+use threeport_telemetry::{self as telemetry, Readiness, stages::Stages};
 
 use arguments::{Arguments, Command, Role};
 
@@ -33,12 +33,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .as_ref()
         .context("--api-url is needed; see --help")?;
     let mut registry = Registry::default();
+    let stages = Stages::default();
+    stages.register(&mut registry, "threeport_stage_seconds");
     let facade = match serve.role {
-        Role::Facade | Role::All => Some(facade::prepare(serve, &mut registry).await?),
+        Role::Facade | Role::All => Some(facade::prepare(serve, &mut registry, &stages).await?),
         Role::Controllers => None,
     };
     let controllers = match serve.role {
-        Role::Controllers | Role::All => Some(controllers::prepare(serve, &mut registry).await?),
+        Role::Controllers | Role::All => Some(controllers::prepare(serve, &mut registry, &stages).await?),
         Role::Facade => None,
     };
     let ready = facade.as_ref().map(|facade| facade.ready.clone());
@@ -72,4 +74,25 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
     };
     tokio::try_join!(probes, facade, controllers).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Names are a contract.
+    #[test]
+    fn the_metrics_are_those_of_the_reference() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/metrics.md");
+        let mut registry = Registry::default();
+        let stages = Stages::default();
+        stages.register(&mut registry, "threeport_stage_seconds");
+        threeport_facade::Metrics::register(&mut registry, stages.clone()).example();
+        let (engine, measured) = controllers::metrics(&mut registry, &stages);
+        engine.example();
+        measured.example();
+        telemetry::reference::check(&page, "threeport-operator", &registry).unwrap();
+    }
 }

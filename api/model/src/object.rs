@@ -94,6 +94,9 @@ pub struct Metadata {
     /// RFC 3339, the database's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<jiff::Timestamp>,
+    /// When the status last changed: RFC 3339, the database's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_updated_at: Option<jiff::Timestamp>,
     /// When deletion was asked for; the object lives until what it made is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_requested_at: Option<jiff::Timestamp>,

@@ -1,11 +1,14 @@
 //! What every handler may use. Made once by [`crate::serve`], and by tests.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
+use threeport_model::protocol::apply::{Applied, Outcome};
 use threeport_store::{Request, Store, Written};
+use threeport_telemetry::stages::Stage;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -56,6 +59,12 @@ impl App {
 
     /// What must follow every write: controllers and watchers hear of it.
     pub fn committed(&self, request: &Request, written: &mut Written) {
+        let changed = |result: &&Applied| !written.replayed && result.outcome != Outcome::Unchanged;
+        let changed = written.results.iter().filter(changed);
+        let kinds: BTreeSet<&str> = changed.map(|result| result.object.kind.as_str()).collect();
+        for kind in kinds {
+            self.0.metrics.stage(kind, Stage::Commit, request.begun.elapsed());
+        }
         let notices = std::mem::take(&mut written.notices);
         self.0.notifier.committed(request.operation_id, notices);
     }

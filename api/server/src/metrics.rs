@@ -7,6 +7,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+use threeport_telemetry::stages::{Stage, Stages};
 
 type FloatGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
 
@@ -52,6 +53,7 @@ pub struct Metrics {
     watchers: Gauge,
     watchers_dropped: Counter,
     authentication_disabled: Gauge,
+    stages: Stages,
 }
 
 fn latency() -> Histogram {
@@ -64,20 +66,24 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("threeport");
         let requests = Family::new_with_constructor(latency as fn() -> Histogram);
-        let help = "How long requests took";
+        let help = "How long requests took, by route, method and status";
         registry.register("http_request_duration_seconds", help, requests.clone());
         let oldest_pending = Family::default();
-        let help = "How long the oldest due work of a kind waits";
+        let help = "For how long the oldest work of a kind has been due and is not done, what is being worked on included; by kind";
         registry.register("oldest_pending_seconds", help, oldest_pending.clone());
         let pending = Family::default();
-        registry.register("pending", "How much work of a kind is due", pending.clone());
+        registry.register(
+            "pending",
+            "How much work is due and not done, by kind",
+            pending.clone(),
+        );
         let retries = Family::default();
-        let help = "Transactions that were run again after a conflict or a lost connection";
+        let help = "Transactions that were run again after a conflict or a lost connection, by name";
         registry.register("transaction_retries", help, retries.clone());
         let notifications = Family::default();
         registry.register(
             "notifications",
-            "Notifications and what became of them",
+            "Notifications, by origin (commit, relay) and what became of them",
             notifications.clone(),
         );
         let notify = latency();
@@ -106,6 +112,8 @@ impl Default for Metrics {
         let authentication_disabled = Gauge::default();
         let help = "1 while everybody is admin";
         registry.register("authentication_disabled", help, authentication_disabled.clone());
+        let stages = Stages::default();
+        stages.register(&mut registry, "stage_seconds");
         Self {
             registry: Arc::new(registry),
             requests,
@@ -119,6 +127,7 @@ impl Default for Metrics {
             watchers,
             watchers_dropped,
             authentication_disabled,
+            stages,
         }
     }
 }
@@ -127,6 +136,11 @@ impl Metrics {
     /// For who renders them.
     pub fn registry(&self) -> Arc<Registry> {
         Arc::clone(&self.registry)
+    }
+
+    /// A part of the way from a change to its status is done.
+    pub fn stage(&self, kind: &str, stage: Stage, took: Duration) {
+        self.stages.observe(kind, stage, took);
     }
 
     /// A request was answered.
@@ -205,5 +219,26 @@ impl Metrics {
     /// Says that everybody is admin.
     pub fn authentication_disabled(&self) {
         self.authentication_disabled.set(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Names are a contract.
+    #[test]
+    fn the_metrics_are_those_of_the_reference() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/metrics.md");
+        let metrics = Metrics::default();
+        metrics.request("/healthz", "GET", 200, Duration::ZERO);
+        metrics.pending("WorkloadInstance", 0, Duration::ZERO);
+        metrics.transaction_retries("object_create", 0);
+        metrics.notification("commit", "published");
+        metrics.stage("WorkloadInstance", Stage::Commit, Duration::ZERO);
+        let registry = metrics.registry();
+        threeport_telemetry::reference::check(&page, "threeport-api", &registry).unwrap();
     }
 }

@@ -9,7 +9,7 @@ pub(crate) mod list;
 pub(crate) mod owner;
 pub(crate) mod read;
 pub(crate) mod remove;
-mod rows;
+pub(crate) mod rows;
 mod secrets;
 pub(crate) mod selector;
 mod source;

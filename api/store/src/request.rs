@@ -1,6 +1,6 @@
 //! Who writes, and what a write answers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use threeport_model::{ManagedBy, Object, protocol::apply::Applied};
 use uuid::Uuid;
@@ -20,6 +20,8 @@ pub struct Request {
     pub writer: ManagedBy,
     /// Where the same request must happen only once.
     pub idempotency: Option<Idempotency>,
+    /// When it was taken.
+    pub begun: Instant,
 }
 
 /// An idempotency key, scoped to actor and route.
@@ -41,6 +43,7 @@ impl Request {
             route: route.into(),
             writer: ManagedBy::Api,
             idempotency: None,
+            begun: Instant::now(),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) const COLUMNS: &str = "o.id, o.kind, o.name, o.generation, o.resource_version, o.spec, o.document, \
     d.content, o.labels, o.annotations, o.managed_by, o.source_uid, o.source_generation, o.source_former, o.slot, \
     o.created_at, o.updated_at, o.deletion_requested_at, o.deleted_at, s.version AS status_version, s.status, \
-    s.seen_definition, s.epoch, w.generation AS definition_generation, \
+    s.updated_at AS status_updated_at, s.seen_definition, s.epoch, w.generation AS definition_generation, \
     w.updated_at AS definition_updated_at";
 
 /// Where the columns come from.
@@ -53,6 +53,7 @@ pub(crate) struct ObjectRow {
     pub(crate) deleted_at: Option<i64>,
     pub(crate) status_version: i64,
     pub(crate) status: Value,
+    status_updated_at: i64,
     seen_definition: Option<i64>,
     definition: Option<(i64, i64)>,
 }
@@ -92,6 +93,7 @@ impl ObjectRow {
             deletion_requested_at: row.get("deletion_requested_at")?,
             deleted_at: row.get("deleted_at")?,
             status_version: row.get("status_version")?,
+            status_updated_at: row.get("status_updated_at")?,
             status: status.map_or(Ok(Value::Null), |text| from_json("status", &text))?,
             seen_definition: row.get("seen_definition")?,
             definition: generation.zip(updated),
@@ -121,6 +123,7 @@ impl ObjectRow {
             deleted_at: None,
             status_version: 1,
             status: Value::Null,
+            status_updated_at: now,
             seen_definition: None,
             definition: None,
         }
@@ -166,6 +169,7 @@ impl ObjectRow {
                 source: self.source.clone(),
                 created_at: Some(clock::timestamp(self.created_at)?),
                 updated_at: Some(clock::timestamp(self.updated_at)?),
+                status_updated_at: Some(clock::timestamp(self.status_updated_at)?),
                 deletion_requested_at: clock::optional(self.deletion_requested_at)?,
             },
             spec: self.spec()?,

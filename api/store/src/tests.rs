@@ -8,6 +8,7 @@ mod applying;
 mod claims;
 mod deletion;
 mod documents;
+mod growth;
 mod indexes;
 mod inventories;
 mod lost_answers;

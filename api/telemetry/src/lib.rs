@@ -3,6 +3,9 @@
 //! One place, so that all parts log alike (JSON unless a terminal reads), are probed alike and drain alike. Not in
 //! design.md's list of folders: without it each of four binaries would have its own copy.
 
+pub mod reference;
+pub mod stages;
+
 use std::{future::Future, io::IsTerminal, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;

@@ -76,8 +76,12 @@ impl Metrics {
             "Observations that the API refused and would refuse again",
             self.dropped.clone(),
         );
-        registry.register("batches", "Requests with observations", self.batches.clone());
-        registry.register("heartbeats", "Heartbeats", self.heartbeats.clone());
+        registry.register(
+            "batches",
+            "Requests with observations, by outcome",
+            self.batches.clone(),
+        );
+        registry.register("heartbeats", "Heartbeats, by outcome", self.heartbeats.clone());
         registry.register("queue", "Observations that wait to be sent", self.queue.clone());
         registry.register("kinds", "Kinds that are watched", self.kinds.clone());
         registry.register(
@@ -116,5 +120,24 @@ impl Metrics {
                 outcome: if ok { "ok" } else { "error" },
             })
             .inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Names are a contract.
+    #[test]
+    fn the_metrics_are_those_of_the_reference() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/metrics.md");
+        let mut registry = Registry::default();
+        let metrics = Metrics::default();
+        metrics.register(&mut registry);
+        Metrics::count(&metrics.batches, true);
+        Metrics::count(&metrics.heartbeats, true);
+        threeport_telemetry::reference::check(&page, "threeport-agent", &registry).unwrap();
     }
 }

@@ -15,7 +15,8 @@ mod definition;
 use std::sync::Arc;
 
 use kube::Config;
-use threeport_engine::{Reconciler, controller::Driver};
+use prometheus_client::registry::Registry;
+use threeport_engine::{Reconciler, controller::Driver, metrics::Stages};
 use threeport_model::kinds::{ControlPlaneDefinition, KubernetesRuntimeDefinition};
 
 use self::{api::Api, target::Targets};
@@ -41,12 +42,44 @@ pub struct Identity {
     pub namespace: String,
 }
 
+/// What is measured.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// The process' own.
+    pub stages: Stages,
+    /// Which clusters don't answer.
+    pub unreachable: kubernetes_runtime::Unreachable,
+}
+
+impl Metrics {
+    /// Metrics that `registry` shows; the process' `stages` are registered already.
+    pub fn register(registry: &mut Registry, stages: Stages) -> Self {
+        let metrics = Self {
+            stages,
+            ..Self::default()
+        };
+        registry.register_collector(Box::new(metrics.unreachable.clone()));
+        metrics
+    }
+
+    /// One sample of everything that has labels: it is served only then, and the test of the reference wants to see it.
+    pub fn example(&self) {
+        self.unreachable.note("local", false);
+    }
+}
+
 /// All domains.
-pub fn domains(identity: &Identity, api: &Arc<dyn Api>, local: Config) -> Vec<Domain> {
+pub fn domains(identity: &Identity, api: &Arc<dyn Api>, local: Config, metrics: &Metrics) -> Vec<Domain> {
     let endpoint = local.cluster_url.to_string();
     let targets = Arc::new(Targets::new(local));
-    let instance = workload::InstanceController::new(identity.clone(), Arc::clone(api), Arc::clone(&targets));
-    let runtime = kubernetes_runtime::InstanceController::new(Arc::clone(&targets), endpoint);
+    let instance = workload::InstanceController::new(
+        identity.clone(),
+        Arc::clone(api),
+        Arc::clone(&targets),
+        metrics.stages.clone(),
+    );
+    let unreachable = metrics.unreachable.clone();
+    let runtime = kubernetes_runtime::InstanceController::new(Arc::clone(&targets), endpoint, unreachable);
     let control_plane = control_plane::InstanceController::new(identity.clone(), Arc::clone(api), targets);
     vec![
         Domain {

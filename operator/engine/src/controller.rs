@@ -1,11 +1,12 @@
 //! What a controller is: four functions, the middle ones pure. [`Driver`] makes a [`Reconciler`] of them, which is all
 //! that the engine knows.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
 use threeport_model::protocol::claim::Claim;
+use tokio::time::Instant;
 
 use crate::{
     failure,
@@ -138,5 +139,88 @@ impl<C: Controller> Reconciler for Driver<C> {
 
     fn failed(&self, run: &Run, reason: &str) -> Option<Value> {
         failure::status(&run.claim, reason, (self.clock)())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+    use prometheus_client::registry::Registry;
+    use threeport_model::{Object, protocol::claim::Trigger};
+    use tokio::time::sleep;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{metrics::Stages, report::Outcome};
+
+    /// Loads for 2 s, executes for 3 s.
+    struct Slow;
+
+    #[async_trait]
+    impl Controller for Slow {
+        type World = ();
+        type Plan = ();
+        type Applied = ();
+        const KIND: &'static str = "Thing";
+
+        fn budget(&self, _: &Claim) -> String {
+            String::new()
+        }
+
+        async fn load(&self, _: &Run) -> Result<(), RunError> {
+            sleep(Duration::from_secs(2)).await;
+            Ok(())
+        }
+
+        fn plan(&self, (): &(), _: jiff::Timestamp) {}
+
+        async fn execute(&self, (): &(), (): &(), _: &Lease, _: jiff::Timestamp) -> Result<(), RunError> {
+            sleep(Duration::from_secs(3)).await;
+            Ok(())
+        }
+
+        fn status(&self, (): &(), (): &(), (): &(), _: jiff::Timestamp) -> Report {
+            Report::new(Outcome::Done)
+        }
+    }
+
+    fn run() -> Run {
+        let mut object = Object::new("Thing", "thing", Value::Null);
+        object.metadata.id = Some(Uuid::from_u128(1));
+        Run {
+            claim: Claim {
+                object,
+                deleted: false,
+                token: String::new(),
+                epoch: 1,
+                trigger: Trigger::Change,
+                attempts: 0,
+                pending_milliseconds: 0,
+                references: Vec::new(),
+                secrets: BTreeMap::new(),
+                inventory: Vec::new(),
+                agent: None,
+                instances: None,
+                worst_instance: None,
+            },
+            found: Found::Signal,
+            lease: Arc::new(Lease::until(Instant::now() + Duration::from_secs(10))),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_parts_of_a_run_are_timed() {
+        let mut registry = Registry::default();
+        let stages = Stages::default();
+        stages.register(&mut registry, "threeport_stage_seconds");
+        let metrics = Metrics::register(&mut registry, stages);
+        Driver::new(Slow).reconcile(&run(), &metrics).await.unwrap();
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for (stage, seconds) in [("load", "2."), ("apply", "3.")] {
+            let sum = format!("threeport_stage_seconds_sum{{kind=\"Thing\",stage=\"{stage}\"}} {seconds}");
+            assert!(text.contains(&sum), "{text}");
+        }
     }
 }

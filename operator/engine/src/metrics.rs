@@ -4,55 +4,18 @@ use std::time::Duration;
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{
-        counter::Counter,
-        family::Family,
-        gauge::Gauge,
-        histogram::{Histogram, exponential_buckets},
-    },
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+pub use threeport_telemetry::stages::{Stage, Stages};
 
 use crate::queue::Found;
-
-/// A part of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// From being due to being claimed, by the database's clock.
-    Notify,
-    /// The claim request.
-    Claim,
-    /// Reading what the claim doesn't hold.
-    Load,
-    /// Writing to the target.
-    Apply,
-    /// The complete request.
-    Complete,
-}
-
-impl Stage {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Notify => "notify",
-            Self::Claim => "claim",
-            Self::Load => "load",
-            Self::Apply => "apply",
-            Self::Complete => "complete",
-        }
-    }
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReconcileLabels {
     kind: String,
     trigger: &'static str,
     outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StageLabels {
-    kind: String,
-    stage: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -64,46 +27,45 @@ struct DomainLabels {
 #[derive(Clone, Debug)]
 pub struct Metrics {
     reconciles: Family<ReconcileLabels, Counter>,
-    stages: Family<StageLabels, Histogram, fn() -> Histogram>,
+    stages: Stages,
     undecodable: Family<DomainLabels, Counter>,
     queued: Family<DomainLabels, Gauge>,
     connected: Family<DomainLabels, Gauge>,
 }
 
 impl Metrics {
-    /// New metrics, registered in `registry`, which is expected to add the prefix `threeport`.
-    pub fn register(registry: &mut Registry) -> Self {
+    /// New metrics, registered in `registry`; the process' `stages` are registered already.
+    pub fn register(registry: &mut Registry, stages: Stages) -> Self {
         let metrics = Self {
             reconciles: Family::default(),
-            stages: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 16))),
+            stages,
             undecodable: Family::default(),
             queued: Family::default(),
             connected: Family::default(),
         };
-        registry.register(
-            "threeport_reconcile",
-            "Runs that ended",
-            metrics.reconciles.clone(),
-        );
-        registry.register(
-            "threeport_stage_seconds",
-            "Time per part of a run",
-            metrics.stages.clone(),
-        );
-        let help = "Messages that could not be decoded and were terminated";
+        let help =
+            "Runs that ended, by kind, by the way their work came (signal, retry, sweep) and by outcome";
+        registry.register("threeport_reconcile", help, metrics.reconciles.clone());
+        let help = "Messages that could not be decoded and were terminated, by domain";
         registry.register(
             "threeport_undecodable_messages",
             help,
             metrics.undecodable.clone(),
         );
-        registry.register(
-            "threeport_queue_length",
-            "Keys that wait or run",
-            metrics.queued.clone(),
-        );
-        let help = "1 while signals are received from NATS";
+        let help = "Objects that wait or are worked on in this process, by domain";
+        registry.register("threeport_queue_length", help, metrics.queued.clone());
+        let help = "1 while signals are received from NATS, by domain";
         registry.register("threeport_signals_connected", help, metrics.connected.clone());
         metrics
+    }
+
+    /// One sample of everything that has labels: it is served only then, and the test of the reference wants to see it.
+    pub fn example(&self) {
+        self.reconciled("WorkloadInstance", Found::Signal, "done");
+        self.stage("WorkloadInstance", Stage::Load, Duration::ZERO);
+        self.undecodable("workload");
+        self.queued("workload", 0);
+        self.connected("workload", true);
     }
 
     /// A run ended.
@@ -118,11 +80,7 @@ impl Metrics {
 
     /// A part of a run ended.
     pub fn stage(&self, kind: &str, stage: Stage, took: Duration) {
-        let labels = StageLabels {
-            kind: kind.to_owned(),
-            stage: stage.as_str(),
-        };
-        self.stages.get_or_create(&labels).observe(took.as_secs_f64());
+        self.stages.observe(kind, stage, took);
     }
 
     /// A message could not be decoded.

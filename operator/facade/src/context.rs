@@ -1,6 +1,6 @@
 //! What every run needs: clients, caches, who waits.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kube::{
     Api,
@@ -11,10 +11,12 @@ use kube::{
     },
 };
 use threeport_model::{KindDescriptor, Object, kinds};
+use threeport_telemetry::stages::Stage;
 use tokio::sync::watch;
 
 use crate::{
     FacadeOptions,
+    lag::{self, Shown},
     queue::{Key, Queue},
     resource,
     waiters::Waiters,
@@ -31,6 +33,7 @@ pub(crate) struct Context {
     pub(crate) options: FacadeOptions,
     pub(crate) queue: Queue,
     pub(crate) waiters: Waiters,
+    pub(crate) shown: Shown,
     pub(crate) recorder: Recorder,
     pub(crate) closing: watch::Receiver<bool>,
     kinds: BTreeMap<&'static str, MirroredKind>,
@@ -66,6 +69,7 @@ impl Context {
                 options,
                 queue,
                 waiters: Waiters::default(),
+                shown: Shown::default(),
                 recorder,
                 closing,
                 kinds,
@@ -100,11 +104,19 @@ impl Context {
         *self.closing.borrow()
     }
 
-    /// Counts how long the object's last change took to be shown.
-    pub(crate) fn observe_lag(&self, object: &Object) {
-        if let Some(changed) = object.metadata.updated_at {
-            let lag = jiff::Timestamp::now().duration_since(changed).as_secs_f64();
-            self.options.metrics.mirror_lag.observe(lag.max(0.0));
+    /// The custom resource shows what the database has of the object: since now, where it was `written` for that.
+    pub(crate) fn shows(&self, kind: &'static KindDescriptor, object: &Object, written: bool) {
+        let Some(changed) = lag::changed(&object.metadata) else {
+            return;
+        };
+        let is_news = self.shown.note(Key::new(kind, &object.metadata.name), changed);
+        if is_news && written {
+            let lag = jiff::Timestamp::now().duration_since(changed);
+            // The database's clock may be ahead of ours.
+            let lag = Duration::try_from(lag).unwrap_or_default();
+            let metrics = &self.options.metrics;
+            metrics.mirror_lag.observe(lag.as_secs_f64());
+            metrics.stages.observe(kind.kind, Stage::Mirrored, lag);
         }
     }
 

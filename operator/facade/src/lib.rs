@@ -21,6 +21,7 @@ mod crd_install;
 mod feed;
 mod generation;
 mod intake;
+mod lag;
 mod metrics;
 mod mirror;
 mod namespace;

@@ -69,10 +69,14 @@ pub(crate) async fn reconcile(context: Arc<Context>, key: Key) -> Next {
 /// Whether a run for this object would write nothing, as far as a list tells: then there is no need for one.
 pub(crate) fn is_settled(context: &Context, kind: &'static KindDescriptor, object: &Object) -> bool {
     let found = context.found(kind, &object.metadata.name);
-    match (side(found.as_deref(), Some(object)), &found) {
+    let is_settled = match (side(found.as_deref(), Some(object)), &found) {
         (Side::Intake, Some(found)) => intake::is_settled(context, kind, found, object),
         _ => mirror::is_settled(context, kind, found.as_deref(), object),
+    };
+    if is_settled && found.is_some() {
+        context.shows(kind, object, false);
     }
+    is_settled
 }
 
 async fn run(context: &Context, key: &Key) -> Result<Next, Error> {
@@ -98,6 +102,9 @@ async fn act(
     found: Option<&DynamicObject>,
     object: Option<&Object>,
 ) -> Result<Next, Error> {
+    if object.is_none() {
+        context.shown.forget(key);
+    }
     match (side(found, object), found) {
         (Side::Intake, Some(found)) => intake::run(context, kind, key, found, object).await,
         _ => mirror::run(context, kind, found, object).await,

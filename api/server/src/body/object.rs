@@ -29,6 +29,7 @@ const SERVER_OWNED: &[&str] = &[
     "resourceVersion",
     "selfLink",
     "source",
+    "statusUpdatedAt",
     "uid",
     "updatedAt",
 ];

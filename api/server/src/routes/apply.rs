@@ -54,7 +54,9 @@ async fn apply(
         .store
         .object_apply(&request, objects, parameters.dry_run)
         .await?;
-    app.committed(&request, &mut written);
+    if !parameters.dry_run {
+        app.committed(&request, &mut written);
+    }
     let operation_id = written.operation_id;
     Ok(Json(ApplyResponse {
         operation_id,

@@ -95,6 +95,11 @@ fn sqlite(folder: &TempDir) -> String {
     format!("sqlite://{}", folder.path().join("threeport.db").display())
 }
 
+/// Whether the long form of tests that have two is asked for: `make soak` does.
+pub(crate) fn is_long() -> bool {
+    std::env::var("THREEPORT_SOAK").is_ok_and(|value| value == "1")
+}
+
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: axum::http::HeaderMap,

@@ -135,6 +135,14 @@ impl Process {
             .unwrap()
     }
 
+    /// A gauge without labels; nothing where it isn't served.
+    async fn gauge(&self, name: &str) -> Option<f64> {
+        let url = format!("http://{}/metrics", self.probes);
+        let text = reqwest::get(url).await.ok()?.text().await.ok()?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+        value.trim().parse().ok()
+    }
+
     async fn stop(self) -> Duration {
         let start = Instant::now();
         self.shutdown.cancel();
@@ -351,12 +359,23 @@ async fn a_commit_is_told_at_once_and_what_was_lost_is_told_by_the_relay() {
         .await;
     let created = process.create("second").await;
     let id = created["metadata"]["id"].as_str().unwrap();
+    let lag = async |process: &Process| process.gauge("threeport_relay_lag_seconds").await;
+    process
+        .wait("the lag of the relay", async |process| {
+            lag(process).await.is_some_and(|lag| lag > 4.0)
+        })
+        .await;
     nats.wipe_storage().unwrap();
     nats.resume().unwrap();
     let mut messages = consumer(&context).await;
     message(&mut messages, id, "relay").await;
     process
         .wait("NATS", async |process| process.ready_text().await == "ok")
+        .await;
+    process
+        .wait("no lag", async |process| {
+            lag(process).await.is_some_and(|lag| lag < 1.0)
+        })
         .await;
     assert!(process.stop().await < Duration::from_secs(9));
 }

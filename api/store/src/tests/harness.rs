@@ -85,16 +85,9 @@ pub(crate) fn on_servers(test: &impl AsyncFn(&Bed)) {
     for (name, url) in servers {
         println!("on {name}");
         runtime().block_on(async {
-            let schema = format!("test_{}", Uuid::from_bytes(rand::random()).as_simple());
-            execute(url, &format!("CREATE SCHEMA {schema}")).await;
-            let separator = if url.contains('?') { '&' } else { '?' };
-            let own = format!("{url}{separator}options[search_path]={schema}");
-            let bed = Bed::new(own, Some((url.to_owned(), schema)), None).await;
+            let bed = Bed::on_server(url).await;
             test(&bed).await;
-            bed.store.close().await;
-            if let Some((url, schema)) = &bed.server {
-                execute(url, &format!("DROP SCHEMA {schema} CASCADE")).await;
-            }
+            bed.end().await;
         });
     }
 }
@@ -129,6 +122,28 @@ impl Bed {
             seed,
             server,
             _folder: folder,
+        }
+    }
+
+    async fn on_server(url: &str) -> Self {
+        let schema = format!("test_{}", Uuid::from_bytes(rand::random()).as_simple());
+        execute(url, &format!("CREATE SCHEMA {schema}")).await;
+        let separator = if url.contains('?') { '&' } else { '?' };
+        let own = format!("{url}{separator}options[search_path]={schema}");
+        Self::new(own, Some((url.to_owned(), schema)), None).await
+    }
+
+    /// A second one on the same server. Nothing where there is no server. Whoever takes it ends it.
+    pub(crate) async fn beside(&self) -> Option<Self> {
+        let (url, _) = self.server.as_ref()?;
+        Some(Self::on_server(url).await)
+    }
+
+    /// Closes the store and drops what it is on.
+    pub(crate) async fn end(&self) {
+        self.store.close().await;
+        if let Some((url, schema)) = &self.server {
+            execute(url, &format!("DROP SCHEMA {schema} CASCADE")).await;
         }
     }
 

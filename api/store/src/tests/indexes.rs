@@ -102,7 +102,7 @@ async fn seed(bed: &Bed) {
 }
 
 /// What the database would do, a line per step.
-async fn plan(bed: &Bed, connection: &DatabaseConnection, sql: Sql) -> Vec<String> {
+pub(super) async fn plan(bed: &Bed, connection: &DatabaseConnection, sql: Sql) -> Vec<String> {
     let words = if bed.is_sqlite() {
         "EXPLAIN QUERY PLAN"
     } else {

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use threeport_model::{Code, ManagedBy, protocol::apply::Outcome};
+use threeport_model::{Code, ConditionStatus, ManagedBy, Object, protocol::apply::Outcome};
 
-use super::harness::{database_test, definition_spec, object, ready};
-use crate::{Error, ListQuery};
+use super::harness::{database_test, definition_spec, object, ready, status};
+use crate::{Error, ListQuery, StatusFence};
 
 database_test!(what_was_created_is_read, bed, {
     let mut wanted = object("WorkloadDefinition", "web", definition_spec("one"));
@@ -318,4 +318,45 @@ database_test!(the_default_runtime_changes_in_one_apply, bed, {
             .unwrap_err();
         assert!(matches!(error, Error::SlotTaken { .. }), "{error:?}");
     }
+});
+
+database_test!(a_status_has_a_time_of_change_of_its_own, bed, {
+    bed.definition("web").await;
+    bed.instance("web", "web").await;
+    let times = async |kind: &str| {
+        let Object { metadata, .. } = bed.get(kind, "web").await;
+        (metadata.updated_at.unwrap(), metadata.status_updated_at.unwrap())
+    };
+    let put = async |word| {
+        let update = status(word, 1, Some((1, 1)));
+        let fence = StatusFence::default();
+        bed.store
+            .status_put("WorkloadInstance", "web", &update, fence)
+            .await
+            .unwrap();
+    };
+    let created = times("WorkloadInstance").await;
+    assert_eq!(created.0, created.1);
+    put(ConditionStatus::False).await;
+    let observed = times("WorkloadInstance").await;
+    assert!(observed.0 == created.0 && observed.1 > created.1, "{observed:?}");
+    put(ConditionStatus::False).await;
+    assert_eq!(times("WorkloadInstance").await, observed, "an equal one");
+    bed.update(
+        "WorkloadInstance",
+        "web",
+        json!({"definition": "web", "suspend": true}),
+    )
+    .await
+    .unwrap();
+    let changed = times("WorkloadInstance").await;
+    assert!(changed.0 > observed.1 && changed.1 == observed.1, "{changed:?}");
+    // What is served of an instance changes with its definition.
+    let before = times("WorkloadDefinition").await;
+    bed.update("WorkloadDefinition", "web", definition_spec("two"))
+        .await
+        .unwrap();
+    let served = times("WorkloadInstance").await;
+    assert!(served.0 == changed.0 && served.1 > changed.0, "{served:?}");
+    assert_eq!(times("WorkloadDefinition").await.1, before.1);
 });

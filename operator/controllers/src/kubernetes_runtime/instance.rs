@@ -13,7 +13,10 @@ use threeport_model::{
     protocol::{agent::AgentState, claim::Claim},
 };
 
-use super::probe::{Probe, Prober};
+use super::{
+    probe::{Probe, Prober},
+    unreachable::Unreachable,
+};
 use crate::{
     condition::{Progress, Summary, to_value},
     target::Targets,
@@ -27,15 +30,17 @@ pub struct InstanceController {
     targets: Arc<Targets>,
     prober: Prober,
     endpoint: String,
+    unreachable: Unreachable,
 }
 
 impl InstanceController {
     /// A controller; `endpoint` is where the local cluster's API is.
-    pub fn new(targets: Arc<Targets>, endpoint: String) -> Self {
+    pub fn new(targets: Arc<Targets>, endpoint: String, unreachable: Unreachable) -> Self {
         Self {
             targets,
             prober: Prober::default(),
             endpoint,
+            unreachable,
         }
     }
 }
@@ -74,6 +79,8 @@ impl Controller for InstanceController {
             Ok(target) => self.prober.probe(id, &target).await,
             Err(error) => not_asked(error.to_string()),
         };
+        self.unreachable
+            .note(&claim.object.metadata.name, probe.version.is_err());
         Ok(World { claim, probe })
     }
 
@@ -163,7 +170,16 @@ fn summary(version: &Result<String, String>, agent: Option<&AgentState>) -> Summ
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use prometheus_client::registry::Registry;
+    use serde_json::json;
+    use threeport_engine::{Found, metrics::Stages};
+    use threeport_model::{Object, protocol::claim::Trigger};
+    use uuid::Uuid;
+
     use super::*;
+    use crate::Metrics;
 
     fn agent(second: i64, heard: bool) -> AgentState {
         let last_seen = jiff::Timestamp::from_second(second).unwrap();
@@ -193,5 +209,47 @@ mod tests {
         assert_eq!(beat, first);
         assert_ne!(agent_status(&agent(60, true), Some(&first)), first);
         assert!(!agent_status(&agent(30, false), Some(&first)).connected);
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_does_not_answer_is_measured_under_its_name() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let targets = Targets::new(kube::Config::new("http://127.0.0.1:1".parse().unwrap()));
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry, Stages::default());
+        let controller =
+            InstanceController::new(Arc::new(targets), String::new(), metrics.unreachable.clone());
+        let spec = json!({"definition": "local", "connection": {"inCluster": {}}});
+        let mut object = Object::new(KubernetesRuntimeInstance::KIND, "edge", spec);
+        object.metadata.id = Some(Uuid::from_u128(1));
+        controller.load(&run_of(object)).await.unwrap();
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let sample = "threeport_target_unreachable{runtime=\"edge\"} 1\n";
+        assert!(text.contains(sample), "{text}");
+    }
+
+    fn run_of(object: Object) -> Run {
+        Run {
+            claim: Claim {
+                object,
+                deleted: false,
+                token: String::new(),
+                epoch: 1,
+                trigger: Trigger::Change,
+                attempts: 0,
+                pending_milliseconds: 0,
+                references: Vec::new(),
+                secrets: BTreeMap::new(),
+                inventory: Vec::new(),
+                agent: None,
+                instances: None,
+                worst_instance: None,
+            },
+            found: Found::Signal,
+            lease: Arc::new(Lease::until(
+                tokio::time::Instant::now() + Duration::from_secs(10),
+            )),
+        }
     }
 }

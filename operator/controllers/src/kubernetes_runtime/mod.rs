@@ -4,5 +4,7 @@
 
 mod instance;
 mod probe;
+mod unreachable;
 
 pub use instance::InstanceController;
+pub use unreachable::Unreachable;

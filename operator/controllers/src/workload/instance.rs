@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use threeport_engine::{Controller, Lease, Report, Run, RunError};
+use threeport_engine::{
+    Controller, Lease, Report, Run, RunError,
+    metrics::{Stage, Stages},
+};
 use threeport_model::{
     Kind,
     kinds::{KubernetesRuntimeInstance, WorkloadInstance},
@@ -12,6 +15,7 @@ use threeport_model::{
 
 use super::{
     execute::{self, Applied},
+    latency::Latency,
     load,
     plan::{self, Plan},
     status,
@@ -24,15 +28,19 @@ pub struct InstanceController {
     identity: Identity,
     api: Arc<dyn Api>,
     targets: Arc<Targets>,
+    stages: Stages,
+    latency: Latency,
 }
 
 impl InstanceController {
     /// A controller of one control plane's instances.
-    pub fn new(identity: Identity, api: Arc<dyn Api>, targets: Arc<Targets>) -> Self {
+    pub fn new(identity: Identity, api: Arc<dyn Api>, targets: Arc<Targets>, stages: Stages) -> Self {
         Self {
             identity,
             api,
             targets,
+            stages,
+            latency: Latency::default(),
         }
     }
 }
@@ -55,6 +63,10 @@ impl Controller for InstanceController {
     }
 
     async fn load(&self, run: &Run) -> Result<World, RunError> {
+        let claim = &run.claim;
+        for took in self.latency.seen(&claim.inventory, claim.agent.as_ref()) {
+            self.stages.observe(Self::KIND, Stage::Observed, took);
+        }
         load::load(run, &self.identity, &self.targets).await
     }
 
@@ -69,7 +81,9 @@ impl Controller for InstanceController {
         lease: &Lease,
         now: jiff::Timestamp,
     ) -> Result<Applied, RunError> {
-        execute::execute(world, plan, &*self.api, lease, now).await
+        let applied = execute::execute(world, plan, &*self.api, lease, now).await?;
+        self.latency.applied(&world.claim.inventory, &applied.rows);
+        Ok(applied)
     }
 
     fn status(&self, world: &World, plan: &Plan, applied: &Applied, now: jiff::Timestamp) -> Report {

@@ -20,6 +20,7 @@ mod fixture;
 mod identity;
 mod instance;
 mod job;
+mod latency;
 mod load;
 mod observed;
 mod obstacle;

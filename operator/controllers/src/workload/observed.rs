@@ -112,6 +112,11 @@ fn current<'a>(row: &'a InventoryRow, agent: Option<&AgentState>) -> Option<&'a 
     (epoch && counts).then_some(observed)
 }
 
+/// Whether the row's object was seen as it was last applied, or later.
+pub(super) fn is_covered(row: &InventoryRow, agent: Option<&AgentState>) -> bool {
+    current(row, agent).is_some_and(|observed| observed.health != Health::Missing)
+}
+
 fn covers(observed: &Observed, row: &InventoryRow) -> bool {
     match (
         observed.resource_version.as_deref(),

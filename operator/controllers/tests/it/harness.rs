@@ -12,7 +12,9 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use threeport_controllers::{Identity, api::Api, target::Targets, workload::InstanceController};
 use threeport_engine::{
-    Found, Lease, Outcome, Reconciler, Report, Run, SourceError, controller::Driver, metrics::Metrics,
+    Found, Lease, Outcome, Reconciler, Report, Run, SourceError,
+    controller::Driver,
+    metrics::{Metrics, Stages},
 };
 use threeport_model::{
     Object, condition,
@@ -118,7 +120,7 @@ impl World {
         let api = FakeApi::default();
         let plane = Uuid::from_u128(0xc0);
         let controller = controller(&cluster, &api, plane, "threeport").await;
-        let metrics = Metrics::register(&mut Registry::default());
+        let metrics = Metrics::register(&mut Registry::default(), Stages::default());
         Self {
             cluster,
             api,
@@ -474,6 +476,7 @@ async fn controller(
         identity,
         Arc::new(api.clone()),
         Arc::new(Targets::new(config)),
+        Stages::default(),
     ))
 }
 

@@ -225,3 +225,61 @@ async fn draining_ends_runs_and_gives_the_rest_back() {
         "all of it is still to do"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn runs_are_counted_by_the_way_of_their_work_and_timed_by_stage() {
+    let engine = start(|options| options.sweep_interval = Duration::from_secs(15));
+    engine.pass(1).await;
+    for (number, budget) in [(1, "a"), (2, "failing"), (3, "erring")] {
+        engine.world.make_pending(key(number), budget);
+        engine.signal(key(number)).await;
+    }
+    let runs = |number| engine.world.runs_of(key(number)).len();
+    until("the failing ones again", 10, || runs(2) == 2 && runs(3) == 2).await;
+    engine.world.make_pending(key(4), "a");
+    until("the sweep", 20, || !engine.world.is_pending(key(4))).await;
+    engine.pass(1).await;
+    let text = engine.measured();
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or(0.0, |value| value.trim().parse().unwrap())
+    };
+    let count = |trigger: &str, outcome: &str| {
+        let name = format!(
+            "threeport_reconcile_total{{kind=\"Thing\",trigger=\"{trigger}\",outcome=\"{outcome}\"}}"
+        );
+        value(&name)
+    };
+    assert_eq!(
+        [
+            count("signal", "done"),
+            count("signal", "retry"),
+            count("signal", "error"),
+            count("sweep", "done")
+        ],
+        [1.0; 4],
+        "{text}"
+    );
+    assert!(
+        count("retry", "retry") >= 1.0 && count("retry", "error") >= 1.0,
+        "{text}"
+    );
+    let all = ["done", "retry", "error"].map(|outcome| {
+        let triggers = ["signal", "retry", "sweep"];
+        triggers
+            .map(|trigger| count(trigger, outcome))
+            .iter()
+            .sum::<f64>()
+    });
+    let all: f64 = all.iter().sum();
+    let stage = |kind: &str, stage: &str| {
+        value(&format!(
+            "threeport_stage_seconds_count{{kind=\"{kind}\",stage=\"{stage}\"}}"
+        ))
+    };
+    assert_eq!(stage("Thing", "complete"), all, "{text}");
+    // Some may run right now.
+    let begun = stage("Thing", "notify");
+    assert!((all..all + 3.0).contains(&begun), "{text}");
+    assert!(stage("things", "claim") >= 4.0, "{text}");
+}

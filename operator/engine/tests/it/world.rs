@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 use threeport_engine::{
     Class, Engine, Found, Intake, Options, Outcome, Reconciler, Report, Run, RunError, Source, SourceError,
-    metrics::Metrics,
+    metrics::{Metrics, Stages},
 };
 use threeport_model::{
     Object,
@@ -267,7 +267,9 @@ pub(crate) fn start(change: impl FnOnce(&mut Options)) -> Running {
     let mut options = Options::new("things", "test");
     change(&mut options);
     let mut registry = Registry::default();
-    let metrics = Metrics::register(&mut registry);
+    let stages = Stages::default();
+    stages.register(&mut registry, "threeport_stage_seconds");
+    let metrics = Metrics::register(&mut registry, stages);
     let engine = Engine::new(
         options,
         Arc::new(world.clone()),
@@ -299,6 +301,13 @@ pub(crate) async fn until(what: &str, seconds: u64, holds: impl Fn() -> bool) {
 }
 
 impl Running {
+    /// What is measured, as it is served.
+    pub(crate) fn measured(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
+    }
+
     pub(crate) async fn signal(&self, id: Uuid) {
         self.intake.offer(id, Class::Fresh, Found::Signal).await;
     }

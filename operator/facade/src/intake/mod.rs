@@ -109,8 +109,8 @@ async fn show(
     let refused = event::refusal(found, &status);
     let changed = story::ready_changed(resource::status(found), &status);
     let written = write::status(&context.api(kind), found, status).await?;
-    if written && let Some(object) = object {
-        context.observe_lag(object);
+    if let Some(object) = object {
+        context.shows(kind, object, written);
     }
     if changed && position.synced.is_some() {
         story::tell(context, kind, found).await;

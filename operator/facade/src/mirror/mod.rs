@@ -92,9 +92,8 @@ async fn show(
     }
     let status = status(kind, found, object);
     let changed = event::ready_changed(resource::status(found), &status);
-    if write::status(&context.api(kind), found, status).await? {
-        context.observe_lag(object);
-    }
+    let written = write::status(&context.api(kind), found, status).await?;
+    context.shows(kind, object, written);
     if changed {
         event::tell(context, kind, found).await;
     }

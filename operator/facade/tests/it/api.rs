@@ -87,7 +87,9 @@ impl Api {
     /// Stores an object as it is and tells watchers.
     pub(crate) fn set(&self, mut object: Object) {
         object.metadata.id.get_or_insert_with(Uuid::new_v4);
-        object.metadata.updated_at = Some(jiff::Timestamp::now());
+        let now = jiff::Timestamp::now();
+        object.metadata.updated_at.get_or_insert(now);
+        object.metadata.status_updated_at = Some(now);
         let place = (object.kind.clone(), object.metadata.name.clone());
         self.objects.lock().unwrap().insert(place, object.clone());
         let _ = self.events.send(WatchEvent::Changed {

@@ -6,8 +6,10 @@ use std::{
 };
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use prometheus_client::registry::Registry;
 use serde_json::Value;
 use threeport_facade::{FacadeOptions, Metrics};
+use threeport_telemetry::stages::Stages;
 use threeport_testbed::{ControlPlane, ControlPlaneOptions, kubectl::Kubectl};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +53,7 @@ pub(crate) struct Place {
     kubeconfig: std::path::PathBuf,
     audit_log: std::path::PathBuf,
     starts: Vec<jiff::Timestamp>,
+    registry: Registry,
     facade: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
 }
 
@@ -83,6 +86,7 @@ impl Place {
             kubeconfig: cluster.kubeconfig(),
             audit_log: cluster.audit_log(),
             starts: Vec::new(),
+            registry: Registry::default(),
             facade: None,
         };
         place.make_namespace();
@@ -128,8 +132,10 @@ impl Place {
     pub(crate) async fn start_facade(&mut self) {
         let kube = self.client().await;
         self.starts.push(jiff::Timestamp::now());
-        let mut registry = prometheus_client::registry::Registry::default();
-        let metrics = Metrics::register(&mut registry);
+        self.registry = Registry::default();
+        let stages = Stages::default();
+        stages.register(&mut self.registry, "threeport_stage_seconds");
+        let metrics = Metrics::register(&mut self.registry, stages);
         let options = FacadeOptions::new(self.client_of_api.clone(), kube, &self.namespace, metrics);
         let (shutdown, ready) = (CancellationToken::new(), options.ready.clone());
         let mut task = tokio::spawn(threeport_facade::run(options, shutdown.clone()));
@@ -142,6 +148,13 @@ impl Place {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.facade = Some((shutdown, task));
+    }
+
+    /// A sample of the facade's metrics; nothing where there is none.
+    pub(crate) fn sample(&self, name: &str) -> Option<f64> {
+        let text = threeport_telemetry::render(&self.registry).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.map(|value| value.trim().parse().unwrap())
     }
 
     /// Stops the facade as SIGTERM does.

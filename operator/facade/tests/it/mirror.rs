@@ -5,7 +5,7 @@ use threeport_model::kinds::event::{Event, EventType};
 
 use crate::{
     api::{object, ready},
-    cluster::{Place, condition, is},
+    cluster::{DEADLINE, Place, condition, is},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,6 +59,42 @@ async fn an_object_is_mirrored_changed_and_removed_with_its_object() {
 
     place.api.remove("WorkloadInstance", "web");
     place.wait_gone("tpwi", "web").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_measured_once_and_from_its_own_time() {
+    let place = Place::start("mirror-lag").await;
+    let mut web = object("WorkloadInstance", "web", 1, json!({"definition": "web"}));
+    // The object is old; its status changes when it is set.
+    web.metadata.updated_at = Some(jiff::Timestamp::UNIX_EPOCH);
+    place.api.set(web);
+    let ready = |found: &serde_json::Value| is(found, "Ready", "True", "Healthy");
+    let first = place.wait("mirrored", "tpwi", "web", ready).await;
+    let stage = "{kind=\"WorkloadInstance\",stage=\"mirrored\"}";
+    let count = || {
+        (
+            place.sample("threeport_mirror_lag_seconds_count"),
+            place.sample(&format!("threeport_stage_seconds_count{stage}")),
+        )
+    };
+    place
+        .until("it is measured", || count() == (Some(1.0), Some(1.0)))
+        .await;
+    // Made again, it shows nothing new.
+    place.run(&["delete", "tpwi", "web"]).unwrap();
+    place
+        .wait("made again", "tpwi", "web", |found| {
+            ready(found) && found["metadata"]["uid"] != first["metadata"]["uid"]
+        })
+        .await;
+    place.api.change("WorkloadInstance", "web", |web| {
+        web.status["resources"] = json!({"total": 1, "ready": 1, "failed": 0, "summary": "1/1"});
+    });
+    place
+        .until("the change is measured", || count() == (Some(2.0), Some(2.0)))
+        .await;
+    let sum = place.sample("threeport_mirror_lag_seconds_sum").unwrap();
+    assert!((0.0..DEADLINE.as_secs_f64()).contains(&sum), "{sum}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
