@@ -33,6 +33,7 @@ mod shared;
 mod strip;
 mod text;
 mod waiters;
+pub mod writes;
 
 use std::sync::Arc;
 
