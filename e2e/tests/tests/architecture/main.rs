@@ -2,6 +2,10 @@
 
 #![allow(missing_docs, clippy::expect_used)]
 
+mod failpoints;
+mod sources;
+mod writing_calls;
+
 use std::{collections::BTreeMap, process::Command};
 
 use serde_json::Value;
