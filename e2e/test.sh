@@ -106,12 +106,16 @@ main() {
 
     if [ -z "${STORY:-}" ]; then
         step "format" cargo fmt --all --check
-        step "lints" cargo clippy --locked -q --workspace --all-targets -- -D warnings
+        # With failpoints, which the programs of tests have and those of images have not: `threeport-up` builds its own.
+        local features=(--features threeport-failpoint/failpoints)
+        step "lints" cargo clippy --locked -q --workspace --all-targets "${features[@]}" -- -D warnings
         step "dependencies: bans, licences, sources" cargo deny --locked check bans licenses sources
         step "an ignored test says why" ignored_tests_say_why
         step "mutants apply" mutants_apply
-        step "tests build" cargo nextest run --locked --workspace --no-run || finish
-        local tests=(--locked --workspace -E 'not (binary(stories) | binary(up))')
+        step "tests build" cargo nextest run --locked --workspace "${features[@]}" --no-run || finish
+        # Those of the operator have no test of their own crate, for which cargo would build them.
+        step "programs build" cargo build --locked -q --workspace "${features[@]}" --bins || finish
+        local tests=(--locked --workspace "${features[@]}" -E 'not (binary(stories) | binary(up))')
         suite "unit, store, API, operator and testbed" tests testbed postgres run --
     else
         step "tests build" cargo nextest run --locked -p threeport-e2e --no-run || finish
