@@ -32,6 +32,9 @@ pub(super) fn sources(folder: &Path) -> Vec<PathBuf> {
 pub(super) fn is_test(path: &Path) -> bool {
     let path = path.strip_prefix(root()).unwrap_or(path);
     let in_folder = path.components().any(|part| part.as_os_str() == "tests");
-    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let stem = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
     in_folder || stem.ends_with("tests") || ["fake", "fixture"].contains(&stem)
 }

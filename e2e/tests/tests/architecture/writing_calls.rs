@@ -75,7 +75,10 @@ const PARTS: [Part; 6] = [
             "repeat(connection,",
         ]],
         elsewhere: &[
-            ("transaction.rs", "before_commit(SNAPSHOT)?;transaction.inner.commit("),
+            (
+                "transaction.rs",
+                "before_commit(SNAPSHOT)?;transaction.inner.commit(",
+            ),
             ("migration.rs", "matchconnection.execute_unprepared("),
             ("migration.rs", "bytes);repeat(connection,"),
         ],
@@ -104,11 +107,7 @@ const PARTS: [Part; 6] = [
     },
     Part {
         folder: "operator/controllers",
-        calls: &[
-            KUBERNETES,
-            API,
-            &[".apply(", ".update(", ".merge(", ".intend("],
-        ],
+        calls: &[KUBERNETES, API, &[".apply(", ".update(", ".merge(", ".intend("]],
         elsewhere: &[
             ("call.rs", "json!(CREATE_ONLY);self.apply("),
             ("call.rs", "json!(version);}self.apply("),
@@ -210,7 +209,9 @@ fn a_write_without_a_failpoint_is_found() {
 /// Without comments, white space and the tests at the end.
 fn squeezed(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let lines = text.lines().map(|line| line.split("// ").next().unwrap_or_default());
+    let lines = text
+        .lines()
+        .map(|line| line.split("// ").next().unwrap_or_default());
     let lines = lines.filter(|line| !line.trim_start().starts_with("//"));
     lines
         .flat_map(str::chars)
@@ -222,12 +223,17 @@ fn squeezed(text: &str) -> String {
 fn is_wrapped(text: &str, index: usize) -> bool {
     let start = text[..index].rfind([';', '{', '}']).map_or(0, |end| end + 1);
     let statement = &text[start..index];
-    let is_name = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "_:.&".contains(c));
+    let is_name = |text: &str| {
+        text.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_:.&".contains(c))
+    };
     let arguments = statement.rsplit_once("around(").map(|(_, arguments)| arguments);
     if let Some((write, receiver)) = arguments.and_then(|arguments| arguments.split_once(',')) {
         return is_name(write) && is_name(receiver);
     }
-    let bound = statement.strip_prefix("let").and_then(|rest| rest.split_once('='));
+    let bound = statement
+        .strip_prefix("let")
+        .and_then(|rest| rest.split_once('='));
     let Some((name, _)) = bound.filter(|(name, _)| is_name(name)) else {
         return false;
     };

@@ -36,7 +36,9 @@ pub(crate) async fn what_is_planted_is_found(plane: &Plane) -> Result<()> {
     check::each_was_created_once(&log, offset, &expected).context("made once")?;
 
     uproot(plane)?;
-    check::nothing_is_left(plane, &before).await.context("nothing is left")?;
+    check::nothing_is_left(plane, &before)
+        .await
+        .context("nothing is left")?;
     plant(plane).await?;
     uproot(plane)?;
     let twice = check::each_was_created_once(&log, offset, &expected);
@@ -52,7 +54,10 @@ async fn plant(plane: &Plane) -> Result<()> {
     kubectl.run(&["create", "configmap", "planted", "--namespace=default", &account])?;
     let who = plane.api.whoami().await?;
     let labels = identity::labels(who.control_plane_id, uuid::Uuid::new_v4(), "planted");
-    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let labels: Vec<String> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     let mut label = vec!["label", "configmap", "planted", "--namespace=default"];
     label.extend(labels.iter().map(String::as_str));
     kubectl.run(&label).map(drop)
@@ -60,5 +65,7 @@ async fn plant(plane: &Plane) -> Result<()> {
 
 fn uproot(plane: &Plane) -> Result<()> {
     let kubectl = plane.kubectl()?;
-    kubectl.run(&["delete", "configmap", "planted", "--namespace=default"]).map(drop)
+    kubectl
+        .run(&["delete", "configmap", "planted", "--namespace=default"])
+        .map(drop)
 }

@@ -57,12 +57,18 @@ async fn restart(plane: &mut Plane, end: End, offset: u64) -> Result<Instant> {
     let log = plane.audit_log();
     let writes = || -> Result<usize> {
         let entries = audit::since(&log, offset)?;
-        let ours = entries.iter().filter(|entry| entry.is_write() && entry.is_by(NAMESPACE));
+        let ours = entries
+            .iter()
+            .filter(|entry| entry.is_write() && entry.is_by(NAMESPACE));
         Ok(ours.count())
     };
     wait_until("the act is in its middle", DEADLINE, || async {
         let writes = writes()?;
-        Ok(if writes >= BEGUN { Ok(()) } else { Err(format!("{writes} writes")) })
+        Ok(if writes >= BEGUN {
+            Ok(())
+        } else {
+            Err(format!("{writes} writes"))
+        })
     })
     .await?;
     block_in_place(|| match end {

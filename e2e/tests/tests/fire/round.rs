@@ -180,9 +180,11 @@ impl Doomed {
 pub(crate) async fn play(plane: &mut Plane, cast: &Cast, act: Act, kills: &[Kill]) -> Result<Duration> {
     let offset = audit::end(&plane.audit_log())?;
     let doomed = Doomed::arm(plane, kills).await?;
-    strike(plane, cast, act, offset, async |plane| doomed.all_died(plane).await)
-        .await
-        .with_context(|| format!("with {kills:?}"))
+    strike(plane, cast, act, offset, async |plane| {
+        doomed.all_died(plane).await
+    })
+    .await
+    .with_context(|| format!("with {kills:?}"))
 }
 
 /// Plays an act, strikes in the middle of it, and says how long it took to converge from when `blow` says that all are

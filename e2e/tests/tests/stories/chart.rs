@@ -33,7 +33,10 @@ async fn chart_s_images_know_no_failpoints() -> Result<()> {
         ("controllers", "threeport-operator"),
         ("agent", "threeport-agent"),
     ] {
-        let run = format!("-n {} exec deploy/{RELEASE}-{component} -- {program}", world.namespace);
+        let run = format!(
+            "-n {} exec deploy/{RELEASE}-{component} -- {program}",
+            world.namespace
+        );
         // The control: the program is there and answers.
         kubectl(&format!("{run} --version"), None).await?.success()?;
         let listed = kubectl(&format!("{run} failpoints"), None).await?;

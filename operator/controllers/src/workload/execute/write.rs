@@ -228,7 +228,15 @@ async fn take(context: &Context<'_>, desired: &Desired) -> Result<Value, Failure
         Owner::Foreign(_) | Owner::Left if context.world.spec.adopt => false,
         _ => return Err(Failure::Obstacle(conflict(&name, &owner))),
     };
-    apply_over(context, desired, &uid, version_of(&live), Some(live), (writes::TAKE, force)).await
+    apply_over(
+        context,
+        desired,
+        &uid,
+        version_of(&live),
+        Some(live),
+        (writes::TAKE, force),
+    )
+    .await
 }
 
 fn conflict(name: &str, owner: &Owner) -> Obstacle {
