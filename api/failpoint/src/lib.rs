@@ -136,6 +136,7 @@ pub fn begin(parts: &[&[Write]]) -> Result<bool, ArmError> {
 
 #[cfg(test)]
 mod tests {
+    #[expect(unreachable_pub, reason = "a crate declares its writes for its program")]
     mod writes {
         writes! { "part"; #[doc = "One."] ONE = "one"; #[doc = "Other."] OTHER = "other"; }
     }

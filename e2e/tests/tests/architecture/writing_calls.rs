@@ -67,7 +67,7 @@ const PARTS: [Part; 6] = [
         // What runs in a transaction is committed at one place, which asks for its name.
         folder: "api/store",
         calls: &[&[
-            ".commit(",
+            "inner.commit(",
             "writer.run(",
             "connection.run(",
             ".execute_unprepared(",
