@@ -42,6 +42,7 @@ impl Baseline {
             prefix: "calm".to_owned(),
             instances,
         };
+        check::all_is_mirrored(plane).await?;
         let before = leftovers::everything(&plane.cluster).await?;
         baseline.idle = all(plane)?;
         for act in Act::ALL {

@@ -9,7 +9,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use kube::{
-    Api,
+    Api, ResourceExt,
+    api::ListParams,
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde_json::Value;
@@ -18,7 +19,7 @@ use threeport_e2e::{
     plane::{NAMESPACE, Plane},
     wait_until,
 };
-use threeport_model::{Code, GROUP, VERSION, find_kind, identity};
+use threeport_model::{Code, GROUP, KindDescriptor, VERSION, find_kind, identity, kinds};
 
 use crate::cast::{Act, Cast};
 
@@ -64,10 +65,7 @@ async fn is_as_asked(
         Err(error) if error.code() == Some(Code::NotFound) => None,
         Err(error) => bail!(error),
     };
-    let gvk = GroupVersionKind::gvk(GROUP, VERSION, kind);
-    let resources = ApiResource::from_gvk_with_plural(&gvk, descriptor.plural);
-    let resources: Api<DynamicObject> = Api::namespaced_with(plane.cluster.clone(), NAMESPACE, &resources);
-    let resource = resources.get_opt(name).await?;
+    let resource = resources(plane, descriptor).get_opt(name).await?;
     let resource = resource.map(|found| {
         state(
             &found.data["status"],
@@ -97,6 +95,37 @@ fn state(status: &Value, generation: i64) -> String {
         Some(ready) => format!("generation {generation}, {ready}"),
         None => format!("generation {generation}, without a condition Ready"),
     }
+}
+
+/// Waits until everything that the API holds has its custom resource: what the control plane records of itself is mirrored
+/// a moment after the facade is ready.
+pub(crate) async fn all_is_mirrored(plane: &Plane) -> Result<()> {
+    wait_until("all is mirrored", MIRRORED, || async {
+        for descriptor in kinds::ALL.iter().filter(|kind| kind.custom_resource) {
+            let objects = plane.api.object_list_all(descriptor, None).await?.0;
+            let objects: BTreeSet<_> = objects.into_iter().map(|object| object.metadata.name).collect();
+            let resources = resources(plane, descriptor)
+                .list_metadata(&ListParams::default())
+                .await?;
+            let resources: BTreeSet<_> = resources.items.iter().map(ResourceExt::name_any).collect();
+            if objects != resources {
+                return Ok(Err(format!(
+                    "{}: {objects:?} in the API, {resources:?} beside it",
+                    descriptor.kind
+                )));
+            }
+        }
+        Ok(Ok(()))
+    })
+    .await
+}
+
+const MIRRORED: Duration = Duration::from_secs(30);
+
+fn resources(plane: &Plane, kind: &KindDescriptor) -> Api<DynamicObject> {
+    let gvk = GroupVersionKind::gvk(GROUP, VERSION, kind.kind);
+    let resources = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
+    Api::namespaced_with(plane.cluster.clone(), NAMESPACE, &resources)
 }
 
 /// How often each object was created by us since `offset` in the audit log: answered with 201, be it an apply or a POST.

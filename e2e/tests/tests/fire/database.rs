@@ -33,6 +33,7 @@ enum End {
 #[tokio::test(flavor = "multi_thread")]
 async fn fire_1_the_database_restarted_in_the_middle() -> Result<()> {
     let mut plane = Plane::start().await?;
+    check::all_is_mirrored(&plane).await?;
     for end in [End::Restarted, End::Killed] {
         let cast = Cast {
             prefix: format!("{end:?}").to_lowercase(),
