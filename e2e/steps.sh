@@ -15,7 +15,8 @@ state=${THREEPORT_TEST_STATE:-$cache/test}
 # nextest keeps its reports beside the workspace, wherever the target directory is.
 results=target/nextest/$NEXTEST_PROFILE/junit.xml
 # One selection for all builds and runs: features are unified over what is selected, so that another one would build anew.
-packages=(--workspace)
+# With failpoints, which the programs of tests have and those of images have not: `threeport-up` builds its own.
+packages=(--workspace --features threeport-failpoint/failpoints)
 mkdir -p "$state"
 passed=0 failed=0 failures=() skips=()
 
@@ -74,7 +75,7 @@ finish() {
 prepare() {
     step "what the machine needs" e2e/testbed/prepare.sh || finish
     step "cargo-nextest and cargo-deny" e2e/tools.sh || finish
-    step "testbed program" cargo build --locked -q --workspace --bin testbed --bin threeport-up || finish
+    step "testbed program" cargo build --locked -q "${packages[@]}" --bin testbed --bin threeport-up || finish
     export PATH=$CARGO_TARGET_DIR/debug:$PATH
     step "Debian packages of the testbed" testbed install || finish
     # Before any test: a build of minutes inside a test would use up the time that the test is given.

@@ -36,10 +36,11 @@ fail() {
 # A field of a patch's header.
 header() { sed -n "s/^# $2: //p;/^--- /q" "$patches/$1.patch" 2>/dev/null; }
 
-# Tests across the whole system start the programs, which cargo does not build for them.
+# Tests across the whole system start the programs, which cargo does not build for them. With failpoints, as in `make test`.
 programs() {
     [ "$1" = threeport-e2e ] || return 0
-    (cd "$tree" && nice cargo build --offline --bins -p threeport-server -p threeport-operator -p threeport-agent) >"$log" 2>&1
+    (cd "$tree" && nice cargo build --offline --bins -p threeport-server -p threeport-operator -p threeport-agent \
+        --features threeport-failpoint/failpoints) >"$log" 2>&1
 }
 
 # The tests of a package, quietly; `$log` has what they said.

@@ -18,6 +18,14 @@ use threeport_telemetry::{self as telemetry, Readiness, stages::Stages};
 use arguments::{Arguments, Command, Role};
 
 fn main() -> anyhow::Result<()> {
+    let parts = [
+        threeport_engine::writes::ALL,
+        threeport_controllers::writes::ALL,
+        threeport_facade::writes::ALL,
+    ];
+    if threeport_failpoint::begin(&parts)? {
+        return Ok(());
+    }
     telemetry::run(2, run(Arguments::parse()))
 }
 

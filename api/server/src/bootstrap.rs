@@ -18,6 +18,9 @@ use clap::Args;
 
 use bundle::Bundle;
 use certificate::{Authority, FIXED_DAYS, RELOADED_DAYS, Serving};
+use threeport_failpoint::around;
+
+use crate::writes;
 
 /// Where to keep it, and which names certificates must have.
 #[derive(Args, Debug)]
@@ -78,8 +81,8 @@ async fn make(
     now: jiff::Timestamp,
 ) -> anyhow::Result<()> {
     let authority = ensure(vault, Bundle::Authority, |known| Authority::complete(known, now)).await?;
-    vault
-        .publish_authority(entry(&authority, "ca.crt")?)
+    let publish = vault.publish_authority(entry(&authority, "ca.crt")?);
+    around(writes::AUTHORITY, publish)
         .await
         .context("failed to publish the CA's certificate")?;
     let issuer = Authority::from_data(&authority)?;
@@ -117,8 +120,7 @@ async fn ensure(
             tracing::info!("{bundle}: nothing to do");
             return Ok(known);
         }
-        if vault
-            .write(bundle, &known, &missing)
+        if around(writes::BUNDLE, vault.write(bundle, &known, &missing))
             .await
             .with_context(|| format!("failed to keep {bundle}"))?
         {

@@ -30,3 +30,4 @@ pub mod serve;
 pub mod tasks;
 pub mod tls;
 pub mod validate;
+pub mod writes;

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use threeport_server::{
     bootstrap,
     configuration::{Configuration, Database},
-    openapi, serve,
+    openapi, serve, writes,
 };
 use threeport_store::{Options, Store};
 
@@ -42,6 +42,9 @@ enum Generated {
 }
 
 fn main() -> anyhow::Result<()> {
+    if threeport_failpoint::begin(&[writes::ALL, threeport_store::writes::ALL])? {
+        return Ok(());
+    }
     match Arguments::parse().command {
         Command::Bootstrap(arguments) => threeport_telemetry::run(1, async move {
             bootstrap::run(&arguments, jiff::Timestamp::now())

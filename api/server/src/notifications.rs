@@ -14,13 +14,14 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use jetstream::{JetStream, Message};
+use threeport_failpoint::around;
 use threeport_model::find_kind;
 use threeport_store::Notice;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, time::DelayQueue};
 use uuid::Uuid;
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, writes};
 
 /// How many notices may wait to be published.
 const QUEUE: usize = 8192;
@@ -121,7 +122,7 @@ pub async fn publish(
         let due = queued.at + queued.notice.delay;
         let (jetstream, metrics) = (&jetstream, &metrics);
         in_flight.push(async move {
-            let outcome = jetstream.publish(message).await;
+            let outcome = around(writes::PUBLISH, jetstream.publish(message)).await;
             metrics.notification(COMMIT, outcome.as_str());
             metrics.notified(due.elapsed());
         });

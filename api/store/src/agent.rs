@@ -20,6 +20,7 @@ use crate::{
     request::Notice,
     sql::{Fetch, Row, Sql},
     transaction::Transaction,
+    writes,
 };
 
 const RUNTIME: &str = "KubernetesRuntimeInstance";
@@ -30,7 +31,7 @@ impl Store {
     pub async fn agent_register(&self, request: &RegisterRequest) -> Result<(RegisterResponse, Vec<Notice>)> {
         let input = (self, request);
         self.transactions()
-            .run("agent_register", &input, |transaction, (store, request)| {
+            .run(writes::AGENT_REGISTER, &input, |transaction, (store, request)| {
                 Box::pin(async move {
                     let origin = store.control_plane_id();
                     let runtime_id = runtime(transaction, origin, request.runtime.as_deref()).await?;
@@ -66,7 +67,7 @@ impl Store {
     ) -> Result<HeartbeatResponse> {
         self.transactions()
             .run(
-                "agent_heartbeat",
+                writes::AGENT_HEARTBEAT,
                 &(runtime_id, request),
                 |transaction, (runtime_id, request)| {
                     Box::pin(async move {

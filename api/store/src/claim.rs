@@ -29,7 +29,7 @@ use threeport_model::protocol::claim::{
 };
 use uuid::Uuid;
 
-use crate::{Store, clock::SECOND, error::Result, sql::Sql, transaction::Transaction};
+use crate::{Store, clock::SECOND, error::Result, sql::Sql, transaction::Transaction, writes};
 
 /// A row that was taken.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Store {
         let input = (request, Before::default());
         let (taken, mut busy) = self
             .transactions()
-            .run("claim", &input, |transaction, (request, before)| {
+            .run(writes::CLAIM, &input, |transaction, (request, before)| {
                 Box::pin(take(transaction, request, before))
             })
             .await?;
@@ -68,7 +68,7 @@ impl Store {
     pub async fn claim_renew(&self, request: &RenewRequest) -> Result<RenewResponse> {
         let renewed = self
             .transactions()
-            .run("claim_renew", request, |transaction, request| {
+            .run(writes::CLAIM_RENEW, request, |transaction, request| {
                 Box::pin(renew(transaction, request))
             })
             .await?;

@@ -15,6 +15,7 @@ use crate::{
     random::Random,
     sql::{Fetch, Row, Sql},
     transaction::Transaction,
+    writes,
 };
 
 /// The longest message that is kept, in characters.
@@ -78,7 +79,7 @@ impl Store {
     pub async fn event_record(&self, events: &[NewEvent]) -> Result<()> {
         let input = (self, events);
         self.transactions()
-            .run("event_record", &input, |transaction, (store, events)| {
+            .run(writes::EVENT_RECORD, &input, |transaction, (store, events)| {
                 Box::pin(record(transaction, store.random(), events))
             })
             .await

@@ -22,6 +22,7 @@ use crate::{
     sql::{Fetch, Row, Sql, to_json},
     status::{self, Subject},
     transaction::Transaction,
+    writes,
 };
 
 pub(crate) const COLUMNS: &str = "i.id, i.runtime_id, i.instance_id, i.api_group, i.version, i.kind, i.plural, \
@@ -298,7 +299,7 @@ impl Store {
     /// claim's epoch is not the newest.
     pub async fn inventory_intent(&self, request: &IntentRequest) -> Result<IntentResponse> {
         self.transactions()
-            .run("inventory_intent", request, |transaction, request| {
+            .run(writes::INVENTORY_INTENT, request, |transaction, request| {
                 Box::pin(intend(transaction, request))
             })
             .await

@@ -40,11 +40,13 @@ mod tests;
 mod transaction;
 mod verification;
 mod watch;
+pub mod writes;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use sea_orm::DatabaseConnection;
+use threeport_failpoint::{Write, around};
 use uuid::Uuid;
 
 pub use error::{Error, Result};
@@ -103,7 +105,7 @@ impl Store {
              ON CONFLICT (id) DO NOTHING"
         ))
         .values([options.random.uuid().into(), options.random.uuid().into()]);
-        let inserted = connections.writer.run(insert).await;
+        let inserted = around(writes::IDENTITY, connections.writer.run(insert)).await;
         connections.close().await;
         match inserted {
             Err(Error::Database(error)) if !transaction::is_retryable(&error) => Err(error.into()),
@@ -192,7 +194,7 @@ impl Store {
     /// Runs a write as the request's operation. What it did before, it does not do again.
     pub(crate) async fn operate<I, W>(
         &self,
-        name: &'static str,
+        write: Write,
         request: &Request,
         input: I,
         work: W,
@@ -201,13 +203,13 @@ impl Store {
         I: Sync,
         W: for<'t> Fn(&'t Transaction, &'t Job<'_, I>) -> BoxFuture<'t, Result<Done>> + Sync,
     {
-        self.operate_or_try(name, request, false, input, work).await
+        self.operate_or_try(write, request, false, input, work).await
     }
 
     /// Like [`Self::operate`]; a dry run is rolled back at its end.
     pub(crate) async fn operate_or_try<I, W>(
         &self,
-        name: &'static str,
+        write: Write,
         request: &Request,
         dry_run: bool,
         input: I,
@@ -224,7 +226,7 @@ impl Store {
             record: &record,
             input,
         };
-        match self.transactions().operate(name, &record, &job, work).await? {
+        match self.transactions().operate(write, &record, &job, work).await? {
             Ended::Committed(done) if dry_run => self.written(
                 &record,
                 Done {

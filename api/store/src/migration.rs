@@ -18,12 +18,14 @@ mod work;
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
+use threeport_failpoint::around;
 
 use crate::{
     connection::Dialect,
     error::{Error, Result},
     random::Random,
     sql::{Fetch, Sql},
+    writes,
 };
 
 /// One step.
@@ -96,10 +98,10 @@ pub(crate) fn check(version: Option<Version>) -> Result<i64> {
 pub(crate) async fn run(connection: &DatabaseConnection, dialect: Dialect, random: &Random) -> Result<i64> {
     let table = "CREATE TABLE IF NOT EXISTS schema_version \
                  (id BIGINT PRIMARY KEY, version BIGINT NOT NULL, minimum BIGINT NOT NULL)";
-    ddl(connection, dialect, table, random).await?;
+    around(writes::SCHEMA_TABLE, ddl(connection, dialect, table, random)).await?;
     let first =
         "INSERT INTO schema_version (id, version, minimum) VALUES (1, 0, 0) ON CONFLICT (id) DO NOTHING";
-    repeat(connection, first, random).await?;
+    around(writes::SCHEMA_ROW, repeat(connection, first, random)).await?;
     loop {
         let Some(found) = version(connection).await? else {
             return Err(Error::SchemaOlder {
@@ -111,12 +113,12 @@ pub(crate) async fn run(connection: &DatabaseConnection, dialect: Dialect, rando
         let Some(step) = steps().find(|step| step.number == next) else {
             return check(Some(found));
         };
-        ddl(connection, dialect, step.ddl, random).await?;
+        around(writes::SCHEMA_STEP, ddl(connection, dialect, step.ddl, random)).await?;
         let minimum = if step.compatible { found.minimum } else { next };
         let swap =
             Sql::new("UPDATE schema_version SET version = $1, minimum = $2 WHERE id = 1 AND version = $3")
                 .values([next.into(), minimum.into(), found.version.into()]);
-        match connection.run(swap).await {
+        match around(writes::SCHEMA_VERSION, connection.run(swap)).await {
             Ok(_) => {}
             Err(Error::Database(error)) if crate::transaction::is_retryable(&error) => {}
             Err(error) => return Err(error),

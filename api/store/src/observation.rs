@@ -28,6 +28,7 @@ use crate::{
     request::Notice,
     sql::{Sql, to_json},
     transaction::Transaction,
+    writes,
 };
 
 type Key = (String, String, String, String);
@@ -93,7 +94,7 @@ impl Store {
         let input = (runtime_id, request, self.random());
         self.transactions()
             .run(
-                "agent_observe",
+                writes::AGENT_OBSERVE,
                 &input,
                 |transaction, (runtime, request, random)| {
                     Box::pin(async move {

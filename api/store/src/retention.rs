@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{Store, error::Result, sql::Sql, transaction::Transaction};
+use threeport_failpoint::Write;
+
+use crate::{Store, error::Result, sql::Sql, transaction::Transaction, writes};
 
 /// How many rows one batch removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +48,7 @@ impl Store {
         let batch = retention.batch;
         let old = |keep: Duration| i64::try_from(keep.as_micros()).unwrap_or(i64::MAX / 2);
         let tombstones = self
-            .purge_one("purge_tombstones", old(retention.tombstones), |before| {
+            .purge_one(writes::PURGE_TOMBSTONES, old(retention.tombstones), |before| {
                 Sql::new(
                     "DELETE FROM object WHERE id IN (SELECT o.id FROM object o WHERE o.deleted_at < $1 \
                      AND NOT EXISTS (SELECT 1 FROM reference r WHERE r.to_id = o.id) \
@@ -59,7 +61,7 @@ impl Store {
             .await?;
         let newest = retention.newest_revisions;
         let revisions = self
-            .purge_one("purge_revisions", old(retention.revisions), |before| {
+            .purge_one(writes::PURGE_REVISIONS, old(retention.revisions), |before| {
                 Sql::new(
                     "DELETE FROM revision WHERE (object_id, generation) IN (SELECT r.object_id, r.generation \
                      FROM revision r JOIN object o ON o.id = r.object_id WHERE r.created_at < $1 \
@@ -69,7 +71,7 @@ impl Store {
             })
             .await?;
         let operations = self
-            .purge_one("purge_operations", old(retention.revisions), |before| {
+            .purge_one(writes::PURGE_OPERATIONS, old(retention.revisions), |before| {
                 Sql::new(
                     "DELETE FROM operation WHERE id IN (SELECT id FROM operation WHERE created_at < $1 \
                      ORDER BY created_at, id LIMIT $2)",
@@ -78,7 +80,7 @@ impl Store {
             })
             .await?;
         let answers = self
-            .purge_one("purge_answers", old(retention.answers), |before| {
+            .purge_one(writes::PURGE_ANSWERS, old(retention.answers), |before| {
                 Sql::new(
                     "UPDATE operation SET idempotency_key = NULL, body_digest = NULL, answer = NULL WHERE id IN \
                      (SELECT id FROM operation WHERE idempotency_key IS NOT NULL AND created_at < $1 \
@@ -88,7 +90,7 @@ impl Store {
             })
             .await?;
         let events = self
-            .purge_one("purge_events", old(retention.events), |before| {
+            .purge_one(writes::PURGE_EVENTS, old(retention.events), |before| {
                 Sql::new(
                     "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE last_seen < $1 \
                      ORDER BY last_seen, id LIMIT $2)",
@@ -97,7 +99,7 @@ impl Store {
             })
             .await?;
         let documents = self
-            .purge_one("purge_documents", old(retention.answers), |before| {
+            .purge_one(writes::PURGE_DOCUMENTS, old(retention.answers), |before| {
                 Sql::new(
                     "DELETE FROM document WHERE digest IN (SELECT d.digest FROM document d WHERE d.created_at < $1 \
                      AND NOT EXISTS (SELECT 1 FROM object o WHERE o.document = d.digest) \
@@ -124,7 +126,7 @@ impl Store {
     /// makes late is found by that, and by nothing else.
     async fn purge_watched_kinds(&self, keep: i64) -> Result<u64> {
         self.transactions()
-            .run("purge_watched_kinds", &keep, |transaction: &Transaction, keep| {
+            .run(writes::PURGE_WATCHED_KINDS, &keep, |transaction: &Transaction, keep| {
                 let before = transaction.now.saturating_sub(*keep);
                 Box::pin(async move {
                     let used = Sql::new(format!("DELETE FROM unused_kind WHERE {}", used("unused_kind")));
@@ -151,15 +153,10 @@ impl Store {
     }
 
     /// One transaction per table: small ones collide with little.
-    async fn purge_one(
-        &self,
-        name: &'static str,
-        keep: i64,
-        statement: impl Fn(i64) -> Sql + Sync,
-    ) -> Result<u64> {
+    async fn purge_one(&self, write: Write, keep: i64, statement: impl Fn(i64) -> Sql + Sync) -> Result<u64> {
         let input = (keep, statement);
         self.transactions()
-            .run(name, &input, |transaction: &Transaction, (keep, statement)| {
+            .run(write, &input, |transaction: &Transaction, (keep, statement)| {
                 let sql = statement(transaction.now.saturating_sub(*keep));
                 Box::pin(async move { transaction.run(sql).await })
             })

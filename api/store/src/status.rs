@@ -19,6 +19,7 @@ use crate::{
     row::has_footprint,
     sql::{Row, Sql, from_json, to_json},
     transaction::Transaction,
+    writes,
 };
 
 /// What of a status stands in columns, so that it can be counted and compared without reading JSON.
@@ -271,7 +272,7 @@ impl Store {
         let origin = self.control_plane_id();
         let input = (kind.to_owned(), name.to_owned(), update, fence, origin);
         self.transactions()
-            .run("status_put", &input, |transaction, (kind, name, update, fence, origin)| {
+            .run(writes::STATUS_PUT, &input, |transaction, (kind, name, update, fence, origin)| {
                 Box::pin(async move {
                     let query = Sql::new(format!(
                         "{SUBJECT} WHERE o.origin = $1 AND o.kind = $2 AND o.name = $3 AND o.deleted_at IS NULL"

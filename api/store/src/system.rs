@@ -13,6 +13,7 @@ use crate::{
     object::{change::Change, read, write},
     request::Request,
     sql::{Fetch, Sql},
+    writes,
 };
 
 /// What a control plane knows of itself.
@@ -92,7 +93,7 @@ impl Store {
             .map(|object| Draft::new(normal(object)?, self.encryption_key(), self.random()))
             .collect::<Result<_>>()?;
         let written = self
-            .operate("system_ensure", request, drafts, |transaction, job| {
+            .operate(writes::SYSTEM_ENSURE, request, drafts, |transaction, job| {
                 Box::pin(async move {
                     let origin = job.store.control_plane_id();
                     let mut changes = Vec::with_capacity(job.input.len());

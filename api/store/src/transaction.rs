@@ -25,6 +25,7 @@ use sea_orm::{
     AccessMode, DatabaseTransaction, DbErr, IsolationLevel, SqliteTransactionMode, TransactionOptions,
     TransactionTrait,
 };
+use threeport_failpoint::{Write, around};
 
 pub(crate) use failure::{
     Refusal, code, is_connection_lost, is_full, is_retryable, is_transient, refusal, violated,
@@ -113,22 +114,24 @@ impl Transactions {
     }
 
     /// Runs `work` on `input` in a transaction. See the module for what it may do.
-    pub(crate) async fn run<I, T, W>(&self, name: &'static str, input: &I, work: W) -> Result<T>
+    pub(crate) async fn run<I, T, W>(&self, write: Write, input: &I, work: W) -> Result<T>
     where
         I: Sync,
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        match self.limited(name, None, input, &work).await? {
+        match self.limited(write, None, input, &work).await? {
             Ended::Committed(answer) => Ok(answer),
-            Ended::Before | Ended::KeyUsed => Err(Error::Conflict(format!("{name} has no operation"))),
+            Ended::Before | Ended::KeyUsed => {
+                Err(Error::Conflict(format!("{} has no operation", write.name())))
+            }
         }
     }
 
     /// Runs `work` as the operation `record`.
     pub(crate) async fn operate<I, T, W>(
         &self,
-        name: &'static str,
+        write: Write,
         record: &Record,
         input: &I,
         work: W,
@@ -138,7 +141,7 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        self.limited(name, Some(record), input, &work).await
+        self.limited(write, Some(record), input, &work).await
     }
 
     /// Runs reading statements that see one moment, and runs them again where the database says so or was lost. In
@@ -205,7 +208,7 @@ impl Transactions {
 
     async fn limited<I, T, W>(
         &self,
-        name: &'static str,
+        write: Write,
         record: Option<&Record>,
         input: &I,
         work: &W,
@@ -215,14 +218,14 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        let answer = tokio::time::timeout(self.timeout, self.tries(name, record, input, work)).await;
+        let answer = tokio::time::timeout(self.timeout, self.tries(write, record, input, work)).await;
         let answer = answer.unwrap_or_else(|_| {
             Err(Error::TimedOut {
-                name,
+                name: write.name(),
                 seconds: self.timeout.as_secs(),
             })
         });
-        self.count(name, |count| match &answer {
+        self.count(write.name(), |count| match &answer {
             Ok(_) => count.committed += 1,
             Err(_) => count.failed += 1,
         });
@@ -231,7 +234,7 @@ impl Transactions {
 
     async fn tries<I, T, W>(
         &self,
-        name: &'static str,
+        write: Write,
         record: Option<&Record>,
         input: &I,
         work: &W,
@@ -243,12 +246,12 @@ impl Transactions {
     {
         let mut tried = 0;
         loop {
-            let error = match self.once(name, record, input, work).await {
+            let error = match self.once(write, record, input, work).await {
                 Err(Error::Database(error)) => error,
                 ended => return ended,
             };
             tried += 1;
-            self.pause_or_fail(name, tried, error).await?;
+            self.pause_or_fail(write.name(), tried, error).await?;
         }
     }
 
@@ -267,7 +270,7 @@ impl Transactions {
 
     async fn once<I, T, W>(
         &self,
-        name: &'static str,
+        write: Write,
         record: Option<&Record>,
         input: &I,
         work: &W,
@@ -294,12 +297,12 @@ impl Transactions {
                 Ok(Ended::Committed(answer))
             }
             Ok(answer) => {
-                self.commit(name, transaction).await?;
+                self.commit(write, transaction).await?;
                 Ok(Ended::Committed(answer))
             }
             Err(error) => {
                 if let Err(failed) = transaction.inner.rollback().await {
-                    tracing::debug!(name, error = %failed, "failed to roll back; the connection does it when it is dropped");
+                    tracing::debug!(name = write.name(), error = %failed, "failed to roll back; the connection does it when it is dropped");
                 }
                 Err(error)
             }
@@ -328,15 +331,15 @@ impl Transactions {
     }
 
     #[cfg(not(test))]
-    async fn commit(&self, _name: &'static str, transaction: Transaction) -> Result<()> {
-        Ok(transaction.inner.commit().await?)
+    async fn commit(&self, write: Write, transaction: Transaction) -> Result<()> {
+        Ok(around(write, transaction.inner.commit()).await?)
     }
 
     #[cfg(test)]
-    async fn commit(&self, name: &'static str, transaction: Transaction) -> Result<()> {
-        self.faults.before_commit(name)?;
-        transaction.inner.commit().await?;
-        self.faults.after_commit(name)
+    async fn commit(&self, write: Write, transaction: Transaction) -> Result<()> {
+        self.faults.before_commit(write.name())?;
+        around(write, transaction.inner.commit()).await?;
+        self.faults.after_commit(write.name())
     }
 
     fn count(&self, name: &'static str, change: impl FnOnce(&mut TransactionCount)) {

@@ -4,7 +4,7 @@
 use threeport_model::protocol::claim::Trigger;
 use uuid::Uuid;
 
-use crate::{Store, clock::SECOND, error::Result, pending, sql::Sql, transaction::Transaction};
+use crate::{Store, clock::SECOND, error::Result, pending, sql::Sql, transaction::Transaction, writes};
 
 /// When an object is verified next: ten to thirty minutes from now, spread by its id.
 pub(crate) fn next(id: Uuid, now: i64) -> i64 {
@@ -56,7 +56,7 @@ impl Store {
     /// are not pending already. Answers how many became so.
     pub async fn pending_verify(&self, limit: u32) -> Result<u64> {
         self.transactions()
-            .run("pending_verify", &limit, |transaction, limit| {
+            .run(writes::PENDING_VERIFY, &limit, |transaction, limit| {
                 Box::pin(verify(transaction, *limit))
             })
             .await

@@ -32,8 +32,8 @@ pub fn failpoints(name: &str) -> Result<Vec<String>> {
         .with_context(|| format!("failed to run {name}"))?;
     ensure!(
         output.status.success(),
-        "{name} was built without failpoints; build it with: cargo build -p threeport-server -p threeport-operator \
-         -p threeport-agent --features threeport-failpoint/failpoints"
+        "{name} was built without failpoints; build it with: cargo build --workspace --bins \
+         --features threeport-failpoint/failpoints"
     );
     let text = String::from_utf8(output.stdout).with_context(|| format!("{name} printed no text"))?;
     Ok(text.lines().map(str::to_owned).collect())

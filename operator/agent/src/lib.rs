@@ -33,3 +33,4 @@ pub mod report;
 pub mod session;
 pub mod watch;
 pub mod world;
+pub mod writes;

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use anyhow::Context;
 use clap::Parser;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use threeport_agent::{metrics::Metrics, session::Agent, watch::bounded};
+use threeport_agent::{metrics::Metrics, session::Agent, watch::bounded, writes};
 use threeport_client::{Client, Options, Token};
 use threeport_telemetry as telemetry;
 
@@ -35,6 +35,9 @@ struct Arguments {
 }
 
 fn main() -> anyhow::Result<()> {
+    if threeport_failpoint::begin(&[writes::ALL])? {
+        return Ok(());
+    }
     telemetry::run(2, run(Arguments::parse()))
 }
 

@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use threeport_client::Error;
+use threeport_failpoint::around;
 use threeport_model::{
     Code,
     protocol::agent::{MAX_OBSERVATIONS, ObservationsResponse},
@@ -23,6 +24,7 @@ use crate::{
     metrics::Metrics,
     outbox::{Batch, Outbox},
     world::{Event, World},
+    writes,
 };
 
 /// How long the first observation waits for others to go with it.
@@ -130,7 +132,7 @@ impl Reporter {
 
     async fn send(&self, batch: &Batch, sequence: i64) -> Result<ObservationsResponse, Error> {
         let request = batch.to_request(self.epoch, sequence);
-        let sent = self.api.observe(self.runtime, &request).await;
+        let sent = around(writes::REPORT, self.api.observe(self.runtime, &request)).await;
         Metrics::count(&self.metrics.batches, sent.is_ok());
         if let Ok(response) = &sent {
             self.metrics.heard();

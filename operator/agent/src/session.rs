@@ -8,6 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use kube::Client;
 use threeport_client::Error;
+use threeport_failpoint::around;
 use threeport_model::{
     identity,
     protocol::agent::{
@@ -28,6 +29,7 @@ use crate::{
     report::{End, Reporter},
     watch::Watcher,
     world::Event,
+    writes,
 };
 
 /// Events between the watches and the reporter.
@@ -86,7 +88,7 @@ impl Agent {
         };
         let mut delay = RETRY.0;
         loop {
-            match self.api.register(&request).await {
+            match around(writes::REGISTER, self.api.register(&request)).await {
                 Err(error) if error.is_transient() && !shutdown.is_cancelled() => {
                     tracing::warn!(error = explain(&error), "failed to register; trying again");
                 }
@@ -160,7 +162,7 @@ impl Agent {
         request: &HeartbeatRequest,
         kinds: &mut Kinds,
     ) -> Result<HeartbeatResponse, Error> {
-        let answer = self.api.heartbeat(runtime, request).await?;
+        let answer = around(writes::HEARTBEAT, self.api.heartbeat(runtime, request)).await?;
         if answer.watches_revision != kinds.revision {
             let watches = self.api.watches(runtime).await?;
             kinds.set(watches).await;

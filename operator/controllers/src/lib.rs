@@ -8,6 +8,7 @@ pub mod control_plane;
 pub mod kubernetes_runtime;
 pub mod target;
 pub mod workload;
+pub mod writes;
 
 mod condition;
 mod definition;

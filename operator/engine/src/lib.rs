@@ -27,6 +27,7 @@ pub mod queue;
 pub mod report;
 pub mod signal;
 pub mod source;
+pub mod writes;
 
 mod failure;
 mod held;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use threeport_failpoint::around;
 use threeport_model::protocol::claim::{CompleteRequest, CompleteResponse, Next, StatusUpdate};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
@@ -12,6 +13,7 @@ use crate::{
     metrics::{Metrics, Stage},
     report::{Outcome, Report},
     source::{Source, SourceError},
+    writes,
 };
 
 /// The longest that a run may take. One that takes longer is tried again: what it did is in the inventory.
@@ -132,7 +134,7 @@ async fn complete(source: &dyn Source, run: &Run, report: Report, next: Next) ->
     };
     let mut wait = Duration::from_millis(100);
     loop {
-        match source.complete(&request).await {
+        match around(writes::COMPLETE, source.complete(&request)).await {
             Ok(response) => return Some(response),
             Err(SourceError::Transient(reason)) if Instant::now() + wait < run.lease.deadline() => {
                 tracing::warn!(id = %request.id, reason, "failed to complete a run, trying again");

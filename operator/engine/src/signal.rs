@@ -15,6 +15,7 @@ use async_nats::{
     },
 };
 use futures::StreamExt;
+use threeport_failpoint::around;
 use threeport_model::protocol::notification::{Notification, ORIGIN_HEADER, STREAM, SUBJECT_PREFIX};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use crate::{
     intake::Intake,
     metrics::Metrics,
     queue::{Class, Found},
+    writes,
 };
 
 /// The longest pause between two tries.
@@ -214,8 +216,8 @@ async fn consume(
         .get_stream(STREAM)
         .await
         .map_err(|error| SignalError::FindStream(error.to_string()))?;
-    let consumer: PullConsumer = stream
-        .create_consumer(subscription.consumer())
+    let ensured = around(writes::CONSUMER, stream.create_consumer(subscription.consumer()));
+    let consumer: PullConsumer = ensured
         .await
         .map_err(|error| SignalError::EnsureConsumer(error.to_string()))?;
     let mut messages = consumer
@@ -250,7 +252,7 @@ async fn accept(message: &Message, domain: &str, intake: &Intake, metrics: &Metr
             AckKind::Term
         }
     };
-    if let Err(error) = message.ack_with(acknowledgement).await {
+    if let Err(error) = around(writes::ACKNOWLEDGE, message.ack_with(acknowledgement)).await {
         // It comes again and merges with what is queued.
         tracing::debug!(domain, %error, "failed to acknowledge a message");
     }

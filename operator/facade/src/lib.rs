@@ -34,6 +34,7 @@ mod shared;
 mod strip;
 mod text;
 mod waiters;
+pub mod writes;
 
 use std::sync::Arc;
 

@@ -15,11 +15,15 @@ use kube::{
     runtime::{WatchStreamExt, watcher::watch_object},
 };
 use serde_json::json;
+use threeport_failpoint::around;
 use threeport_model::{GROUP, KindDescriptor, identity};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::resource::{FIELD_MANAGER, is_forbidden};
+use crate::{
+    resource::{FIELD_MANAGER, is_forbidden},
+    writes,
+};
 
 /// Annotation of a served namespace: the user that its facade is to Kubernetes, for the admission policy.
 pub(crate) const FACADE_USER: &str = "threeport.io/facade-user";
@@ -44,7 +48,8 @@ pub(crate) async fn ensure_served(kube: &kube::Client, namespace: &str) -> anyho
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
     };
-    match api.patch(namespace, &parameters, &Patch::Merge(patch)).await {
+    let patch = Patch::Merge(patch);
+    match around(writes::SERVED, api.patch(namespace, &parameters, &patch)).await {
         Ok(_) => Ok(()),
         Err(error) if is_forbidden(&error) => anyhow::bail!(
             "namespace {namespace} is not marked as served, and the operator may not do it; run: kubectl label namespace \

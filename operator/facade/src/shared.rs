@@ -7,8 +7,12 @@ use anyhow::Context;
 use kube::{Api, Resource, ResourceExt, api::PostParams};
 use serde::{Serialize, de::DeserializeOwned};
 use threeport_crds::{HASH_ANNOTATION, VERSION_ANNOTATION};
+use threeport_failpoint::around;
 
-use crate::resource::{FIELD_MANAGER, is_conflict, is_forbidden};
+use crate::{
+    resource::{FIELD_MANAGER, is_conflict, is_forbidden},
+    writes,
+};
 
 /// What to do with a shared object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +60,7 @@ where
             .await
             .with_context(|| format!("failed to read {what}"))?;
         let written = match &found {
-            None => api.create(&parameters, ours).await,
+            None => around(writes::SHARED_CREATE, api.create(&parameters, ours)).await,
             Some(found) => match decide(found.annotations(), ours.annotations()) {
                 Decision::Keep => return Ok(()),
                 Decision::KeepNewer => {
@@ -72,7 +76,8 @@ where
                 Decision::Update => {
                     let mut update = ours.clone();
                     update.meta_mut().resource_version = found.resource_version();
-                    api.replace(&ours.name_any(), &parameters, &update).await
+                    let name = ours.name_any();
+                    around(writes::SHARED_REPLACE, api.replace(&name, &parameters, &update)).await
                 }
             },
         };

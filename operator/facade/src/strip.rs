@@ -11,12 +11,14 @@ use kube::{
     api::{ListParams, Patch, PatchParams},
 };
 use serde_json::json;
+use threeport_failpoint::around;
 use threeport_model::kinds;
 
 use crate::{
     intake::finalizer,
     namespace,
     resource::{self, is_not_found},
+    writes,
 };
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -77,10 +79,9 @@ async fn stop(kube: &kube::Client, namespace: &str, deployment: &str) -> anyhow:
     let deployments: Api<Deployment> = Api::namespaced(kube.clone(), namespace);
     // By its scale alone: the right to change a whole Deployment would be the right to read any Secret.
     let patch = Patch::Merge(json!({"spec": {"replicas": 0}}));
-    let scale = match deployments
-        .patch_scale(deployment, &PatchParams::default(), &patch)
-        .await
-    {
+    let parameters = PatchParams::default();
+    let scaled = deployments.patch_scale(deployment, &parameters, &patch);
+    let scale = match around(writes::SCALE_DOWN, scaled).await {
         Ok(scale) => scale,
         Err(error) if is_not_found(&error) => return Ok(()),
         Err(error) => return Err(error).with_context(|| format!("failed to scale down {deployment}")),

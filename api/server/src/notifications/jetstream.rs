@@ -19,13 +19,14 @@ use async_nats::{
         stream::{Config, DiscardPolicy, StorageType},
     },
 };
+use threeport_failpoint::around;
 use threeport_model::protocol::notification::{
     self, Notification, ORIGIN_HEADER, STREAM, SUBJECT_PREFIX, TRACE_HEADER,
 };
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::{configuration::Nats, metrics::Metrics};
+use crate::{configuration::Nats, metrics::Metrics, writes};
 
 /// How long an acknowledgement is waited for.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -147,7 +148,9 @@ impl JetStream {
     pub async fn keep_stream(&self) {
         loop {
             self.stream_wanted.notified().await;
-            while let Err(error) = self.context.create_or_update_stream(stream()).await {
+            while let Err(error) =
+                around(writes::STREAM, self.context.create_or_update_stream(stream())).await
+            {
                 tracing::warn!("failed to ensure the stream {STREAM}: {error}");
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 if !self.is_connected() {

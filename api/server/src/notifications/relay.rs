@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
+use threeport_failpoint::around;
 use threeport_store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +15,7 @@ use super::{
     jetstream::{JetStream, Outcome},
     message,
 };
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, writes};
 
 /// How often it looks.
 pub const INTERVAL: Duration = Duration::from_secs(2);
@@ -56,7 +57,7 @@ async fn once(store: &Store, jetstream: &JetStream, metrics: &Metrics) -> bool {
         .filter_map(|notice| message(notice, RELAY, Some(bucket), None))
         .collect();
     let publish = |message| async {
-        let outcome = jetstream.publish(message).await;
+        let outcome = around(writes::RELAY, jetstream.publish(message)).await;
         metrics.notification(RELAY, outcome.as_str());
         outcome == Outcome::Published
     };

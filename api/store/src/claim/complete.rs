@@ -19,7 +19,7 @@ use crate::{
     sql::Sql,
     status::{self, Subject},
     transaction::Transaction,
-    verification,
+    verification, writes,
 };
 
 impl Store {
@@ -27,7 +27,7 @@ impl Store {
     pub async fn claim_complete(&self, request: &CompleteRequest) -> Result<(CompleteResponse, Vec<Notice>)> {
         let input = (self, request);
         self.transactions()
-            .run("claim_complete", &input, |transaction, (store, request)| {
+            .run(writes::CLAIM_COMPLETE, &input, |transaction, (store, request)| {
                 Box::pin(complete(transaction, store, request))
             })
             .await

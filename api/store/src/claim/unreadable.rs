@@ -21,6 +21,7 @@ use crate::{
     sql::Sql,
     status::{self, Subject},
     transaction::Transaction,
+    writes,
 };
 
 /// After how long it is tried again.
@@ -36,17 +37,21 @@ impl Store {
             tracing::error!(object = %one.id, why, "an object can't be read: it is left alone");
         }
         self.transactions()
-            .run("claim_unreadable", &unreadable, |transaction, unreadable| {
-                Box::pin(async move {
-                    for (one, why) in *unreadable {
-                        let message = format!("What the database holds can't be read ({why}). {NEXT}.");
-                        if say(transaction, one, &message).await? {
-                            give_back(transaction, one).await?;
+            .run(
+                writes::CLAIM_UNREADABLE,
+                &unreadable,
+                |transaction, unreadable| {
+                    Box::pin(async move {
+                        for (one, why) in *unreadable {
+                            let message = format!("What the database holds can't be read ({why}). {NEXT}.");
+                            if say(transaction, one, &message).await? {
+                                give_back(transaction, one).await?;
+                            }
                         }
-                    }
-                    Ok(())
-                })
-            })
+                        Ok(())
+                    })
+                },
+            )
             .await
     }
 }

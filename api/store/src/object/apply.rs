@@ -15,6 +15,7 @@ use crate::{
     row::{COLUMNS, FROM, ObjectRow},
     sql::Sql,
     transaction::Transaction,
+    writes,
 };
 
 /// The most objects in one request.
@@ -54,29 +55,35 @@ impl Store {
     }
 
     async fn apply_once(&self, request: &Request, drafts: &[Draft], dry_run: bool) -> Result<Written> {
-        self.operate_or_try("object_apply", request, dry_run, drafts, |transaction, job| {
-            Box::pin(async move {
-                let drafts = job.input;
-                let mut old = find_all(transaction, job.store, drafts).await?;
-                let mut changes = Vec::with_capacity(drafts.len());
-                for draft in drafts {
-                    let name = (draft.kind.kind.to_owned(), draft.name.clone());
-                    changes.push(match old.remove(&name) {
-                        None => Change::create(draft, ManagedBy::Api, None)?,
-                        Some(old) if old.deletion_requested_at.is_some() => {
-                            let message = format!(
-                                "{} is being deleted; apply it again when it is gone",
-                                old.reference()
-                            );
-                            return Err(Error::Conflict(message));
-                        }
-                        Some(old) => Change::merge(draft, old)?,
-                    });
-                }
-                owner::check_changes(job.request.writer, &changes)?;
-                write::write(transaction, &job.context(), changes).await
-            })
-        })
+        self.operate_or_try(
+            writes::OBJECT_APPLY,
+            request,
+            dry_run,
+            drafts,
+            |transaction, job| {
+                Box::pin(async move {
+                    let drafts = job.input;
+                    let mut old = find_all(transaction, job.store, drafts).await?;
+                    let mut changes = Vec::with_capacity(drafts.len());
+                    for draft in drafts {
+                        let name = (draft.kind.kind.to_owned(), draft.name.clone());
+                        changes.push(match old.remove(&name) {
+                            None => Change::create(draft, ManagedBy::Api, None)?,
+                            Some(old) if old.deletion_requested_at.is_some() => {
+                                let message = format!(
+                                    "{} is being deleted; apply it again when it is gone",
+                                    old.reference()
+                                );
+                                return Err(Error::Conflict(message));
+                            }
+                            Some(old) => Change::merge(draft, old)?,
+                        });
+                    }
+                    owner::check_changes(job.request.writer, &changes)?;
+                    write::write(transaction, &job.context(), changes).await
+                })
+            },
+        )
         .await
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     draft::Draft,
     error::Result,
     request::{Request, Written},
+    writes,
 };
 
 impl Store {
@@ -15,7 +16,7 @@ impl Store {
     /// any number of equal requests exactly one succeeds.
     pub async fn object_create(&self, request: &Request, object: Object) -> Result<Written> {
         let draft = Draft::new(object, self.encryption_key(), self.random())?;
-        self.operate("object_create", request, &draft, |transaction, job| {
+        self.operate(writes::OBJECT_CREATE, request, &draft, |transaction, job| {
             Box::pin(async move {
                 let managed_by = if job.request.writer == ManagedBy::System {
                     ManagedBy::System

@@ -5,6 +5,7 @@ use crate::{
     Store,
     error::{Error, Result},
     request::{Request, Written},
+    writes,
 };
 
 impl Store {
@@ -19,7 +20,7 @@ impl Store {
         cascade: bool,
     ) -> Result<Written> {
         let input = (kind.to_owned(), name.to_owned(), if_match, cascade);
-        self.operate("object_delete", request, input, |transaction, job| {
+        self.operate(writes::OBJECT_DELETE, request, input, |transaction, job| {
             Box::pin(async move {
                 let (kind, name, if_match, cascade) = &job.input;
                 let old = read::find(transaction, job.store.control_plane_id(), kind, name).await?;

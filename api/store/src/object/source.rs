@@ -26,6 +26,7 @@ use crate::{
     row::ObjectRow,
     sql::{Sql, from_json},
     transaction::Transaction,
+    writes,
 };
 
 impl Store {
@@ -41,7 +42,7 @@ impl Store {
             generation: source.generation,
         };
         let input = (&draft, &source, regressed);
-        self.operate("source_put", request, input, |transaction, job| {
+        self.operate(writes::SOURCE_PUT, request, input, |transaction, job| {
             Box::pin(async move {
                 let (draft, source, regressed) = job.input;
                 let origin = job.store.control_plane_id();
@@ -74,7 +75,7 @@ impl Store {
         };
         let input = (kind.to_owned(), name.to_owned(), source, regressed);
         let written = self
-            .operate("source_delete", request, input, |transaction, job| {
+            .operate(writes::SOURCE_DELETE, request, input, |transaction, job| {
                 Box::pin(async move {
                     let (kind, name, source, regressed) = &job.input;
                     let old = read::find(transaction, job.store.control_plane_id(), kind, name).await?;

@@ -8,6 +8,7 @@ use crate::{
     draft::Draft,
     error::{Error, Result},
     request::{Request, Written},
+    writes,
 };
 
 impl Store {
@@ -21,7 +22,7 @@ impl Store {
     ) -> Result<Written> {
         let draft = Draft::new(object, self.encryption_key(), self.random())?;
         self.operate(
-            "object_update",
+            writes::OBJECT_UPDATE,
             request,
             (&draft, if_match),
             |transaction, job| {

@@ -1,6 +1,10 @@
 //! Who may use whom (design.md, 2), held over `cargo metadata`.
 
-#![allow(missing_docs, clippy::expect_used)]
+#![allow(missing_docs, clippy::expect_used, clippy::panic)]
+
+mod failpoints;
+mod sources;
+mod writing_calls;
 
 mod failures;
 

@@ -25,6 +25,30 @@ async fn chart_test_delivers_a_workload() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn chart_s_images_know_no_failpoints() -> Result<()> {
+    let world = World::connect().await?;
+    for (component, program) in [
+        ("api", "threeport-api"),
+        ("facade", "threeport-operator"),
+        ("controllers", "threeport-operator"),
+        ("agent", "threeport-agent"),
+    ] {
+        let run = format!(
+            "-n {} exec deploy/{RELEASE}-{component} -- {program}",
+            world.namespace
+        );
+        // The control: the program is there and answers.
+        kubectl(&format!("{run} --version"), None).await?.success()?;
+        let listed = kubectl(&format!("{run} failpoints"), None).await?;
+        ensure!(
+            listed.code != 0 && listed.stderr.contains("failpoints"),
+            "{component} was built with failpoints: {listed:?}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn chart_upgrade_without_a_change_restarts_no_pod() -> Result<()> {
     let world = World::connect().await?;
     let chart = variable("THREEPORT_HELM_CHART")?;

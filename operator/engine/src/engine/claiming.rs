@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use threeport_failpoint::around;
 use threeport_model::protocol::claim::{
     Claim, ClaimRequest, ClaimResponse, DEFAULT_TTL_SECONDS, MAX_CLAIMS, RenewRequest, Trigger,
 };
@@ -18,6 +19,7 @@ use crate::{
     queue::{Class, Found},
     run,
     source::SourceError,
+    writes,
 };
 
 /// How soon a key is tried again that somebody else holds.
@@ -54,7 +56,7 @@ impl Loop {
         let source = Arc::clone(&self.source);
         self.tasks.spawn(async move {
             let asked = Instant::now();
-            let result = source.claim(&request).await;
+            let result = around(writes::CLAIM, source.claim(&request)).await;
             Event::Claimed {
                 wanted,
                 limit: room,
@@ -74,7 +76,7 @@ impl Loop {
             };
             let source = Arc::clone(&self.source);
             self.tasks.spawn(async move {
-                let result = source.renew(&request).await;
+                let result = around(writes::RENEW, source.renew(&request)).await;
                 Event::Renewed {
                     keys,
                     asked: now,

@@ -6,6 +6,7 @@ use kube::{
     runtime::events::{Event, EventType},
 };
 use serde_json::Value;
+use threeport_failpoint::around;
 use threeport_model::{Condition, ConditionStatus, KindDescriptor, condition};
 
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     mirror::project::read_conditions,
     resource,
     text::{NOTE, cut},
+    writes,
 };
 
 /// What is no refusal: it ends by itself.
@@ -49,7 +51,8 @@ pub(crate) async fn warn(
         secondary: None,
     };
     let reference = found.object_ref(&resource::api_resource(kind));
-    if let Err(error) = context.recorder.publish(&event, &reference).await {
+    let published = context.recorder.publish(&event, &reference);
+    if let Err(error) = around(writes::EVENT_REFUSED, published).await {
         tracing::warn!(%error, kind = kind.kind, "failed to write a Kubernetes event");
     }
 }

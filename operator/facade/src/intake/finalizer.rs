@@ -6,11 +6,13 @@ use kube::{
     core::{DynamicObject, PartialObjectMeta},
 };
 use serde_json::json;
+use threeport_failpoint::around;
 use threeport_model::identity::FINALIZER;
 
 use crate::{
     reconcile::Error,
     resource::{self, FIELD_MANAGER, is_conflict, is_not_found},
+    writes,
 };
 
 const TRIES: usize = 5;
@@ -19,14 +21,16 @@ const TRIES: usize = 5;
 pub(crate) async fn add(api: &Api<DynamicObject>, found: &DynamicObject) -> Result<DynamicObject, Error> {
     let mut finalizers = found.finalizers().to_vec();
     finalizers.push(FINALIZER.to_owned());
-    let mut held = write(api, found, &finalizers).await.map_err(Error::Kubernetes)?;
+    let held = around(writes::FINALIZER_ADD, write(api, found, &finalizers)).await;
+    let mut held = held.map_err(Error::Kubernetes)?;
     resource::trim(&mut held);
     Ok(held)
 }
 
 /// Takes it off, if the resource is still as it was found; one that is gone is fine.
 pub(crate) async fn remove(api: &Api<DynamicObject>, found: &DynamicObject) -> Result<(), Error> {
-    match write(api, found, &without(found)).await {
+    let rest = without(found);
+    match around(writes::FINALIZER_REMOVE, write(api, found, &rest)).await {
         Ok(_) => Ok(()),
         Err(error) if is_not_found(&error) => Ok(()),
         Err(error) => Err(Error::Kubernetes(error)),
@@ -56,7 +60,8 @@ async fn release_if(
         if !is_held(&found) || !wanted(&found) {
             return Ok(());
         }
-        match write(api, &found, &without(&found)).await {
+        let rest = without(&found);
+        match around(writes::FINALIZER_RELEASE, write(api, &found, &rest)).await {
             Ok(_) => return Ok(()),
             Err(error) if is_not_found(&error) => return Ok(()),
             Err(error) if is_conflict(&error) && attempt < TRIES => {}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kube::{ResourceExt, core::DynamicObject};
 use threeport_client::Error as ApiError;
+use threeport_failpoint::around;
 use threeport_model::{Code, KindDescriptor, Object};
 
 use super::{Outcome, finalizer, sending};
@@ -13,7 +14,7 @@ use crate::{
     namespace,
     queue::{Key, Next},
     reconcile::Error,
-    resource, text,
+    resource, text, writes,
 };
 
 /// Its end wakes it; this is for when that was missed.
@@ -40,12 +41,12 @@ pub(crate) async fn remove(
         return Ok(None);
     }
     let (uid, generation) = (resource::uid(found), resource::generation(found));
-    match context
+    let name = found.name_any();
+    let deleted = context
         .options
         .api
-        .source_delete(uid, kind.kind, &found.name_any(), generation, regressed)
-        .await
-    {
+        .source_delete(uid, kind.kind, &name, generation, regressed);
+    match around(writes::SOURCE_DELETE, deleted).await {
         Ok(object) => Ok(Some(outcome(Synced::yes(), Some(object), None))),
         Err(error) if matches!(error.code(), Some(Code::NotFound | Code::OwnedBy)) => {
             finalizer::remove(&api, found).await?;

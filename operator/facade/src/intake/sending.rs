@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use kube::{ResourceExt, core::DynamicObject};
 use serde_json::Value;
 use threeport_client::Error as ApiError;
+use threeport_failpoint::around;
 use threeport_model::{
     Code, KindDescriptor, Object, Problem, identity, kinds::workload_definition, manifest,
     protocol::source::SourceRequest,
@@ -16,7 +17,7 @@ use crate::{
     mirror::{project::Synced, write},
     queue::{Key, Next},
     reconcile::Error,
-    resource,
+    resource, writes,
 };
 
 /// How long a refused desired state waits at most until it is tried again: others may have mended what was wrong.
@@ -38,7 +39,8 @@ pub(crate) async fn send(
         regressed,
         ..request(kind, found)
     };
-    match context.options.api.source_put(resource::uid(found), &sent).await {
+    let put = context.options.api.source_put(resource::uid(found), &sent);
+    match around(writes::SOURCE_PUT, put).await {
         Ok(applied) => Ok(Some(accepted(found, Some(applied.object)))),
         // The database is the truth: the object was deleted, and this is what is left of it.
         Err(ApiError::Refused(problem)) if problem.code == Code::Gone => {

@@ -13,6 +13,7 @@ use kube::{
     core::DynamicObject,
 };
 use serde_json::{Value, json};
+use threeport_failpoint::around;
 use threeport_model::{
     KindDescriptor, condition,
     kinds::event::{Event, EventType},
@@ -23,6 +24,7 @@ use crate::{
     context::Context,
     resource::{self, is_conflict},
     text::{NOTE, cut},
+    writes,
 };
 
 /// Older ones were told before, or Kubernetes has forgotten them on purpose.
@@ -69,14 +71,18 @@ async fn write(
     event: &Event,
 ) -> Result<(), kube::Error> {
     let made = kubernetes_event(kind, found, event);
-    match api.create(&PostParams::default(), &made).await {
+    let parameters = PostParams::default();
+    match around(writes::EVENT_CREATE, api.create(&parameters, &made)).await {
         Err(error) if is_conflict(&error) => {}
         result => return result.map(drop),
     }
     let Some(series) = made.series else { return Ok(()) };
     let patch = Patch::Merge(json!({"series": series}));
     let name = made.metadata.name.unwrap_or_default();
-    api.patch(&name, &PatchParams::default(), &patch).await.map(drop)
+    let parameters = PatchParams::default();
+    around(writes::EVENT_COUNT, api.patch(&name, &parameters, &patch))
+        .await
+        .map(drop)
 }
 
 fn kubernetes_event(kind: &KindDescriptor, found: &DynamicObject, event: &Event) -> KubernetesEvent {

@@ -6,11 +6,13 @@ use kube::{
     core::DynamicObject,
 };
 use serde_json::Value;
+use threeport_failpoint::around;
 
 use super::project;
 use crate::{
     reconcile::Error,
     resource::{self, FIELD_MANAGER, is_not_found},
+    writes,
 };
 
 fn parameters() -> PostParams {
@@ -22,7 +24,9 @@ fn parameters() -> PostParams {
 
 /// Creates by POST: a race with somebody else ends in a conflict, never in a change of what is his.
 pub(crate) async fn create(api: &Api<DynamicObject>, made: &DynamicObject) -> Result<DynamicObject, Error> {
-    let created = api.create(&parameters(), made).await.map_err(Error::Kubernetes)?;
+    let parameters = parameters();
+    let created = around(writes::RESOURCE_CREATE, api.create(&parameters, made)).await;
+    let created = created.map_err(Error::Kubernetes)?;
     tracing::info!(resource = %made.name_any(), "made a custom resource");
     Ok(created)
 }
@@ -32,7 +36,8 @@ pub(crate) async fn replace(
     api: &Api<DynamicObject>,
     changed: &DynamicObject,
 ) -> Result<Option<DynamicObject>, Error> {
-    match api.replace(&changed.name_any(), &parameters(), changed).await {
+    let (name, parameters) = (changed.name_any(), parameters());
+    match around(writes::RESOURCE_REPLACE, api.replace(&name, &parameters, changed)).await {
         Ok(written) => Ok(Some(written)),
         Err(kube::Error::Api(status)) if status.code == 422 => {
             tracing::warn!(resource = %changed.name_any(), message = status.message, "a mirror could not be changed and is made anew");
@@ -54,7 +59,9 @@ pub(crate) async fn status(
     let mut changed = found.clone();
     changed.metadata.managed_fields = None;
     changed.data["status"] = status;
-    api.replace_status(&found.name_any(), &parameters(), &changed)
+    let (name, parameters) = (found.name_any(), parameters());
+    let written = api.replace_status(&name, &parameters, &changed);
+    around(writes::RESOURCE_STATUS, written)
         .await
         .map_err(Error::Kubernetes)?;
     Ok(true)
@@ -70,7 +77,8 @@ pub(crate) async fn delete(api: &Api<DynamicObject>, found: &DynamicObject) -> R
         preconditions: Some(preconditions),
         ..DeleteParams::default()
     };
-    match api.delete(&found.name_any(), &parameters).await {
+    let name = found.name_any();
+    match around(writes::RESOURCE_DELETE, api.delete(&name, &parameters)).await {
         Ok(_) => {
             tracing::info!(resource = %found.name_any(), "removed a mirror");
             Ok(())

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 
 use futures::{FutureExt, StreamExt, stream};
 use threeport_engine::{Lease, RunError, SourceError};
+use threeport_failpoint::around;
 use threeport_model::{
     kinds::event::{EventType, NewEvent},
     protocol::inventory::{IntentRequest, InventoryRow},
@@ -28,7 +29,7 @@ use super::{
     plan::{Action, Plan, Step},
     world::World,
 };
-use crate::{api::Api, target::display};
+use crate::{api::Api, target::display, writes};
 
 /// How many objects of one rank are applied at once.
 const PARALLEL: usize = 4;
@@ -187,7 +188,8 @@ async fn intend(context: &Context<'_>, steps: &[Step], api: &dyn Api) -> Result<
         epoch: context.world.claim.epoch,
         rows,
     };
-    let response = api.intend(&request).await.map_err(|error| match error {
+    let intended = around(writes::INTEND, api.intend(&request)).await;
+    let response = intended.map_err(|error| match error {
         SourceError::Fenced(_) => RunError::LeaseLost(threeport_engine::LeaseLost),
         error => RunError::Failed(format!("failed to write intent: {error}")),
     })?;

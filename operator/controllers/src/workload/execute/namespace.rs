@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use kube::api::PropagationPolicy;
 use serde_json::{Value, json};
 use threeport_engine::RunError;
+use threeport_failpoint::around;
 use threeport_model::{
     identity::{CONTROL_PLANE, INSTANCE, INSTANCE_NAME, PLAN_HASH},
     kinds::workload_definition::ResourceIdentity,
@@ -22,7 +23,10 @@ use super::{
     remove::Failure,
     tenants::{self, Keep, Verdict},
 };
-use crate::target::{Resource, TargetError};
+use crate::{
+    target::{Resource, TargetError},
+    writes,
+};
 
 /// Takes our identity off an object that stays.
 pub(super) async fn leave(
@@ -41,7 +45,7 @@ pub(super) async fn leave(
     let patch =
         json!({"metadata": {"resourceVersion": version, "labels": labels, "annotations": annotations}});
     let call = context.target.merge(resource, identity, &patch, &context.manager);
-    context.lease.guard(call).await??;
+    context.lease.guard(around(writes::LEAVE, call)).await??;
     Ok(())
 }
 
@@ -105,6 +109,6 @@ pub(super) async fn remove_if_left(context: &Context<'_>, name: &str) -> Result<
     let call = context
         .target
         .delete(&resource, &identity, uid, PropagationPolicy::Background);
-    context.lease.guard(call).await??;
+    context.lease.guard(around(writes::REMOVE_LEFT, call)).await??;
     Ok(true)
 }

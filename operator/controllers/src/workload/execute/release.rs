@@ -3,6 +3,7 @@
 use futures::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
 use threeport_engine::RunError;
+use threeport_failpoint::around;
 use threeport_model::{
     identity::{CONTROL_PLANE, INSTANCE, INSTANCE_NAME, PLAN_HASH},
     protocol::inventory::InventoryRow,
@@ -18,7 +19,7 @@ use super::{
     context::{Context, nowhere},
     remove::{Failure, by_runtime, resource_of},
 };
-use crate::target::display;
+use crate::{target::display, writes};
 
 /// How many objects are let go of at once.
 const PARALLEL: usize = 16;
@@ -92,7 +93,7 @@ async fn let_go(context: &Context<'_>, row: &InventoryRow) -> Result<(), Failure
     let call = context
         .target
         .merge(&resource, &identity, &patch, &context.manager);
-    context.lease.guard(call).await??;
+    context.lease.guard(around(writes::RELEASE, call)).await??;
     Ok(())
 }
 

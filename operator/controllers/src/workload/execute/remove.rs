@@ -12,6 +12,7 @@ use futures::{FutureExt, StreamExt, stream};
 use kube::api::PropagationPolicy;
 use serde_json::Value;
 use threeport_engine::{LeaseLost, RunError};
+use threeport_failpoint::around;
 use threeport_model::{
     kinds::{event::EventType, workload_definition::ResourceIdentity, workload_instance::Health},
     protocol::{claim::Trigger, inventory::InventoryRow},
@@ -29,7 +30,10 @@ use super::{
     custom_resource_definition, namespace,
     tenants::{self, Keep, Verdict},
 };
-use crate::target::{DeleteAnswer, Resource, TargetError, display};
+use crate::{
+    target::{DeleteAnswer, Resource, TargetError, display},
+    writes,
+};
 
 const UNSEEN: &str = "another object took its place; it is looked at once the agent saw it";
 /// How many objects of a rank are removed at once.
@@ -283,7 +287,7 @@ async fn ask(context: &Context<'_>, row: &InventoryRow) -> Result<Removal, Failu
         let call = context
             .target
             .delete(&resource, &identity, &known, propagation(row));
-        match context.lease.guard(call).await? {
+        match context.lease.guard(around(writes::REMOVE, call)).await? {
             Ok(DeleteAnswer::Gone) => return Ok(Removal::Gone),
             Ok(DeleteAnswer::Terminating(finalizers)) => return Ok(Removal::Going(going(&finalizers))),
             Err(TargetError::Replaced) => {}

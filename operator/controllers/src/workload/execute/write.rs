@@ -6,6 +6,7 @@ use std::time::Duration;
 use kube::api::PropagationPolicy;
 use serde_json::Value;
 use threeport_engine::{LeaseLost, RunError};
+use threeport_failpoint::{Write, around};
 use threeport_model::{identity::ON_IMMUTABLE, ownership, protocol::inventory::InventoryRow};
 use tokio::time::sleep;
 
@@ -20,7 +21,10 @@ use super::{
     },
     Context,
 };
-use crate::target::{DeleteAnswer, TargetError, Version, display};
+use crate::{
+    target::{DeleteAnswer, TargetError, Version, display},
+    writes,
+};
 
 /// How long to wait within a run for what usually takes a moment.
 const MOMENT: Duration = Duration::from_secs(5);
@@ -88,7 +92,9 @@ pub(super) async fn update(
         Some(live) => version_of(live),
         None => newest_version(&row, uid),
     };
-    let (result, written) = match apply_over(context, desired, uid, version, live.cloned(), true).await {
+    let live = live.cloned();
+    let updated = apply_over(context, desired, uid, version, live, (writes::UPDATE, true)).await;
+    let (result, written) = match updated {
         Ok(live) => (Ok(live), if heal { Written::Healed } else { Written::Applied }),
         Err(Failure::Target(TargetError::Gone | TargetError::Replaced)) => {
             (create_or_take(context, desired).await, Written::Applied)
@@ -111,7 +117,7 @@ async fn apply_over(
     uid: &str,
     mut version: Option<String>,
     mut live: Option<Value>,
-    force: bool,
+    (write, force): (Write, bool),
 ) -> Result<Value, Failure> {
     for _ in 0..TRIES {
         let object = sendable(context, desired, live.as_ref()).map_err(Failure::Obstacle)?;
@@ -122,7 +128,7 @@ async fn apply_over(
         let call = context
             .target
             .update(&desired.resource, &object, seen, &context.manager, force);
-        match context.lease.guard(call).await? {
+        match context.lease.guard(around(write, call)).await? {
             Err(TargetError::Conflict(_)) => {}
             answer => return Ok(answer?),
         }
@@ -198,7 +204,7 @@ async fn create_or_take(context: &Context<'_>, desired: &Desired) -> Result<Valu
     let call = context
         .target
         .create(&desired.resource, &object, &context.manager);
-    match context.lease.guard(call).await? {
+    match context.lease.guard(around(writes::CREATE, call)).await? {
         // Something is there already; which, only a look tells.
         Err(TargetError::Conflict(_) | TargetError::FieldsOwned(_)) => take(context, desired).await,
         result => Ok(result?),
@@ -222,7 +228,15 @@ async fn take(context: &Context<'_>, desired: &Desired) -> Result<Value, Failure
         Owner::Foreign(_) | Owner::Left if context.world.spec.adopt => false,
         _ => return Err(Failure::Obstacle(conflict(&name, &owner))),
     };
-    apply_over(context, desired, &uid, version_of(&live), Some(live), force).await
+    apply_over(
+        context,
+        desired,
+        &uid,
+        version_of(&live),
+        Some(live),
+        (writes::TAKE, force),
+    )
+    .await
 }
 
 fn conflict(name: &str, owner: &Owner) -> Obstacle {
@@ -298,7 +312,7 @@ async fn recreate(context: &Context<'_>, desired: &Desired, uid: &str) -> Result
     let call = context
         .target
         .delete(resource, identity, uid, PropagationPolicy::Background);
-    let mut answer = context.lease.guard(call).await??;
+    let mut answer = context.lease.guard(around(writes::RECREATE, call)).await??;
     let deadline = tokio::time::Instant::now() + MOMENT;
     while answer != DeleteAnswer::Gone {
         if tokio::time::Instant::now() >= deadline {
