@@ -225,7 +225,7 @@ mod tests {
     fn the_first_write_of_a_status_counts_and_only_the_facade_s() {
         let object = json!({"resource": "workloadinstances", "subresource": "status", "name": "a"});
         let by = |user: &str, second: i64, verb: &str| {
-            let mut entry = entry(second, 200, object.clone());
+            let mut entry = entry(second, 200, &object);
             entry["user"]["username"] = json!(user);
             entry["verb"] = json!(verb);
             entry

@@ -77,7 +77,7 @@ mod tests {
         let before = row();
         let mut after = row();
         after.applied_resource_version = Some("200".to_owned());
-        latency.applied(&[before.clone()], std::slice::from_ref(&after));
+        latency.applied(std::slice::from_ref(&before), std::slice::from_ref(&after));
         tokio::time::advance(Duration::from_secs(2)).await;
         let seen = |row: &InventoryRow| latency.seen(std::slice::from_ref(row), Some(&agent()));
         assert_eq!(seen(&after), NOTHING, "what was seen is older");
