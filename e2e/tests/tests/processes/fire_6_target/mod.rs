@@ -22,7 +22,7 @@ use threeport_testbed::{ControlPlaneOptions, kubectl::Kubectl};
 use player::{Player, Tempo};
 
 /// How long the script takes: short form, long form.
-const LENGTH: [Duration; 2] = [Duration::from_secs(24), Duration::from_secs(300)];
+const LENGTH: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(300)];
 /// A new application begins so often.
 const PACE: Duration = Duration::from_millis(1500);
 /// The share of requests that fail while the weather is mixed.

@@ -55,11 +55,12 @@ pub(super) fn script(seed: u64, length: Duration, pace: Duration) -> Vec<Step> {
         if begins + pace * 3 > length {
             break;
         }
+        let shape = [Shape::Own, Shape::Own, Shape::Guest, Shape::Kind][random.random_range(0..4)];
         let application = Application {
             name: format!("fire-{number}"),
-            shape: [Shape::Own, Shape::Own, Shape::Guest, Shape::Kind][random.random_range(0..4)],
-            // One stays in any case.
-            is_visited: number > 0 && random.random_bool(0.4),
+            shape,
+            // One stays in any case; a guest's end takes nothing along.
+            is_visited: number > 0 && shape != Shape::Guest && random.random_bool(0.7),
         };
         let mut at = begins;
         let edits = random.random_range(0..3);
