@@ -48,6 +48,8 @@ pub(crate) const UNKNOWN: &str = "eyJhbGciOiJub25lIn0.token-of-nobody.x";
 pub(crate) const HANGING: &str = "eyJhbGciOiJub25lIn0.hanging.";
 pub(crate) const NAMESPACE: &str = "threeport-system";
 
+const TIMEOUT: Duration = Duration::from_secs(20);
+
 pub(crate) struct Api {
     pub(crate) app: App,
     pub(crate) store: Store,
@@ -181,7 +183,7 @@ impl Api {
                 ]),
             },
             admission,
-            timeout: Duration::from_secs(20),
+            timeout: TIMEOUT,
             metrics,
             notifier,
             changes,
@@ -308,6 +310,8 @@ pub(crate) async fn store(url: &str) -> Store {
     let options = Options {
         encryption_key: Some(key),
         connections: 4,
+        // As long as a request: what a busy machine delays is no answer.
+        timeout: TIMEOUT,
         ..Options::new(url)
     };
     Store::migrate(&options).await.unwrap();

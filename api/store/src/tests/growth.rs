@@ -1,9 +1,10 @@
 //! What a single write, a read by name and a page of a list cost at 50,000 objects in PostgreSQL and at 500: at most twice
 //! as much.
 //!
-//! Two ways. By the clock: p99, on both sizes in turn, one after the other, so that whatever else the machine does meets
-//! both alike; what counts is the median of the rounds. And by what the database itself says that it touched, which no
-//! neighbour can disturb: rows that were fetched, and tables that were read from one end to the other.
+//! By the clock: p99, on both sizes in turn, one after the other, so that whatever else the machine does meets both alike;
+//! what counts is the median of the rounds. And by what the database itself says, which no neighbour can disturb: what it
+//! would do (EXPLAIN), and what it did (rows that were fetched, tables that were read from one end to the other). A query that
+//! no index helps is found in all three ways.
 //!
 //! The tables are filled by SQL, as they would be after a while: history, operations, events, labels, references.
 //! THREEPORT_SOAK=1 measures for longer.
@@ -69,11 +70,11 @@ fn is_long() -> bool {
 async fn fill(bed: &Bed, objects: u32) {
     let pairs = i64::from(objects / 2);
     let definition = object("WorkloadDefinition", "w", definition_spec("one")).spec;
-    let instance = object("WorkloadInstance", "w", json!({"definition": "NAME"})).spec;
+    let instance = object("WorkloadInstance", "w", json!({"definition": "placeholder"})).spec;
     let origin = bed.store.control_plane_id();
     let insert = "INSERT INTO object (id, origin, kind, name, generation, resource_version, spec, labels, annotations, \
                   managed_by, suspended, created_at, updated_at) SELECT gen_random_uuid(), $1,";
-    let rest = "1, 1, REPLACE($2, 'NAME', 'w' || n), '{\"app\":\"a' || n % 100 || '\"}', '{}', 'api', 0, n, n \
+    let rest = "1, 1, REPLACE($2, 'placeholder', 'w' || n), '{\"app\":\"a' || n % 100 || '\"}', '{}', 'api', 0, n, n \
                 FROM generate_series(CAST(1 AS BIGINT), $3) AS n";
     let of_kind = |kind: &str, spec: String| {
         Sql::new(format!("{insert} '{kind}', 'w' || n, {rest}")).values([
@@ -291,30 +292,27 @@ async fn explained(place: &Place<'_>) {
     }
 }
 
-/// What it touches does not grow either, whatever the clock says.
-async fn counted(few: &Place<'_>, many: &Place<'_>, work: Work) {
+/// What it touches is what it needs, whatever the clock says.
+async fn counted(place: &Place<'_>, work: Work) {
     const TIMES: i64 = 20;
-    let mut rows = Vec::new();
-    for place in [few, many] {
-        let before = place.touched().await;
-        for _ in 0..TIMES {
-            place.once(work).await;
-        }
-        let after = place.touched().await;
-        let scans = after.0 - before.0;
-        rows.push((after.1 - before.1) / TIMES);
-        println!(
-            "{work:?} at {}: {rows:?} rows, {scans} tables read whole",
-            place.objects
-        );
-        let is_large = place.objects == MANY;
-        assert!(
-            !is_large || (scans > 0) == (work == Work::Search),
-            "{work:?}: {scans} tables were read whole"
-        );
+    let before = place.touched().await;
+    for _ in 0..TIMES {
+        place.once(work).await;
     }
-    let is_alike = rows[1] <= 2 * rows[0] + 10;
-    assert_eq!(is_alike, work != Work::Search, "{work:?} touches {rows:?} rows");
+    let after = place.touched().await;
+    let (scans, rows) = (after.0 - before.0, (after.1 - before.1) / TIMES);
+    println!("{work:?}: {rows} rows each time, {scans} times a whole table");
+    let enough = match work {
+        // An object, its status, its references and what it refers to.
+        Work::List => 5 * i64::from(PAGE),
+        _ => 40,
+    };
+    let is_control = work == Work::Search;
+    assert_eq!(
+        (scans > 0, rows > enough),
+        (is_control, is_control),
+        "{work:?} reads more than it needs"
+    );
 }
 
 async fn test(bed: &Bed) {
@@ -328,7 +326,7 @@ async fn test(bed: &Bed) {
     let (few, many) = (Place::new(&small, FEW).await, Place::new(bed, MANY).await);
     explained(&many).await;
     for work in ALL.into_iter().chain([Work::Search]) {
-        counted(&few, &many, work).await;
+        counted(&many, work).await;
     }
     let (rounds, samples) = if is_long() { (15, 300) } else { (5, 100) };
     let ratio = |times: [Duration; 2]| times[1].as_secs_f64() / times[0].as_secs_f64();

@@ -80,8 +80,9 @@ async fn a_change_is_measured_once_and_from_its_own_time() {
     place
         .until("it is measured", || count() == (Some(1.0), Some(1.0)))
         .await;
-    // Made again, it shows nothing new.
-    place.run(&["delete", "tpwi", "web"]).unwrap();
+    // Made again, it shows nothing new. Nobody else may delete it.
+    let facade = format!("--as=system:serviceaccount:{}:threeport-facade", place.namespace);
+    place.run(&["delete", "tpwi", "web", &facade]).unwrap();
     place
         .wait("made again", "tpwi", "web", |found| {
             ready(found) && found["metadata"]["uid"] != first["metadata"]["uid"]
