@@ -29,8 +29,17 @@ pub(crate) async fn apply(world: &World, objects: &[Value]) -> Result<Output> {
     .success()
 }
 
-/// `kubectl wait --for=condition=Ready` on everything in `objects`.
+/// `kubectl wait --for=condition=Ready` on everything in `objects`; it fails where there is nothing to wait on, so what
+/// REST made is waited for until it has its mirror.
 pub(crate) async fn wait_ready(world: &World, objects: &[Value]) -> Result<Output> {
+    for object in objects {
+        let what = custom_resource_name(object)?;
+        wait_until(&format!("{what} is there"), READY, || async {
+            let found = custom_resource(world, &what).await?;
+            Ok(found.map(drop).ok_or_else(|| "absent".to_owned()))
+        })
+        .await?;
+    }
     let arguments = format!(
         "-n {} wait --for=condition=Ready --timeout={}s -f -",
         world.namespace,
@@ -54,9 +63,7 @@ pub(crate) async fn delete(world: &World, objects: &[Value]) -> Result<Output> {
 
 /// Asks for the deletion of a custom resource, if it is there, and waits for nothing.
 pub(crate) async fn delete_later(world: &World, object: &Value) -> Result<()> {
-    let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
-    let (kind, name) = kind.as_str().zip(name.as_str()).context("it has no name")?;
-    let what = format!("{}/{name}", self::kind(kind)?.singular);
+    let what = custom_resource_name(object)?;
     if custom_resource(world, &what).await?.is_none() {
         return Ok(());
     }
@@ -65,6 +72,13 @@ pub(crate) async fn delete_later(world: &World, object: &Value) -> Result<()> {
         world.namespace
     );
     kubectl(&arguments, None).await?.success().map(drop)
+}
+
+/// `workloadinstance/web`, as kubectl takes it.
+fn custom_resource_name(object: &Value) -> Result<String> {
+    let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
+    let (kind, name) = kind.as_str().zip(name.as_str()).context("it has no name")?;
+    Ok(format!("{}/{name}", self::kind(kind)?.singular))
 }
 
 /// An object as the REST API has it.
