@@ -1,15 +1,10 @@
 //! `threeport-api` as processes of this test's own, on a database of its own.
 
-use std::{
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{net::TcpListener, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use threeport_client::{Client, Options, Token};
-use threeport_e2e::wait_until;
+use threeport_e2e::{programs, wait_until};
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 
@@ -26,18 +21,7 @@ pub(crate) struct Process {
 }
 
 fn program() -> Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let target = own
-        .parent()
-        .and_then(Path::parent)
-        .context("the test's program has no target folder")?;
-    let program = target.join("threeport-api");
-    ensure!(
-        program.exists(),
-        "{} is missing: cargo build -p threeport-server",
-        program.display()
-    );
-    Ok(program)
+    programs::path("threeport-api")
 }
 
 async fn checked(command: &mut Command) -> Result<()> {

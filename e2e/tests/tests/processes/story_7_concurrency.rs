@@ -8,6 +8,7 @@ use futures::future::join_all;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use threeport_client::{ApplyBody, Client, Error};
+use threeport_e2e::form;
 use threeport_model::{Code, KindDescriptor, Object, find_kind};
 use tokio::sync::mpsc;
 
@@ -106,11 +107,7 @@ async fn count(client: &Client, prefix: &str) -> Result<usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn story_7_three_hundred_objects_are_all_or_none_when_the_api_is_killed() -> Result<()> {
-    let seed: u64 = std::env::var("THREEPORT_TEST_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(rand::random);
-    println!("seed {seed} (THREEPORT_TEST_SEED)");
+    let seed = form::seed();
     let mut random = StdRng::seed_from_u64(seed);
     let installation = Installation::new().await?;
     let witness = installation.start().await?;
