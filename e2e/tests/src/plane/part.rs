@@ -16,7 +16,7 @@ use threeport_testbed::{
 use super::{DATABASE, NAMESPACE, Plane, RELEASE};
 use crate::programs;
 
-const DEADLINE: Duration = Duration::from_secs(150);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A process of the control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

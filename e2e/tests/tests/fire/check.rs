@@ -120,7 +120,7 @@ pub(crate) async fn all_is_mirrored(plane: &Plane) -> Result<()> {
     .await
 }
 
-const MIRRORED: Duration = Duration::from_secs(150);
+const MIRRORED: Duration = Duration::from_secs(30);
 
 fn resources(plane: &Plane, kind: &KindDescriptor) -> Api<DynamicObject> {
     let gvk = GroupVersionKind::gvk(GROUP, VERSION, kind.kind);

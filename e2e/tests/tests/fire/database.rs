@@ -19,7 +19,7 @@ use crate::{
 const INSTANCES: usize = 30;
 /// How many writes of ours are seen before it goes: less than any act needs.
 const BEGUN: usize = 20;
-const DEADLINE: Duration = Duration::from_secs(150);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How the database ends.
 #[derive(Clone, Copy, Debug)]

@@ -24,7 +24,7 @@ use threeport_model::{Code, KindDescriptor, Object, condition, find_kind};
 use crate::{check, gate::Gate};
 
 /// A claim's time to live, a run, and the agent's report.
-const DEADLINE: Duration = Duration::from_secs(150);
+const DEADLINE: Duration = Duration::from_secs(30);
 /// By what it missed in that time a process knows that it was stopped (`api/failpoint`).
 const NOTICED: Duration = Duration::from_millis(1200);
 const NAME: &str = "late";

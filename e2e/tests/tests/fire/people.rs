@@ -10,7 +10,7 @@ use threeport_model::{Code, KindDescriptor, Object, find_kind};
 use tokio::time::{Instant, sleep};
 
 /// How long a person goes on asking an API that does not answer.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn kind_of(object: &Object) -> Result<&'static KindDescriptor> {
     find_kind(&object.kind).with_context(|| format!("no kind {}", object.kind))

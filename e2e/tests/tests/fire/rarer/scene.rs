@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long what comes before may take.
-const DEADLINE: Duration = Duration::from_secs(150);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Scene {
     pub(super) async fn play(&self, plane: &mut Plane, kill: &Kill) -> Result<Duration> {
