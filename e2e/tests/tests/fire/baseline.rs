@@ -16,6 +16,9 @@ use crate::{
     round::{self, Kill},
 };
 
+/// How often an act of 30 instances comes by whatever is hit for each of one way, however seldom something is tried again.
+const CERTAIN: u64 = 12;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Baseline {
@@ -66,12 +69,12 @@ impl Baseline {
         within.or_else(|| self.idle.contains_key(failpoint).then_some(Act::Create))
     }
 
-    /// A kill somewhere in the first half of the hits that the act usually has.
+    /// A kill somewhere in the first half of the hits that the act usually has, and not so late that they may be fewer.
     pub(crate) fn kill(&self, failpoint: &str, act: Act, random: &mut StdRng) -> Kill {
         let start = self.start.get(failpoint).copied().unwrap_or_default();
         let within = self.within(act, failpoint);
         let nth = if within > 0 {
-            start + random.random_range(1..=within.div_ceil(2))
+            start + random.random_range(1..=within.div_ceil(2).min(CERTAIN))
         } else {
             random.random_range(1..=start.max(1))
         };

@@ -20,6 +20,7 @@ use threeport_model::find_kind;
 
 use crate::{
     cast::{Act, Cast},
+    check,
     hits::{self, Hits},
     round::{self, Kill},
 };
@@ -70,6 +71,7 @@ async fn fire_1_an_installation_killed_at_every_failpoint_goes_on() -> Result<()
         plane.start_part(part, &[])?;
         plane.wait_part(part)?;
     }
+    check::all_is_mirrored(&plane).await?;
     let cast = Cast {
         prefix: "installed".to_owned(),
         instances: 4,

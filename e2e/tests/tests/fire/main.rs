@@ -2,7 +2,8 @@
 //! replica is paused past its claim. On a control plane of host processes that are built with failpoints.
 //!
 //! Each test has a short form, which runs always, and a long one, for which `THREEPORT_SOAK=1` is set. What was chosen at
-//! random is printed as a seed; `THREEPORT_TEST_SEED` plays it again.
+//! random is printed as a seed; `THREEPORT_TEST_SEED` plays it again. `THREEPORT_TEST_FAILPOINTS=controllers.`
+//! kills at those failpoints alone whose names begin so, and at all of them.
 
 #![allow(missing_docs)]
 

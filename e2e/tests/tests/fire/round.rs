@@ -109,6 +109,8 @@ pub(crate) async fn dies_at_start(plane: &mut Plane, kill: &Kill) -> Result<()> 
 /// Parts that are going to die; each part once.
 pub(crate) struct Doomed {
     left: Vec<Kill>,
+    /// Those that have died and were started again.
+    back: Vec<Part>,
     restarted: Instant,
 }
 
@@ -117,6 +119,7 @@ impl Doomed {
     pub(crate) async fn arm(plane: &mut Plane, kills: &[Kill]) -> Result<Self> {
         let mut doomed = Self {
             left: kills.to_vec(),
+            back: Vec::new(),
             restarted: Instant::now(),
         };
         for kill in kills {
@@ -147,8 +150,8 @@ impl Doomed {
         let mut left = Vec::new();
         for kill in std::mem::take(&mut self.left) {
             if kill.is_done(plane)? {
-                plane.start_part(kill.part()?, &[])?;
-                self.restarted = Instant::now();
+                self.start(plane, kill.part()?)?;
+                self.back.push(kill.part()?);
             } else {
                 left.push(kill);
             }
@@ -157,18 +160,41 @@ impl Doomed {
         Ok(())
     }
 
-    /// Waits until all have died and been started again; says when the last was.
+    fn start(&mut self, plane: &mut Plane, part: Part) -> Result<()> {
+        self.restarted = Instant::now();
+        plane.start_part(part, &[])
+    }
+
+    /// Starts those again that ended by themselves, as Kubernetes would; whether all are ready.
+    fn are_ready(&mut self, plane: &mut Plane) -> Result<bool> {
+        for part in self.back.clone() {
+            if let Some(status) = plane.process(part)?.exit_status()? {
+                println!(
+                    "{part} ended by itself with {status}\n{}",
+                    plane.process(part)?.log_tail()
+                );
+                self.start(plane, part)?;
+            }
+            if !plane.is_ready(part)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits until all have died, were started again and are ready; says when the last was started.
     pub(crate) async fn all_died(mut self, plane: &mut Plane) -> Result<Instant> {
         let begun = Instant::now();
         loop {
             self.look(plane)?;
-            if self.left.is_empty() {
+            if self.left.is_empty() && self.are_ready(plane)? {
                 return Ok(self.restarted);
             }
             ensure!(
                 begun.elapsed() < HIT,
-                "nobody died: not hit was {:?}\n{}",
+                "not hit was {:?}, and not all of {:?} are ready\n{}",
                 self.left,
+                self.back,
                 plane.log_tails()
             );
             sleep(PAUSE).await;

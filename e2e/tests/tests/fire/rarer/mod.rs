@@ -36,6 +36,8 @@ enum Way {
     TakeOver,
     /// Somebody reports an event.
     Event,
+    /// What happened to an instance before is told again when its Ready changes.
+    Again,
     /// The control plane writes down that NATS is away.
     Record,
     /// Nobody hears the signal, and the relay tells again.
@@ -46,7 +48,7 @@ enum Way {
     Unreadable,
 }
 
-const WAYS: [(Way, &[&str]); 14] = [
+const WAYS: [(Way, &[&str]); 15] = [
     (Way::Adopt, &["controllers.take"]),
     (Way::Orphan, &["controllers.release"]),
     (Way::Guest, &["controllers.leave"]),
@@ -57,6 +59,7 @@ const WAYS: [(Way, &[&str]); 14] = [
     (Way::Apply, &["store.object_apply"]),
     (Way::TakeOver, &["store.object_take_over"]),
     (Way::Event, &["store.event_record"]),
+    (Way::Again, &["facade.event-count"]),
     (Way::Record, &["store.status_put"]),
     (Way::Relay, &["server.relay"]),
     (Way::Register, &["store.agent_register"]),

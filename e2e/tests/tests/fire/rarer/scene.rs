@@ -10,14 +10,14 @@ use threeport_e2e::{
     wait_until,
 };
 use threeport_model::{
-    Object,
+    KindDescriptor, Object,
     kinds::event::{EventType, NewEvent},
 };
 
 use super::{
     Scene, Way,
-    objects::{config_map, definitions},
-    well::is_absent,
+    objects::{config_map, definitions, instances},
+    well::{TOLD, is_absent},
 };
 use crate::{
     check,
@@ -124,6 +124,15 @@ impl Scene {
                 .await
                 .map(drop)
             }
+            Way::Again => {
+                create(api, &self.job("one")).await?;
+                create(api, &self.instance(json!({}))).await?;
+                for _ in 0..2 {
+                    self.report(api, instances()?).await?;
+                }
+                replace(api, &self.definition("one")).await?;
+                wait_until("it is told", DEADLINE, || async { self.is_told() }).await
+            }
             Way::Event | Way::Register => create(api, &self.definition("one")).await,
             Way::Relay => {
                 create(api, &self.definition("one")).await?;
@@ -141,7 +150,7 @@ impl Scene {
             }
             Way::Orphan | Way::Guest => delete(api, &self.instance(json!({}))).await,
             Way::LastLodger => delete(api, &self.lodger()).await,
-            Way::Job | Way::SlowJob => replace(api, &self.job("two")).await,
+            Way::Job | Way::SlowJob | Way::Again => replace(api, &self.job("two")).await,
             Way::Refused => {
                 let twice = "apiVersion: v1\nkind: ConfigMap\nkind: ConfigMap\nmetadata: {name: a}\n";
                 let refused = Object::new("WorkloadDefinition", &self.name, json!({"yamlDocument": twice}));
@@ -155,19 +164,20 @@ impl Scene {
                 let kind = definitions()?;
                 insist(None, || api.object_take_over(kind, &self.name)).await
             }
-            Way::Event => {
-                let definition = api.object_get(definitions()?, &self.name).await?;
-                let event = NewEvent {
-                    object_id: definition.id(),
-                    kind: EventType::Normal,
-                    reason: "Told".to_owned(),
-                    message: "by a test".to_owned(),
-                };
-                insist(None, || api.events_report(std::slice::from_ref(&event))).await
-            }
+            Way::Event => self.report(api, definitions()?).await,
             Way::Relay | Way::Register => create(api, &self.instance(json!({}))).await,
             Way::Record | Way::Unreadable => Ok(()),
         }
+    }
+
+    async fn report(&self, api: &Client, kind: &KindDescriptor) -> Result<()> {
+        let event = NewEvent {
+            object_id: api.object_get(kind, &self.name).await?.id(),
+            kind: EventType::Normal,
+            reason: TOLD.to_owned(),
+            message: "by a test".to_owned(),
+        };
+        insist(None, || api.events_report(std::slice::from_ref(&event))).await
     }
 
     async fn clean_up(&self, plane: &Plane) -> Result<()> {

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::check;
 
+/// The reason of the event that is reported.
+pub(super) const TOLD: &str = "Told";
+
 impl Scene {
     /// Whether everything is as it was asked for; what is in the way, if not.
     pub(super) async fn is_well(&self, plane: &Plane) -> Result<std::result::Result<(), String>> {
@@ -40,7 +43,7 @@ impl Scene {
                     .await?
                     .and_then(|()| expect(namespace.is_null(), &namespace)))
             }
-            Way::Job | Way::SlowJob => self.is_job(plane, "two").await,
+            Way::Job | Way::SlowJob | Way::Again => self.is_job(plane, "two").await,
             Way::Refused => {
                 let found = self.get("workloaddefinition", &self.name, NAMESPACE)?;
                 let synced = condition(&found["status"], "Synced");
@@ -68,7 +71,7 @@ impl Scene {
             }
             Way::Event => {
                 let events = plane.api.object_events(definitions()?, &self.name).await?;
-                let told = events.iter().any(|event| event.reason == "Told");
+                let told = events.iter().any(|event| event.reason == TOLD);
                 Ok(if told { Ok(()) } else { Err(format!("{events:?}")) })
             }
             Way::Record => {
@@ -98,6 +101,24 @@ impl Scene {
             condition(&object.status, "Ready")["status"] == "True",
             &object.status,
         ))
+    }
+
+    /// Whether Kubernetes was told of the event that was reported.
+    pub(super) fn is_told(&self) -> Result<std::result::Result<(), String>> {
+        let arguments = [
+            "get",
+            "events",
+            "--namespace",
+            NAMESPACE,
+            "--field-selector",
+            &format!("reason={TOLD}"),
+            "--output=name",
+        ];
+        let found = self.kubectl.run(&arguments)?;
+        let is_own = found
+            .lines()
+            .any(|name| name.starts_with(&format!("event/{}.", self.name)));
+        Ok(if is_own { Ok(()) } else { Err(found) })
     }
 
     /// Whether both instances are gone.
