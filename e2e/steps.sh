@@ -92,7 +92,7 @@ build_tests() {
 without_cluster() {
     # shellcheck disable=SC2034 # suite reads it by its name
     local tests=(--locked "${packages[@]}" -E "$2")
-    suite "$1" tests testbed postgres run --
+    suite "$1" tests testbed postgres run -- testbed control-plane run --
 }
 
 # Stories on a real cluster of their own: their name and a filter.

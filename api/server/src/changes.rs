@@ -130,7 +130,8 @@ impl Tailer<'_> {
         let look_back = self.looked_back.elapsed() >= LOOK_BACK_EVERY;
         let mut overlap = if look_back { OVERLAP } else { SHORT_OVERLAP };
         loop {
-            let read = self.store.changes_since(cursor, BATCH, overlap).await;
+            let is_news = |id, version| !self.has_seen(id, version);
+            let read = self.store.news_since(cursor, BATCH, overlap, is_news).await;
             let changes = match read {
                 Err(Error::Gone) => {
                     // After a long pause of this process: watchers list again, the tailer begins anew.
@@ -169,9 +170,13 @@ impl Tailer<'_> {
         Ok(())
     }
 
-    /// Whether a change was not seen before.
+    fn has_seen(&self, id: Uuid, version: (i64, i64)) -> bool {
+        self.seen.get(&id).is_some_and(|(seen, _)| *seen == version)
+    }
+
+    /// Whether a change was not seen before; it is from now on.
     fn is_new(&mut self, id: Uuid, version: (i64, i64), at: i64) -> bool {
-        let known = self.seen.get(&id).is_some_and(|(seen, _)| *seen == version);
+        let known = self.has_seen(id, version);
         if !known {
             self.seen.insert(id, (version, at));
         }

@@ -11,9 +11,12 @@ pub struct Database {
     /// File with the database's URL (`sqlite:///path/file.db` or `postgresql://...`)
     #[arg(long, env = "THREEPORT_DATABASE_URL_FILE")]
     pub database_url_file: Option<PathBuf>,
-    /// The most connections to the database
-    #[arg(long, env = "THREEPORT_DATABASE_CONNECTIONS", default_value_t = 16)]
-    pub database_connections: u32,
+    /// The most connections to the database that read
+    #[arg(long, env = "THREEPORT_DATABASE_READERS", default_value_t = 8)]
+    pub database_readers: u32,
+    /// The most connections to the database that write; how many transactions there are at once is found out
+    #[arg(long, env = "THREEPORT_DATABASE_WRITERS", default_value_t = 16)]
+    pub database_writers: u32,
 }
 
 /// What `serve` is told.

@@ -125,7 +125,8 @@ async fn open(configuration: &Configuration) -> anyhow::Result<(Store, String)> 
         .with_context(|| format!("failed to use the encryption key {}", file.display()))?;
     let options = Options {
         encryption_key: Some(key),
-        connections: configuration.database.database_connections,
+        readers: configuration.database.database_readers,
+        writers: configuration.database.database_writers,
         ..Options::new(configuration.database.url()?)
     };
     let store = Store::open(options)

@@ -82,8 +82,8 @@ impl Connections {
                 "the URL must start with sqlite:// or postgresql://".to_owned(),
             ));
         }
-        let writers = if sqlite { 1 } else { options.connections.max(1) };
-        let readers = options.connections.div_ceil(2).max(1);
+        let writers = if sqlite { 1 } else { options.writers.max(1) };
+        let readers = options.readers.max(1);
         let writer = Database::connect(configure(&options.url, writers, timeout, true)).await?;
         let reader = Database::connect(configure(&options.url, readers, timeout, false)).await?;
         let dialect = if sqlite {

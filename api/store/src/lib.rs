@@ -23,6 +23,7 @@ mod object;
 mod observation;
 mod operation;
 mod options;
+mod pace;
 mod pending;
 mod random;
 mod reference;

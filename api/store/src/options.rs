@@ -11,8 +11,10 @@ pub struct Options {
     pub url: String,
     /// What secret values are encrypted with. Without it, Secrets are refused.
     pub encryption_key: Option<EncryptionKey>,
-    /// The most connections that write; half as many read. SQLite always has one writer.
-    pub connections: u32,
+    /// The most connections that read.
+    pub readers: u32,
+    /// The most connections that write; how many transactions there are at once is found out. SQLite always has one.
+    pub writers: u32,
     /// Ids, tokens, jitter.
     pub random: Random,
     /// How long things are kept.
@@ -28,7 +30,8 @@ impl Options {
         Self {
             url: url.into(),
             encryption_key: None,
-            connections: 16,
+            readers: 8,
+            writers: 16,
             random: Random::from_system(),
             retention: Retention::default(),
             timeout: Duration::from_secs(5),

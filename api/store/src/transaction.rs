@@ -5,6 +5,8 @@
 //! After five seconds ([`Options::timeout`]) it is dead. So the closure must read everything that it decides on inside, and do nothing that
 //! a rollback does not undo. Rows are written in the order of their ids, which keeps deadlocks rare.
 //!
+//! How many run at once is [`crate::pace`]'s.
+//!
 //! **Ambiguous commits.** A connection that is lost during COMMIT (or 40003) leaves open whether it happened.
 //! [`Transactions::operate`] therefore makes the operation's id before the first try and inserts it as the first
 //! statement: run again, a duplicate key says that it had committed, and the stored answer is given. Closures of `run`
@@ -36,6 +38,7 @@ use crate::{
     error::{Error, Result},
     operation::Record,
     options::Options,
+    pace::Pace,
     random::Random,
     sql::{Fetch, Row, Sql},
 };
@@ -66,6 +69,7 @@ pub(crate) struct Transactions {
     connections: Connections,
     random: Random,
     timeout: Duration,
+    pace: Pace,
     counts: Arc<Mutex<BTreeMap<&'static str, TransactionCount>>>,
     #[cfg(test)]
     pub(crate) faults: Arc<crate::tests::faults::Faults>,
@@ -97,6 +101,7 @@ impl Transactions {
             connections,
             random: options.random.clone(),
             timeout: options.timeout,
+            pace: Pace::new(usize::try_from(options.writers).unwrap_or(usize::MAX)),
             counts: Arc::default(),
             #[cfg(test)]
             faults: Arc::default(),
@@ -246,10 +251,21 @@ impl Transactions {
     {
         let mut tried = 0;
         loop {
+            // Without an operation nobody waits for it but a controller.
+            let turn = self.pace.turn(record.is_none()).await;
             let error = match self.once(write, record, input, work).await {
                 Err(Error::Database(error)) => error,
-                ended => return ended,
+                ended => {
+                    if ended.is_ok() {
+                        turn.committed();
+                    }
+                    return ended;
+                }
             };
+            if is_retryable(&error) {
+                turn.collided();
+            }
+            drop(turn);
             tried += 1;
             self.pause_or_fail(write.name(), tried, error).await?;
         }

@@ -3,7 +3,7 @@
 //! A cursor is (time, id) by the database's clock. Transactions commit in another order than they read the clock, so the
 //! tailer asks again for what is a little older than its cursor (the overlap) and drops what it has seen, by version.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{collections::HashMap, fmt, str::FromStr, time::Duration};
 
 use threeport_model::Object;
 use uuid::Uuid;
@@ -123,6 +123,18 @@ impl Store {
     /// overlap. [`Error::Gone`] where tombstones of that time may be
     /// purged already, and where the cursor is another database's.
     pub async fn changes_since(&self, since: Cursor, limit: u32, overlap: Duration) -> Result<Changes> {
+        self.news_since(since, limit, overlap, |_, _| true).await
+    }
+
+    /// The same, without those changes of which `is_news` says of the object and its versions that they were seen: of
+    /// these nothing but that is read.
+    pub async fn news_since(
+        &self,
+        since: Cursor,
+        limit: u32,
+        overlap: Duration,
+        is_news: impl Fn(Uuid, (i64, i64)) -> bool + Send,
+    ) -> Result<Changes> {
         let now = clock::read(self.reader(), self.dialect()).await?;
         let kept = i64::try_from(self.retention().tombstones.as_micros()).unwrap_or(i64::MAX);
         if since.incarnation != self.cursor_incarnation() || since.at < now.saturating_sub(kept) {
@@ -138,22 +150,24 @@ impl Store {
         } else {
             since
         };
-        let rows = self.reader().all(statement(from, i64::from(limit))).await?;
-        let mut items = Vec::with_capacity(rows.len());
-        let mut unreadable = Vec::new();
+        let places = self.reader().all(statement(from, i64::from(limit))).await?;
         let mut last = from;
-        for row in &rows {
+        let mut news = Vec::new();
+        for place in &places {
             last = Cursor {
                 incarnation: since.incarnation,
-                at: row.get("changed_at")?,
-                id: row.get("id")?,
+                at: place.get("changed_at")?,
+                id: place.get("id")?,
             };
-            match read(row, last) {
-                Ok(change) => items.push(change),
-                Err(error) => unreadable.push(skipped(row, last, &error)?),
+            if is_news(
+                last.id,
+                (place.get("resource_version")?, place.get("status_version")?),
+            ) {
+                news.push(last);
             }
         }
-        let more = rows.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+        let (items, unreadable) = self.read_changes(&news).await?;
+        let more = places.len() == usize::try_from(limit).unwrap_or(usize::MAX);
         Ok(Changes {
             items,
             unreadable,
@@ -162,22 +176,44 @@ impl Store {
             now,
         })
     }
+
+    /// The objects that stand at these places, as they are now; what was purged meanwhile is left out.
+    async fn read_changes(&self, places: &[Cursor]) -> Result<(Vec<Change>, Vec<Unreadable>)> {
+        let (mut items, mut unreadable) = (Vec::with_capacity(places.len()), Vec::new());
+        if places.is_empty() {
+            return Ok((items, unreadable));
+        }
+        let mut query = Sql::new(format!("SELECT {COLUMNS} {FROM} WHERE o.id IN "));
+        query.list(&places.iter().map(|place| place.id).collect::<Vec<_>>());
+        let mut rows = HashMap::with_capacity(places.len());
+        for row in self.reader().all(query).await? {
+            rows.insert(row.get::<Uuid>("id")?, row);
+        }
+        for place in places {
+            let Some(row) = rows.get(&place.id) else { continue };
+            match read(row, *place) {
+                Ok(change) => items.push(change),
+                Err(error) => unreadable.push(skipped(row, *place, &error)?),
+            }
+        }
+        Ok((items, unreadable))
+    }
 }
 
-/// The statement of the tailer.
+/// The statement of the tailer: what changed, and the versions by which it knows what it has seen.
 pub(crate) fn statement(from: Cursor, limit: i64) -> Sql {
     // Both halves are walks of an index. What stands in both stands where it changed first: by the later one, a page
     // could end behind changes that its other half had no room for, and those would never be seen.
-    Sql::new(format!(
-        "SELECT c.changed_at, {COLUMNS} FROM (SELECT id, MIN(changed_at) AS changed_at FROM ( \
+    Sql::new(
+        "SELECT c.changed_at, c.id, o.resource_version, s.version AS status_version FROM (SELECT id, MIN(changed_at) AS changed_at FROM ( \
          SELECT id, changed_at FROM (SELECT id, updated_at AS changed_at FROM object \
          WHERE (updated_at, id) > ($1, $2) ORDER BY updated_at, id LIMIT $3) AS x \
          UNION ALL \
          SELECT id, changed_at FROM (SELECT object_id AS id, updated_at AS changed_at FROM object_status \
          WHERE (updated_at, object_id) > ($1, $2) ORDER BY updated_at, object_id LIMIT $3) AS y) AS z \
-         GROUP BY id ORDER BY 2, 1 LIMIT $3) AS c {} ORDER BY c.changed_at, o.id",
-        FROM.replacen("FROM object o", "JOIN object o ON o.id = c.id", 1)
-    ))
+         GROUP BY id ORDER BY 2, 1 LIMIT $3) AS c JOIN object o ON o.id = c.id \
+         JOIN object_status s ON s.object_id = c.id ORDER BY c.changed_at, c.id",
+    )
     .values([from.at.into(), from.id.into(), limit.into()])
 }
 

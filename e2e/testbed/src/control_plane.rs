@@ -264,8 +264,50 @@ impl Default for ControlPlaneOptions {
 pub struct ControlPlane {
     // Dropped in this order: what uses the API before the API, that before etcd, the folder last.
     processes: Vec<Process>,
-    folder: Scratch,
+    files: ControlPlaneFiles,
+    _folder: Scratch,
     url: String,
+}
+
+/// Where the folder of a bare control plane is told to those who share it.
+pub const SHARED_CONTROL_PLANE: &str = "THREEPORT_TEST_CONTROL_PLANE";
+
+/// What clients of a bare control plane need of it, whoever started it.
+#[derive(Clone, Debug)]
+pub struct ControlPlaneFiles {
+    folder: PathBuf,
+}
+
+impl ControlPlaneFiles {
+    /// Of the one in the folder that [`SHARED_CONTROL_PLANE`] names; nothing where nobody shares one.
+    #[must_use]
+    pub fn shared() -> Option<Self> {
+        let folder = std::env::var_os(SHARED_CONTROL_PLANE)?.into();
+        Some(Self { folder })
+    }
+
+    /// The folder of it all.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A kubeconfig of group system:masters.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
+    /// The audit log: one JSON event per line, written before the answer of its request is sent.
+    #[must_use]
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder.join("audit.log")
+    }
+
+    /// kubectl for it.
+    pub fn kubectl(&self) -> Result<Kubectl> {
+        Kubectl::new(&self.kubeconfig())
+    }
 }
 
 impl ControlPlane {
@@ -304,12 +346,22 @@ impl ControlPlane {
             processes.insert(0, setup.start_scheduler()?);
             processes.insert(0, crate::kwok::start(&setup, options.nodes)?);
         }
+        let files = ControlPlaneFiles {
+            folder: folder.path().to_owned(),
+        };
         let url = format!("https://127.0.0.1:{}", addresses.api_port);
         Ok(Self {
             processes,
-            folder,
+            files,
+            _folder: folder,
             url,
         })
+    }
+
+    /// What its clients need.
+    #[must_use]
+    pub fn files(&self) -> &ControlPlaneFiles {
+        &self.files
     }
 
     /// The API's address.
@@ -321,24 +373,24 @@ impl ControlPlane {
     /// The certificate of the authority that its clients must trust, PEM.
     #[must_use]
     pub fn authority(&self) -> PathBuf {
-        self.folder.path().join("pki/ca.crt")
+        self.files.folder.join("pki/ca.crt")
     }
 
     /// A kubeconfig of group system:masters.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
-        self.folder.path().join("kubeconfig")
+        self.files.kubeconfig()
     }
 
-    /// The audit log: one JSON event per line, written before the answer of its request is sent.
+    /// The audit log: see [`ControlPlaneFiles::audit_log`].
     #[must_use]
     pub fn audit_log(&self) -> PathBuf {
-        self.folder.path().join("audit.log")
+        self.files.audit_log()
     }
 
     /// kubectl for this control plane.
     pub fn kubectl(&self) -> Result<Kubectl> {
-        Kubectl::new(&self.kubeconfig())
+        self.files.kubectl()
     }
 
     /// The process called `name` (`kube-apiserver`, `etcd`, ...), to pause or kill it.

@@ -38,7 +38,7 @@ mod kwok;
 mod state;
 
 pub use cluster::{Cluster, ClusterOptions};
-pub use control_plane::{ControlPlane, ControlPlaneOptions};
+pub use control_plane::{ControlPlane, ControlPlaneFiles, ControlPlaneOptions, SHARED_CONTROL_PLANE};
 pub use nats::{Nats, NatsOptions};
 pub use postgres::{Postgres, PostgresOptions};
 pub use registry::Registry;

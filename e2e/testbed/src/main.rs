@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use threeport_testbed::cluster::down;
 use threeport_testbed::{
-    Cluster, ClusterOptions, Postgres, PostgresOptions, Selection, binaries, images, install, preflight,
-    progress,
+    Cluster, ClusterOptions, ControlPlane, ControlPlaneOptions, Postgres, PostgresOptions,
+    SHARED_CONTROL_PLANE, Selection, binaries, images, install, preflight, progress,
 };
 
 /// A real one-node Kubernetes on this machine, from package registries alone.
@@ -51,6 +51,9 @@ enum Action {
     /// Run a command with a PostgreSQL of its own.
     #[command(subcommand)]
     Postgres(PostgresAction),
+    /// Run a command with a bare control plane: an API server and its controllers, without a node.
+    #[command(subcommand)]
+    ControlPlane(ControlPlaneAction),
     /// Build and load container images.
     #[command(subcommand)]
     Image(ImageAction),
@@ -60,6 +63,17 @@ enum Action {
 enum PostgresAction {
     /// Start a server with an empty folder and without fsync, run the command with its URL in
     /// THREEPORT_TEST_DATABASES (postgresql=URL, of a role that may create databases), stop the server.
+    Run {
+        /// The program and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum ControlPlaneAction {
+    /// Start it, run the command with its folder in THREEPORT_TEST_CONTROL_PLANE, where tests that can share one find
+    /// it, and stop it.
     Run {
         /// The program and its arguments.
         #[arg(last = true, required = true)]
@@ -147,6 +161,7 @@ fn run(action: Action) -> Result<ExitCode> {
         }
         Action::Exec { selection, command } => return exec(&selection, &command),
         Action::Postgres(PostgresAction::Run { command }) => return run_with_postgres(&command),
+        Action::ControlPlane(ControlPlaneAction::Run { command }) => return run_with_control_plane(&command),
         Action::Image(action) => image(action)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -187,6 +202,19 @@ fn run_with_postgres(command: &[String]) -> Result<ExitCode> {
         Command::new(program)
             .args(arguments)
             .env("THREEPORT_TEST_DATABASES", databases),
+    )
+}
+
+fn run_with_control_plane(command: &[String]) -> Result<ExitCode> {
+    let (program, arguments) = command.split_first().context("no command")?;
+    let control_plane = ControlPlane::start(&ControlPlaneOptions {
+        controller_manager: true,
+        ..ControlPlaneOptions::default()
+    })?;
+    exit_code_of(
+        Command::new(program)
+            .args(arguments)
+            .env(SHARED_CONTROL_PLANE, control_plane.files().folder()),
     )
 }
 

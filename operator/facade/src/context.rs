@@ -16,7 +16,9 @@ use tokio::sync::watch;
 
 use crate::{
     FacadeOptions,
+    echo::Echoes,
     lag::{self, Shown},
+    mirror::event::Told,
     queue::{Key, Queue},
     resource,
     waiters::Waiters,
@@ -34,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) queue: Queue,
     pub(crate) waiters: Waiters,
     pub(crate) shown: Shown,
+    pub(crate) echoes: Echoes,
+    pub(crate) told: Told,
     pub(crate) recorder: Recorder,
     pub(crate) closing: watch::Receiver<bool>,
     kinds: BTreeMap<&'static str, MirroredKind>,
@@ -70,6 +74,8 @@ impl Context {
                 queue,
                 waiters: Waiters::default(),
                 shown: Shown::default(),
+                echoes: Echoes::default(),
+                told: Told::default(),
                 recorder,
                 closing,
                 kinds,

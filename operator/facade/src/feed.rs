@@ -39,6 +39,9 @@ pub(crate) async fn resources(
                     before = names(&writer);
                 }
                 writer.apply_watcher_event(&event);
+                if is_echo(&context, kind, &event) {
+                    continue;
+                }
                 for name in woken(&event, &mut before, &writer) {
                     context.queue.wake(Key::new(kind, name)).await;
                 }
@@ -52,6 +55,19 @@ pub(crate) async fn resources(
                 }
             }
         }
+    }
+}
+
+fn is_echo(context: &Context, kind: &'static KindDescriptor, event: &Event<DynamicObject>) -> bool {
+    match event {
+        Event::Apply(resource) => context
+            .echoes
+            .heard(&Key::new(kind, resource.name_any()), resource),
+        Event::Delete(resource) => {
+            context.echoes.forget(&Key::new(kind, resource.name_any()));
+            false
+        }
+        _ => false,
     }
 }
 

@@ -18,6 +18,7 @@
 
 mod context;
 mod crd_install;
+mod echo;
 mod feed;
 mod generation;
 mod intake;

@@ -23,7 +23,8 @@ pub struct FacadeOptions {
     pub mirror_selector: Selector,
     /// How often everything is compared, without being told of a change.
     pub list_interval: Duration,
-    /// How many objects are worked on at once.
+    /// How many objects are worked on at once. What is shown should not hold up what is done: few at once are fast
+    /// enough for any change that a person makes, and merge what comes faster.
     pub concurrency: usize,
     /// Counters and histograms.
     pub metrics: Metrics,
@@ -32,7 +33,7 @@ pub struct FacadeOptions {
 }
 
 impl FacadeOptions {
-    /// Options with the usual limits: everything mirrored, compared every 5 minutes, 8 at once.
+    /// Options with the usual limits: everything mirrored, compared every 5 minutes, 3 at once.
     pub fn new(
         api: threeport_client::Client,
         kube: kube::Client,
@@ -45,7 +46,7 @@ impl FacadeOptions {
             namespace: namespace.into(),
             mirror_selector: Selector::default(),
             list_interval: Duration::from_secs(300),
-            concurrency: 8,
+            concurrency: 3,
             metrics,
             ready: Arc::default(),
         }

@@ -1,5 +1,8 @@
 //! The work queue: one entry per key however often it is woken, one run per key at a time, delays and backoff.
 //!
+//! A run is followed by a pause as long as it took, up to [`PAUSE`]: what is shown must not take the API server's time away
+//! from what is done, and the slower that answers, the more it has to do.
+//!
 //! kube-runtime's scheduler merges and delays; what it lacks is the run itself for keys that have no object yet,
 //! which `kube::runtime::Controller` can't do (it reconciles only what its cache has).
 
@@ -25,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_LAST: Duration = Duration::from_secs(60);
 const DRAIN: Duration = Duration::from_secs(7);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// One object, on both sides.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -159,10 +163,12 @@ pub(crate) async fn run<F, R>(
                 running.insert(key.clone());
                 let (queue, work, again) = (queue.clone(), reconcile(key.clone()), key.clone());
                 let handle = tasks.spawn(async move {
+                    let begun = Instant::now();
                     let next = work.await;
                     if let Some(delay) = queue.delay(&again, next) {
                         queue.after(again, delay).await;
                     }
+                    tokio::time::sleep(begun.elapsed().min(PAUSE)).await;
                 });
                 keys.insert(handle.id(), key);
             }

@@ -104,6 +104,7 @@ async fn act(
 ) -> Result<Next, Error> {
     if object.is_none() {
         context.shown.forget(key);
+        context.told.forget(key);
     }
     match (side(found, object), found) {
         (Side::Intake, Some(found)) => intake::run(context, kind, key, found, object).await,

@@ -309,7 +309,8 @@ pub(crate) async fn store(url: &str) -> Store {
     let key = EncryptionKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
     let options = Options {
         encryption_key: Some(key),
-        connections: 4,
+        readers: 2,
+        writers: 4,
         // As long as a request: what a busy machine delays is no answer.
         timeout: TIMEOUT,
         ..Options::new(url)

@@ -416,7 +416,8 @@ fn nobody_to_authenticate_is_refused() {
     assert!(Flags::parse_from(base).serve.validate().is_err());
     let database = Database {
         database_url_file: Some("/nonexistent/file".into()),
-        database_connections: 1,
+        database_readers: 1,
+        database_writers: 1,
     };
     assert!(
         database

@@ -132,7 +132,8 @@ impl<'a> Place<'a> {
         fill(bed, objects).await;
         println!("filled with {objects} objects in {:?}", started.elapsed());
         let options = Options {
-            connections: 1,
+            readers: 1,
+            writers: 1,
             ..bed.options.clone()
         };
         Self {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use threeport_model::kinds::workload_definition::ResourceIdentity;
 use tokio::time::timeout;
 
-use super::{Resource, TargetError, discovery::Discovery};
+use super::{Resource, TargetError, autoscalers::Autoscalers, discovery::Discovery};
 
 /// How long a call may take: less than a claim lasts.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(6);
@@ -25,6 +25,7 @@ const CREATE_ONLY: &str = "1";
 pub struct Target {
     client: Client,
     discovery: Arc<Discovery>,
+    pub(super) autoscalers: Arc<Autoscalers>,
 }
 
 /// An object as it was seen.
@@ -47,7 +48,11 @@ pub enum DeleteAnswer {
 
 impl Target {
     pub(crate) fn new(client: Client, discovery: Arc<Discovery>) -> Self {
-        Self { client, discovery }
+        Self {
+            client,
+            discovery,
+            autoscalers: Arc::default(),
+        }
     }
 
     /// The client itself, for reads that have a type.

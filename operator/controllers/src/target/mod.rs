@@ -15,6 +15,7 @@
 //! * If it carries the object's own `metadata.resourceVersion` too, it changes that version or nothing (409): whoever was
 //!   paused since it looked does not overwrite what its successor wrote.
 
+mod autoscalers;
 mod call;
 pub mod discovery;
 mod error;

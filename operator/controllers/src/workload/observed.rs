@@ -117,6 +117,16 @@ pub(super) fn is_covered(row: &InventoryRow, agent: Option<&AgentState>) -> bool
     current(row, agent).is_some_and(|observed| observed.health != Health::Missing)
 }
 
+/// Whether an agent saw the row's object with all that we wrote of it, and nothing of that taken over.
+pub(super) fn is_untouched(row: &InventoryRow, agent: Option<&AgentState>) -> bool {
+    current(row, agent).is_some_and(|observed| {
+        observed.health != Health::Missing
+            && observed.uid == row.uid
+            && observed.ownership_digest.is_some()
+            && observed.ownership_digest == row.ownership_digest
+    })
+}
+
 fn covers(observed: &Observed, row: &InventoryRow) -> bool {
     match (
         observed.resource_version.as_deref(),

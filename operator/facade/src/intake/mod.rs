@@ -110,7 +110,7 @@ async fn show(
     let changed = story::ready_changed(resource::status(found), &status);
     let written = write::status(&context.api(kind), found, status).await?;
     if let Some(object) = object {
-        context.shows(kind, object, written);
+        context.shows(kind, object, written.is_some());
     }
     if changed && position.synced.is_some() {
         story::tell(context, kind, found).await;

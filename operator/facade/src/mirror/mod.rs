@@ -11,7 +11,13 @@ use kube::{core::DynamicObject, core::SelectorExt};
 use serde_json::Value;
 use threeport_model::{KindDescriptor, Object};
 
-use crate::{context::Context, generation::Position, queue::Next, reconcile::Error, resource};
+use crate::{
+    context::Context,
+    generation::Position,
+    queue::{Key, Next},
+    reconcile::Error,
+    resource,
+};
 use plan::Action;
 
 /// One run for a key whose resource, if there is one, is a mirror.
@@ -93,7 +99,12 @@ async fn show(
     let status = status(kind, found, object);
     let changed = event::ready_changed(resource::status(found), &status);
     let written = write::status(&context.api(kind), found, status).await?;
-    context.shows(kind, object, written);
+    context.shows(kind, object, written.is_some());
+    if let Some(written) = written {
+        context
+            .echoes
+            .expect(Key::new(kind, &object.metadata.name), &written);
+    }
     if changed {
         event::tell(context, kind, found).await;
     }

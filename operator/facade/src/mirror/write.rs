@@ -47,24 +47,22 @@ pub(crate) async fn replace(
     }
 }
 
-/// Writes the status if it differs, and says whether it did.
+/// Writes the status if it differs; answers with what it wrote.
 pub(crate) async fn status(
     api: &Api<DynamicObject>,
     found: &DynamicObject,
     status: Value,
-) -> Result<bool, Error> {
+) -> Result<Option<DynamicObject>, Error> {
     if project::same_status(resource::status(found), &status) {
-        return Ok(false);
+        return Ok(None);
     }
     let mut changed = found.clone();
     changed.metadata.managed_fields = None;
     changed.data["status"] = status;
     let (name, parameters) = (found.name_any(), parameters());
     let written = api.replace_status(&name, &parameters, &changed);
-    around(writes::RESOURCE_STATUS, written)
-        .await
-        .map_err(Error::Kubernetes)?;
-    Ok(true)
+    let written = around(writes::RESOURCE_STATUS, written).await;
+    written.map(Some).map_err(Error::Kubernetes)
 }
 
 /// Deletes this very resource, not another of its name.

@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use serde_json::Value;
 use threeport_facade::{FacadeOptions, Metrics};
 use threeport_telemetry::stages::Stages;
-use threeport_testbed::{ControlPlane, ControlPlaneOptions, kubectl::Kubectl};
+use threeport_testbed::{ControlPlane, ControlPlaneFiles, ControlPlaneOptions, kubectl::Kubectl};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -21,17 +21,12 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// As the chart grants them.
 const RIGHTS: &str = include_str!("rights.yaml");
 
-/// One for all tests of this process: each has a namespace of its own. Its processes end with this one.
-fn shared() -> &'static ControlPlane {
+/// The one that the test run shares, else one for all tests of this process, whose processes end with it: each test has
+/// a namespace of its own.
+fn shared() -> ControlPlaneFiles {
     static SHARED: OnceLock<ControlPlane> = OnceLock::new();
-    SHARED.get_or_init(|| {
-        threeport_telemetry::init();
-        let options = ControlPlaneOptions {
-            controller_manager: true,
-            ..ControlPlaneOptions::default()
-        };
-        ControlPlane::start(&options).unwrap()
-    })
+    threeport_telemetry::init();
+    ControlPlaneFiles::shared().unwrap_or_else(|| SHARED.get_or_init(own).files().clone())
 }
 
 /// A cluster of its own, for tests that delete what is shared.
@@ -60,12 +55,13 @@ pub(crate) struct Place {
 impl Place {
     /// In the cluster that tests share.
     pub(crate) async fn start(namespace: &str) -> Self {
-        let cluster = tokio::task::spawn_blocking(shared).await.unwrap();
-        Self::start_in(cluster, namespace).await
+        let mut place = Self::prepare(namespace).await;
+        place.start_facade().await;
+        place
     }
 
     pub(crate) async fn start_in(cluster: &ControlPlane, namespace: &str) -> Self {
-        let mut place = Self::prepare_in(cluster, namespace).await;
+        let mut place = Self::prepare_in(cluster.files(), namespace).await;
         place.start_facade().await;
         place
     }
@@ -73,10 +69,10 @@ impl Place {
     /// In the cluster that tests share, without a facade yet.
     pub(crate) async fn prepare(namespace: &str) -> Self {
         let cluster = tokio::task::spawn_blocking(shared).await.unwrap();
-        Self::prepare_in(cluster, namespace).await
+        Self::prepare_in(&cluster, namespace).await
     }
 
-    async fn prepare_in(cluster: &ControlPlane, namespace: &str) -> Self {
+    async fn prepare_in(cluster: &ControlPlaneFiles, namespace: &str) -> Self {
         let api = Api::start().await;
         let place = Self {
             namespace: namespace.to_owned(),

@@ -1,15 +1,15 @@
 //! What is read of the cluster: objects that were seen to differ, and autoscalers where they matter. Where nothing differs
-//! that is nothing at all.
-
-use serde_json::Value;
+//! that is nothing at all. An object that is to be changed, and that an agent saw as we left it, is not read either: of
+//! its replicas too, nobody else owns any.
 
 use super::super::{
-    observed::{Need, need},
+    observed::{Need, is_untouched, need},
     obstacle::Obstacle,
+    render::Desired,
     replicas,
     world::{World, target},
 };
-use crate::target::{Target, TargetError, display};
+use crate::target::{TargetError, display};
 
 /// Reads what was seen to differ, and what an autoscaler may have changed.
 pub(super) async fn read(world: &mut World) -> Result<(), Obstacle> {
@@ -22,32 +22,27 @@ pub(super) async fn read(world: &mut World) -> Result<(), Obstacle> {
         if need == Need::Nothing || (need == Need::Write && !scalable) {
             continue;
         }
+        let (id, untouched) = (row.id, is_untouched(row, agent.as_ref()));
         let obstacle = |error: TargetError| Obstacle::of_target(&error, &display(&desired.identity));
+        let namespace = &desired.identity.namespace;
+        if scalable && !world.autoscalers.contains_key(namespace) {
+            let found = target.autoscalers(namespace).await.map_err(obstacle)?;
+            world.autoscalers.insert(namespace.clone(), found);
+        }
+        if need == Need::Write && untouched && !is_named(world, desired) {
+            continue;
+        }
         let live = target
             .get(&desired.resource, &desired.identity)
             .await
             .map_err(obstacle)?;
-        world.live.insert(row.id, live);
-        let namespace = &desired.identity.namespace;
-        if scalable && !world.autoscalers.contains_key(namespace) {
-            let found = autoscalers(&target, namespace).await.map_err(obstacle)?;
-            world.autoscalers.insert(namespace.clone(), found);
-        }
+        world.live.insert(id, live);
     }
     Ok(())
 }
 
-async fn autoscalers(target: &Target, namespace: &str) -> Result<Vec<Value>, TargetError> {
-    let Some(resource) = target
-        .find("autoscaling", "v2", "HorizontalPodAutoscaler")
-        .await?
-    else {
-        return Ok(Vec::new());
-    };
-    let mut objects = target.list(&resource, namespace).await?;
-    // Items of a list don't repeat their kind.
-    objects
-        .iter_mut()
-        .for_each(|object| object["kind"] = "HorizontalPodAutoscaler".into());
-    Ok(objects)
+/// Whether an autoscaler, of the set or of the cluster, names the object.
+fn is_named(world: &World, desired: &Desired) -> bool {
+    let of_set = world.desired.iter().map(|other| &other.object);
+    replicas::is_named(desired, of_set.chain(world.autoscalers.values().flatten()))
 }

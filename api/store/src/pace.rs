@@ -1,0 +1,254 @@
+//! How many transactions write at once: as many as do not collide.
+//!
+//! Two SERIALIZABLE transactions of PostgreSQL collide where each read a page of an index into which the other inserts,
+//! whatever the rows. While tables are small, and the work list always is, that is most pairs: sixteen at once then take
+//! longer than one after the other, and some never get through. Once there are thousands of objects it is next to none,
+//! and a CockroachDB, which knows no pages and answers slower, wants many. So the number is found as TCP finds a rate: a
+//! collision halves it, a while without one adds one ([AIMD](https://www.rfc-editor.org/rfc/rfc5681#section-3.1)).
+//!
+//! What a person waits for does not stand behind what controllers do: these ask for a turn only while nobody else does,
+//! or once they have waited for [`PATIENCE`], so that they go on under any load.
+//!
+//! What not to do: don't hold a turn over a pause between two tries.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+
+/// Where it begins.
+const FIRST: usize = 4;
+/// After so many commits per turn there is one more turn.
+const CALM: usize = 16;
+/// How many transactions of controllers ask or run at once.
+const BEHIND: usize = 6;
+/// How long one of controllers stands back at most.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// See the module. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Pace(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    turns: Semaphore,
+    behind: Arc<Semaphore>,
+    /// Nobody asks any more but controllers.
+    quiet: Notify,
+    most: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// How many turns there are.
+    limit: usize,
+    /// How many turns that are taken are not to be given again.
+    owed: usize,
+    /// Commits since the last collision, or since there was one more turn.
+    calm: usize,
+    /// How many ask that are no controllers.
+    asking: usize,
+}
+
+/// The right to run one try of a transaction.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pace: Pace,
+    _behind: Option<OwnedSemaphorePermit>,
+}
+
+impl Pace {
+    /// At most so many at once.
+    pub(crate) fn new(most: usize) -> Self {
+        let most = most.max(1);
+        let limit = FIRST.min(most);
+        Self(Arc::new(Inner {
+            turns: Semaphore::new(limit),
+            behind: Arc::new(Semaphore::new(BEHIND)),
+            quiet: Notify::new(),
+            most,
+            state: Mutex::new(State {
+                limit,
+                owed: 0,
+                calm: 0,
+                asking: 0,
+            }),
+        }))
+    }
+
+    /// Waits for a turn; `behind` all those that are not.
+    pub(crate) async fn turn(&self, behind: bool) -> Turn {
+        // Neither semaphore is ever closed, which is what the only error of both says.
+        let (asking, permit) = if behind {
+            let permit = Arc::clone(&self.0.behind).acquire_owned().await.ok();
+            self.stand_back().await;
+            (None, permit)
+        } else {
+            (Some(Asking::new(self)), None)
+        };
+        if let Ok(turn) = self.0.turns.acquire().await {
+            turn.forget();
+        }
+        drop(asking);
+        Turn {
+            pace: self.clone(),
+            _behind: permit,
+        }
+    }
+
+    async fn stand_back(&self) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let quiet = self.0.quiet.notified();
+            if self.state().asking == 0 || timeout_at(until, quiet).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody asks for a turn, and is not a controller.
+struct Asking<'a>(&'a Pace);
+
+impl<'a> Asking<'a> {
+    fn new(pace: &'a Pace) -> Self {
+        pace.state().asking += 1;
+        Self(pace)
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.asking -= 1;
+        if state.asking == 0 {
+            self.0.0.quiet.notify_waiters();
+        }
+    }
+}
+
+impl Turn {
+    /// The try met another transaction.
+    pub(crate) fn collided(&self) {
+        let mut state = self.pace.state();
+        let limit = (state.limit / 2).max(1);
+        state.owed += state.limit - limit;
+        state.limit = limit;
+        state.calm = 0;
+    }
+
+    /// The try committed.
+    pub(crate) fn committed(&self) {
+        let mut state = self.pace.state();
+        state.calm += 1;
+        if state.calm < CALM * state.limit || state.limit == self.pace.0.most {
+            return;
+        }
+        state.calm = 0;
+        state.limit += 1;
+        match state.owed {
+            0 => self.pace.0.turns.add_permits(1),
+            _ => state.owed -= 1,
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.pace.state();
+        match state.owed {
+            0 => self.pace.0.turns.add_permits(1),
+            _ => state.owed -= 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    /// As many turns as are given at once.
+    fn all(pace: &Pace) -> Vec<Turn> {
+        std::iter::from_fn(|| pace.turn(false).now_or_never()).collect()
+    }
+
+    #[test]
+    fn a_collision_halves_and_calm_adds() {
+        let pace = Pace::new(6);
+        let turns = all(&pace);
+        assert_eq!(turns.len(), FIRST);
+        turns[0].collided();
+        drop(turns);
+        assert_eq!(all(&pace).len(), 2);
+        let turns = all(&pace);
+        turns[0].collided();
+        turns[1].collided();
+        drop(turns);
+        assert_eq!(all(&pace).len(), 1, "and one is always left");
+        for round in 1..20 {
+            let turns = all(&pace);
+            for _ in 0..CALM * turns.len() {
+                turns[0].committed();
+            }
+            drop(turns);
+            assert_eq!(all(&pace).len(), (round + 1).min(6));
+        }
+    }
+
+    #[test]
+    fn what_is_owed_is_paid_by_calm_too() {
+        let pace = Pace::new(4);
+        let turns = all(&pace);
+        turns[0].collided();
+        for _ in 0..CALM * 2 {
+            turns[0].committed();
+        }
+        drop(turns);
+        assert_eq!(all(&pace).len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn controllers_stand_back_but_not_for_ever() {
+        let pace = Pace::new(4);
+        let turns = all(&pace);
+        let mut person = Box::pin(pace.turn(false));
+        assert!(person.as_mut().now_or_never().is_none(), "all turns are taken");
+        let asked = Instant::now();
+        let mut controller = Box::pin(pace.turn(true));
+        assert!(controller.as_mut().now_or_never().is_none());
+        drop(turns);
+        let person = person.await;
+        let one = controller.await;
+        assert_eq!(asked.elapsed(), Duration::ZERO, "nobody asks any more");
+        drop((person, one));
+
+        let turns = all(&pace);
+        let mut people: Vec<_> = (0..2).map(|_| Box::pin(pace.turn(false))).collect();
+        for person in &mut people {
+            assert!(person.as_mut().now_or_never().is_none());
+        }
+        let controller = tokio::spawn({
+            let pace = pace.clone();
+            async move { pace.turn(true).await }
+        });
+        tokio::time::sleep(PATIENCE).await;
+        drop(turns);
+        people.pop();
+        controller.await.unwrap();
+        assert_eq!(asked.elapsed(), PATIENCE, "though somebody still asks");
+        drop(people);
+        assert_eq!(all(&pace).len(), FIRST, "who gave up asking is not waited for");
+    }
+}

@@ -1,0 +1,77 @@
+//! Which changes of custom resources are our own: their echo wakes nobody.
+//!
+//! The watch brings back each write of ours. A run for it would read the object once more and find nothing to do, so what
+//! was written is remembered until it comes back. It may come back before it is remembered; then there is such a run, which
+//! is all that happens.
+//!
+//! What not to do: don't remember what another write is to follow on, for that is what the echo brings.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use kube::core::DynamicObject;
+
+use crate::queue::Key;
+
+/// The newest resourceVersion that we wrote of each resource, until its echo was heard.
+#[derive(Debug, Default)]
+pub(crate) struct Echoes(Mutex<HashMap<Key, String>>);
+
+impl Echoes {
+    /// We wrote this, and have nothing more to do.
+    pub(crate) fn expect(&self, key: Key, written: &DynamicObject) {
+        if let Some(version) = &written.metadata.resource_version {
+            self.versions().insert(key, version.clone());
+        }
+    }
+
+    /// Whether a change that was heard of is what we wrote last.
+    pub(crate) fn heard(&self, key: &Key, heard: &DynamicObject) -> bool {
+        let mut versions = self.versions();
+        let is_ours = versions
+            .get(key)
+            .is_some_and(|version| Some(version) == heard.metadata.resource_version.as_ref());
+        if is_ours {
+            versions.remove(key);
+        }
+        is_ours
+    }
+
+    /// The resource is gone.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.versions().remove(key);
+    }
+
+    fn versions(&self) -> MutexGuard<'_, HashMap<Key, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use threeport_model::find_kind;
+
+    use super::*;
+    use crate::resource;
+
+    #[test]
+    fn only_what_we_wrote_last_is_an_echo_and_once() {
+        let kind = find_kind("tpwi").unwrap();
+        let (key, echoes) = (Key::new(kind, "web"), Echoes::default());
+        let version = |version: &str| {
+            let mut found = DynamicObject::new("web", &resource::api_resource(kind));
+            found.metadata.resource_version = Some(version.to_owned());
+            found
+        };
+        assert!(!echoes.heard(&key, &version("1")));
+        echoes.expect(key.clone(), &version("2"));
+        assert!(!echoes.heard(&key, &version("1")), "somebody else's before it");
+        assert!(echoes.heard(&key, &version("2")));
+        assert!(!echoes.heard(&key, &version("2")), "a list says it again");
+        echoes.expect(key.clone(), &version("3"));
+        echoes.forget(&key);
+        assert!(!echoes.heard(&key, &version("3")));
+    }
+}
