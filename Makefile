@@ -64,4 +64,4 @@ generate: ## write anew what is generated and checked in
 	UPDATE_REFERENCE=1 cargo test --locked --package tptctl --test reference
 	UPDATE_REFERENCE=1 cargo test --locked --package threeport-server --package threeport-operator --package threeport-agent the_metrics_are_those_of_the_reference
 	REGENERATE=1 cargo test --locked --package threeport-sample
-	UPDATE=1 cargo test --locked --package threeport-chart
+	UPDATE=1 cargo test --locked --no-fail-fast --package threeport-chart

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::target::fake;
 
-    const ALL: &str = "/apis/autoscaling/v2/horizontalpodautoscalers?";
+    const ALL: &str = "GET /apis/autoscaling/v2/horizontalpodautoscalers";
 
     fn list(names: &[(&str, &str)]) -> fake::Answer {
         let items: Vec<_> = names
@@ -105,7 +105,7 @@ mod tests {
                 discovered()
             }
         });
-        let lists = || log.lines().iter().filter(|line| line.contains(ALL)).count();
+        let lists = || log.lines().iter().filter(|line| *line == ALL).count();
         let found = target.autoscalers("web").await.unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0]["kind"], "HorizontalPodAutoscaler");
@@ -123,7 +123,7 @@ mod tests {
     #[tokio::test]
     async fn who_may_not_list_the_cluster_lists_the_namespace() {
         let (target, log) = fake::target(|asked| {
-            if asked.line.contains(ALL) {
+            if asked.line == ALL {
                 fake::status(403, "forbidden")
             } else if asked.line.contains("horizontalpodautoscalers") {
                 list(&[("web", "one")])

@@ -117,13 +117,15 @@ pub(super) fn is_covered(row: &InventoryRow, agent: Option<&AgentState>) -> bool
     current(row, agent).is_some_and(|observed| observed.health != Health::Missing)
 }
 
-/// Whether an agent saw the row's object with all that we wrote of it, and nothing of that taken over.
+/// Whether an agent saw the row's object with all that we wrote of it, and nobody else who owns any field, be it one that
+/// was left to him (replicas to an autoscaler).
 pub(super) fn is_untouched(row: &InventoryRow, agent: Option<&AgentState>) -> bool {
     current(row, agent).is_some_and(|observed| {
         observed.health != Health::Missing
             && observed.uid == row.uid
             && observed.ownership_digest.is_some()
             && observed.ownership_digest == row.ownership_digest
+            && observed.other_managers.is_empty()
     })
 }
 

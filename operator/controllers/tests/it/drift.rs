@@ -72,6 +72,15 @@ async fn drift_is_healed_with_manners() {
     world.run("web").await;
     assert_eq!(world.writes().len(), writes);
 
+    // What an agent saw untouched is changed without being read; whether an autoscaler names it is asked.
+    world.observe("web", Health::Current);
+    let reads = || world.requests(&["get"]).len();
+    let before = reads();
+    world.define("web", &APP.replace("web:1", "web:3"));
+    assert_done(&world.run("web").await);
+    assert_eq!(reads(), before);
+    world.observe("web", Health::Current);
+
     // Who scales owns the replicas from then on, and the image stays ours.
     world.kubectl(&["scale", "deployment", "web", "-n", "web", "--replicas=5"]);
     world.observe("web", Health::Current);
@@ -200,7 +209,7 @@ async fn a_fight_is_told_and_not_fought_for_ever() {
     assert_eq!(world.get("configmap", "web", "config")["data"]["key"], "theirs5");
     let status = world.status("web");
     let fighting = condition::find(&status.conditions, condition::FIGHTING).unwrap();
-    assert!(fighting.message.contains("ConfigMap web/config") && fighting.message.contains("kubectl-edit"));
+    assert!(fighting.message.contains("ConfigMap web/config") && fighting.message.contains("kubectl-patch"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

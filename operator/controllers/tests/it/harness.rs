@@ -381,7 +381,7 @@ impl World {
                 ownership_digest: ownership::of_metadata(metadata, &field_manager(self.plane)),
                 epoch: EPOCH,
                 seen_at: Some(jiff::Timestamp::now()),
-                other_managers: vec!["kubectl-edit".to_owned()],
+                other_managers: other_managers(metadata, &field_manager(self.plane)),
                 ..Observed::default()
             };
             let mut store = self.api.0.lock().unwrap();
@@ -432,16 +432,20 @@ impl World {
     /// Writes in the audit log by the controller, as `verb code uri`. It uses the only kubeconfig there is, so kubectl's
     /// own writes are told by their user agent.
     pub(crate) fn writes(&self) -> Vec<String> {
+        self.requests(&["create", "update", "patch", "delete", "deletecollection"])
+    }
+
+    /// The controller's requests with one of these verbs, likewise.
+    pub(crate) fn requests(&self, verbs: &[&str]) -> Vec<String> {
         let log = std::fs::read_to_string(self.cluster.audit_log()).unwrap();
         let events = log
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap());
         let ours = events.filter(|event| {
             let agent = event["userAgent"].as_str().unwrap_or_default();
-            let write = ["create", "update", "patch", "delete", "deletecollection"];
             event["user"]["username"] == "testbed-admin"
                 && !agent.starts_with("kubectl")
-                && write.contains(&event["verb"].as_str().unwrap_or_default())
+                && verbs.contains(&event["verb"].as_str().unwrap_or_default())
         });
         ours.map(|event| {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -483,4 +487,14 @@ async fn controller(
 /// What a run must end with.
 pub(crate) fn assert_done(report: &Report) {
     assert_eq!(report.outcome, Outcome::Done, "{:?}", report.status);
+}
+
+/// Who else owns fields of the object, status aside: as an agent reports it.
+fn other_managers(metadata: &Value, manager: &str) -> Vec<String> {
+    let entries = metadata["managedFields"].as_array().into_iter().flatten();
+    let others = entries
+        .filter(|entry| entry["subresource"] != "status")
+        .filter_map(|entry| entry["manager"].as_str())
+        .filter(|other| *other != manager);
+    others.map(str::to_owned).collect()
 }
