@@ -18,6 +18,9 @@ pub const FIGHTING: &str = "Fighting";
 /// An object that is being deleted says what it waits for.
 pub const DELETION_BLOCKED: &str = "DeletionBlocked";
 
+/// The reason of what is being worked on.
+pub const PROGRESSING: &str = "Progressing";
+
 /// True, False or Unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionStatus {

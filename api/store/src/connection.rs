@@ -56,6 +56,8 @@ pub(crate) struct Connections {
     pub(crate) writer: DatabaseConnection,
     pub(crate) reader: DatabaseConnection,
     pub(crate) dialect: Dialect,
+    /// How many write at most.
+    pub(crate) writers: u32,
 }
 
 /// How long anybody waits for a connection.
@@ -95,6 +97,7 @@ impl Connections {
             writer,
             reader,
             dialect,
+            writers,
         })
     }
 

@@ -112,6 +112,14 @@ impl Pace {
         }
     }
 
+    /// There is one turn more, unless it is owed.
+    fn give(&self, state: &mut State) {
+        match state.owed {
+            0 => self.0.turns.add_permits(1),
+            _ => state.owed -= 1,
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,20 +164,13 @@ impl Turn {
         }
         state.calm = 0;
         state.limit += 1;
-        match state.owed {
-            0 => self.pace.0.turns.add_permits(1),
-            _ => state.owed -= 1,
-        }
+        self.pace.give(&mut state);
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut state = self.pace.state();
-        match state.owed {
-            0 => self.pace.0.turns.add_permits(1),
-            _ => state.owed -= 1,
-        }
+        self.pace.give(&mut self.pace.state());
     }
 }
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use threeport_model::{
     Condition, ConditionStatus, condition,
-    condition::{READY, RECONCILING, STALLED},
+    condition::{PROGRESSING, READY, RECONCILING, STALLED},
     kinds::workload_instance::Revision,
 };
 
@@ -26,9 +26,6 @@ pub(crate) struct Applied {
     /// The generation of the definition that the stored status speaks about, where that is known.
     pub(crate) seen_definition: Option<i64>,
 }
-
-/// The reason that is served.
-const PROGRESSING: &str = "Progressing";
 
 /// Makes of a stored status the one that is served. `changed` is when the desired state last changed.
 pub(crate) fn status(status: &mut Value, wanted: Applied, changed: Timestamp) {

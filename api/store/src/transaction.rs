@@ -97,15 +97,12 @@ pub(crate) enum Ended<T> {
 
 impl Transactions {
     pub(crate) fn new(connections: Connections, options: &Options) -> Self {
-        let most = match connections.dialect {
-            Dialect::Sqlite => 1,
-            _ => usize::try_from(options.writers).unwrap_or(usize::MAX),
-        };
+        let pace = Pace::new(usize::try_from(connections.writers).unwrap_or(usize::MAX));
         Self {
             connections,
             random: options.random.clone(),
             timeout: options.timeout,
-            pace: Pace::new(most),
+            pace,
             counts: Arc::default(),
             #[cfg(test)]
             faults: Arc::default(),

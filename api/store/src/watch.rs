@@ -11,7 +11,8 @@ use uuid::Uuid;
 use crate::{
     Store, clock,
     error::{Error, Result},
-    row::{COLUMNS, FROM, ObjectRow},
+    object::read::of_ids,
+    row::ObjectRow,
     sql::{Fetch, Row, Sql},
 };
 
@@ -183,10 +184,9 @@ impl Store {
         if places.is_empty() {
             return Ok((items, unreadable));
         }
-        let mut query = Sql::new(format!("SELECT {COLUMNS} {FROM} WHERE o.id IN "));
-        query.list(&places.iter().map(|place| place.id).collect::<Vec<_>>());
+        let ids: Vec<Uuid> = places.iter().map(|place| place.id).collect();
         let mut rows = HashMap::with_capacity(places.len());
-        for row in self.reader().all(query).await? {
+        for row in self.reader().all(of_ids(&ids)).await? {
             rows.insert(row.get::<Uuid>("id")?, row);
         }
         for place in places {

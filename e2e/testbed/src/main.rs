@@ -1,5 +1,6 @@
 //! `testbed`: a real one-node Kubernetes for people, and the tools around it.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -190,7 +191,6 @@ fn exec(selection: &Selection, command: &[String]) -> Result<ExitCode> {
 }
 
 fn run_with_postgres(command: &[String]) -> Result<ExitCode> {
-    let (program, arguments) = command.split_first().context("no command")?;
     let server = Postgres::start(&PostgresOptions::default())?;
     let mut databases = format!("postgresql={}", server.url("postgres"));
     if let Ok(more) = std::env::var("THREEPORT_TEST_DATABASES")
@@ -198,24 +198,21 @@ fn run_with_postgres(command: &[String]) -> Result<ExitCode> {
     {
         databases = format!("{databases},{more}");
     }
-    exit_code_of(
-        Command::new(program)
-            .args(arguments)
-            .env("THREEPORT_TEST_DATABASES", databases),
-    )
+    run_with(command, "THREEPORT_TEST_DATABASES", databases)
 }
 
 fn run_with_control_plane(command: &[String]) -> Result<ExitCode> {
-    let (program, arguments) = command.split_first().context("no command")?;
     let control_plane = ControlPlane::start(&ControlPlaneOptions {
         controller_manager: true,
         ..ControlPlaneOptions::default()
     })?;
-    exit_code_of(
-        Command::new(program)
-            .args(arguments)
-            .env(SHARED_CONTROL_PLANE, control_plane.files().folder()),
-    )
+    run_with(command, SHARED_CONTROL_PLANE, control_plane.files().folder())
+}
+
+/// Runs a command with a variable more.
+fn run_with(command: &[String], name: &str, value: impl AsRef<OsStr>) -> Result<ExitCode> {
+    let (program, arguments) = command.split_first().context("no command")?;
+    exit_code_of(Command::new(program).args(arguments).env(name, value))
 }
 
 fn exit_code_of(command: &mut Command) -> Result<ExitCode> {

@@ -6,46 +6,35 @@
 //!
 //! What not to do: don't remember what another write is to follow on, for that is what the echo brings.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
-
 use kube::core::DynamicObject;
 
-use crate::queue::Key;
+use crate::{queue::Key, remembered::Remembered};
 
 /// The newest resourceVersion that we wrote of each resource, until its echo was heard.
 #[derive(Debug, Default)]
-pub(crate) struct Echoes(Mutex<HashMap<Key, String>>);
+pub(crate) struct Echoes(Remembered<String>);
 
 impl Echoes {
     /// We wrote this, and have nothing more to do.
     pub(crate) fn expect(&self, key: Key, written: &DynamicObject) {
         if let Some(version) = &written.metadata.resource_version {
-            self.versions().insert(key, version.clone());
+            self.0.set(key, version.clone());
         }
     }
 
     /// Whether a change that was heard of is what we wrote last.
     pub(crate) fn heard(&self, key: &Key, heard: &DynamicObject) -> bool {
-        let mut versions = self.versions();
-        let is_ours = versions
-            .get(key)
-            .is_some_and(|version| Some(version) == heard.metadata.resource_version.as_ref());
+        let ours = self.0.get(key);
+        let is_ours = ours.is_some() && ours == heard.metadata.resource_version;
         if is_ours {
-            versions.remove(key);
+            self.0.forget(key);
         }
         is_ours
     }
 
     /// The resource is gone.
     pub(crate) fn forget(&self, key: &Key) {
-        self.versions().remove(key);
-    }
-
-    fn versions(&self) -> MutexGuard<'_, HashMap<Key, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.forget(key);
     }
 }
 

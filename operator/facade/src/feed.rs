@@ -20,6 +20,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{context::Context, crd_install, queue::Key, reconcile, resource};
 
 const RETRY: Duration = Duration::from_secs(1);
+/// How long a name stays free after its resource is gone, before it is made anew: `kubectl delete` looks twice, and where
+/// there is another of the name at its second look it waits for that one's end.
+const FREE: Duration = Duration::from_secs(1);
 
 /// Keeps the cache of one kind's custom resources and wakes the keys of those that changed.
 pub(crate) async fn resources(
@@ -42,8 +45,12 @@ pub(crate) async fn resources(
                 if is_echo(&context, kind, &event) {
                     continue;
                 }
+                let delay = match event {
+                    Event::Delete(_) => FREE,
+                    _ => Duration::ZERO,
+                };
                 for name in woken(&event, &mut before, &writer) {
-                    context.queue.wake(Key::new(kind, name)).await;
+                    context.queue.after(Key::new(kind, name), delay).await;
                 }
             }
             Err(error) => {

@@ -7,35 +7,24 @@
 //! remembered. A process that was just started remembers nothing: what it finds settled counts as shown, what it has to
 //! write changed while nobody looked.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
-
 use jiff::Timestamp;
 use threeport_model::Metadata;
 
-use crate::queue::Key;
+use crate::{queue::Key, remembered::Remembered};
 
 /// The time of the change that each custom resource shows.
 #[derive(Debug, Default)]
-pub(crate) struct Shown(Mutex<HashMap<Key, Timestamp>>);
+pub(crate) struct Shown(Remembered<Timestamp>);
 
 impl Shown {
     /// The resource of `key` shows the object up to `changed`. Answers whether that is news.
     pub(crate) fn note(&self, key: Key, changed: Timestamp) -> bool {
-        self.times()
-            .insert(key, changed)
-            .is_none_or(|before| before < changed)
+        self.0.set(key, changed).is_none_or(|before| before < changed)
     }
 
     /// The object is gone.
     pub(crate) fn forget(&self, key: &Key) {
-        self.times().remove(key);
-    }
-
-    fn times(&self) -> MutexGuard<'_, HashMap<Key, Timestamp>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.forget(key);
     }
 }
 

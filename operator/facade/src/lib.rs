@@ -30,6 +30,7 @@ mod options;
 mod policy;
 mod queue;
 mod reconcile;
+mod remembered;
 mod resource;
 mod shared;
 mod strip;

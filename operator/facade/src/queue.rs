@@ -95,7 +95,8 @@ impl Queue {
         self.after(key, Duration::ZERO).await;
     }
 
-    async fn after(&self, key: Key, delay: Duration) {
+    /// Runs `key` in a while, or earlier where it is woken before.
+    pub(crate) async fn after(&self, key: Key, delay: Duration) {
         let request = ScheduleRequest {
             message: key,
             run_at: Instant::now() + delay,

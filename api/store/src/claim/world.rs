@@ -16,8 +16,10 @@ use super::{Taken, counts};
 use crate::{
     Store, agent,
     error::{Error, Result},
-    inventory, pending,
-    row::{COLUMNS, FROM, ObjectRow, has_footprint},
+    inventory,
+    object::read::of_ids,
+    pending,
+    row::{ObjectRow, has_footprint},
     secret::table,
     sql::{Row, Sql},
     transaction::Transaction,
@@ -145,13 +147,6 @@ impl Found {
 
 type Objects = BTreeMap<Uuid, Found>;
 type References = BTreeMap<Uuid, Vec<(Uuid, String)>>;
-
-/// The statement that reads objects with all that is stored of them.
-pub(crate) fn of_ids(ids: &[Uuid]) -> Sql {
-    let mut query = Sql::new(format!("SELECT {COLUMNS} {FROM} WHERE o.id IN "));
-    query.list(ids);
-    query
-}
 
 async fn objects(transaction: &Transaction, ids: &[Uuid], broken: &mut Broken) -> Result<Objects> {
     let mut objects = Objects::new();

@@ -19,6 +19,13 @@ pub(crate) fn by_name(origin: Uuid, kind: &str, name: &str) -> Sql {
     .values([origin.into(), kind.into(), name.into()])
 }
 
+/// The statement that reads objects, tombstones included, with all that is stored of them.
+pub(crate) fn of_ids(ids: &[Uuid]) -> Sql {
+    let mut query = Sql::new(format!("SELECT {COLUMNS} {FROM} WHERE o.id IN "));
+    query.list(ids);
+    query
+}
+
 /// The living object of that name, as the transaction sees it.
 pub(crate) async fn find(
     transaction: &Transaction,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::harness::{Bed, all_kinds, database_test};
 use crate::{
-    ListQuery, claim, pending,
+    ListQuery, claim, object, pending,
     sql::{Fetch, Sql},
     watch,
 };
@@ -224,7 +224,7 @@ async fn claims_are_loaded_by_indexes(bed: &Bed) {
     let origin = bed.store.control_plane_id();
     let ids: Vec<Uuid> = (0..MAX_CLAIMS).map(|_| bed.store.random().uuid()).collect();
     for (name, sql) in [
-        ("objects", claim::world::of_ids(&ids)),
+        ("objects", object::read::of_ids(&ids)),
         ("references", claim::world::references_of(&ids)),
         ("default runtime", claim::world::default_of(origin)),
         ("inventory", crate::inventory::of_all(&ids)),

@@ -8,6 +8,8 @@ use threeport_e2e::{programs, wait_until};
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 
+const PROGRAM: &str = "threeport-api";
+
 /// What several processes share: a database, certificates, the admin token.
 pub(crate) struct Installation {
     directory: PathBuf,
@@ -18,10 +20,6 @@ pub(crate) struct Installation {
 pub(crate) struct Process {
     child: Child,
     pub(crate) client: Client,
-}
-
-fn program() -> Result<PathBuf> {
-    programs::path("threeport-api")
 }
 
 async fn checked(command: &mut Command) -> Result<()> {
@@ -77,13 +75,13 @@ impl Installation {
             database_url,
         };
         checked(
-            Command::new(program()?)
+            Command::new(programs::path(PROGRAM)?)
                 .args(["bootstrap", "--dns", "localhost", "--directory"])
                 .arg(&installation.directory),
         )
         .await?;
         checked(
-            Command::new(program()?)
+            Command::new(programs::path(PROGRAM)?)
                 .arg("migrate")
                 .env("THREEPORT_DATABASE_URL", &installation.database_url),
         )
@@ -122,7 +120,7 @@ impl Installation {
     async fn try_start(&self, database_url: &str) -> Result<Process> {
         let (port, probes) = (free_port()?, free_port()?);
         let file = |name: &str| self.file(name);
-        let child = Command::new(program()?)
+        let child = Command::new(programs::path(PROGRAM)?)
             .arg("serve")
             .arg(format!("--listen=127.0.0.1:{port}"))
             .arg(format!("--probes-listen=127.0.0.1:{probes}"))

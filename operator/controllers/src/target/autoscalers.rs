@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Target, TargetError};
+use super::{Resource, Target, TargetError};
 
 /// How old an answer may be. An autoscaler that is younger finds the replicas that the definition names, and goes on from
 /// there.
@@ -43,27 +43,36 @@ impl Target {
                     return Ok(Vec::new());
                 };
                 let asked = Instant::now();
-                match self.list(&resource, "").await {
-                    Ok(all) => {
-                        let all = Arc::new(all);
+                match self.list_autoscalers(&resource, "").await {
+                    // The account may only see some namespaces.
+                    Err(TargetError::Forbidden { .. }) => {
+                        return self.list_autoscalers(&resource, namespace).await;
+                    }
+                    all => {
+                        let all = Arc::new(all?);
                         self.autoscalers.keep(asked, &all);
                         all
                     }
-                    // The account may only see some namespaces.
-                    Err(TargetError::Forbidden { .. }) => Arc::new(self.list(&resource, namespace).await?),
-                    Err(error) => return Err(error),
                 }
             }
         };
         let here = all
             .iter()
             .filter(|object| object["metadata"]["namespace"] == *namespace);
+        Ok(here.cloned().collect())
+    }
+
+    async fn list_autoscalers(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+    ) -> Result<Vec<Value>, TargetError> {
+        let mut objects = self.list(resource, namespace).await?;
         // Items of a list don't repeat their kind.
-        let with_kind = here.cloned().map(|mut object| {
-            object["kind"] = "HorizontalPodAutoscaler".into();
-            object
-        });
-        Ok(with_kind.collect())
+        objects
+            .iter_mut()
+            .for_each(|object| object["kind"] = "HorizontalPodAutoscaler".into());
+        Ok(objects)
     }
 }
 

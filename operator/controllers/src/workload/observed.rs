@@ -121,12 +121,17 @@ pub(super) fn is_covered(row: &InventoryRow, agent: Option<&AgentState>) -> bool
 /// was left to him (replicas to an autoscaler).
 pub(super) fn is_untouched(row: &InventoryRow, agent: Option<&AgentState>) -> bool {
     current(row, agent).is_some_and(|observed| {
-        observed.health != Health::Missing
-            && observed.uid == row.uid
-            && observed.ownership_digest.is_some()
-            && observed.ownership_digest == row.ownership_digest
-            && observed.other_managers.is_empty()
+        observed.health != Health::Missing && is_as_we_left_it(row) && observed.other_managers.is_empty()
     })
+}
+
+/// Whether the row's own object was seen, with all that we wrote of it, our labels included.
+pub(super) fn is_as_we_left_it(row: &InventoryRow) -> bool {
+    let observed = &row.observed;
+    observed.uid.is_some()
+        && observed.uid == row.uid
+        && observed.ownership_digest.is_some()
+        && observed.ownership_digest == row.ownership_digest
 }
 
 fn covers(observed: &Observed, row: &InventoryRow) -> bool {

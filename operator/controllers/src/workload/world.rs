@@ -20,6 +20,7 @@ use super::{
     identity::{Owner, is_written_by},
     obstacle::{Obstacle, Reason},
     render::Desired,
+    replicas,
 };
 use crate::{Identity, target::Target};
 
@@ -66,6 +67,12 @@ impl World {
     /// The field manager of this control plane.
     pub(super) fn manager(&self) -> String {
         identity::field_manager(self.identity.control_plane)
+    }
+
+    /// Whether an autoscaler, of the set or of the cluster, names the object.
+    pub(super) fn is_autoscaled(&self, desired: &Desired) -> bool {
+        let of_set = self.desired.iter().map(|other| &other.object);
+        replicas::is_named(desired, of_set.chain(self.autoscalers.values().flatten()))
     }
 
     /// Whose a live object is.

@@ -3,11 +3,6 @@
 //! Looked up when Ready changes, which is when there is something to tell. A Kubernetes Event has the name of the
 //! API's, so that a restart tells nothing twice; one that was told before and happened again is counted.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
-
 use k8s_openapi::{
     api::events::v1::{Event as KubernetesEvent, EventSeries},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
@@ -28,6 +23,7 @@ use super::project::read_conditions;
 use crate::{
     context::Context,
     queue::Key,
+    remembered::Remembered,
     resource::{self, is_conflict},
     text::{NOTE, cut},
     writes,
@@ -36,32 +32,10 @@ use crate::{
 /// Older ones were told before, or Kubernetes has forgotten them on purpose.
 const RECENT_SECONDS: i64 = 600;
 const MOST: usize = 10;
-/// The reason of what is being worked on.
-const PROGRESSING: &str = "Progressing";
 const CONTROLLER: &str = "threeport.io/facade";
 
-/// What was told of each object, up to when: so that it is not told again to be refused.
-#[derive(Debug, Default)]
-pub(crate) struct Told(Mutex<HashMap<Key, jiff::Timestamp>>);
-
-impl Told {
-    /// The object is gone.
-    pub(crate) fn forget(&self, key: &Key) {
-        self.times().remove(key);
-    }
-
-    fn until(&self, key: &Key) -> Option<jiff::Timestamp> {
-        self.times().get(key).copied()
-    }
-
-    fn note(&self, key: Key, until: jiff::Timestamp) {
-        self.times().insert(key, until);
-    }
-
-    fn times(&self) -> MutexGuard<'_, HashMap<Key, jiff::Timestamp>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// Up to when it was told of each object, so that nothing is told again to be refused.
+pub(crate) type Told = Remembered<jiff::Timestamp>;
 
 /// Whether Ready says something else in `after`, and something that has come to an end for now: what happens while an
 /// object is being worked on is told with what comes of it.
@@ -71,7 +45,7 @@ pub(crate) fn ready_changed(before: &Value, after: &Value) -> bool {
         condition::find(&conditions, condition::READY).map(|ready| (ready.status, ready.reason.clone()))
     };
     let after = ready(after);
-    ready(before) != after && after.is_none_or(|(_, reason)| reason != PROGRESSING)
+    ready(before) != after && after.is_none_or(|(_, reason)| reason != condition::PROGRESSING)
 }
 
 /// Tells what happened lately. An event that can't be read or written is not worth a retry.
@@ -86,7 +60,7 @@ pub(crate) async fn tell(context: &Context, kind: &'static KindDescriptor, found
     };
     let since = jiff::Timestamp::now().as_second() - RECENT_SECONDS;
     let key = Key::new(kind, &name);
-    let told = context.told.until(&key);
+    let told = context.told.get(&key);
     let api: Api<KubernetesEvent> = Api::namespaced(context.options.kube.clone(), &context.options.namespace);
     for event in events
         .iter()
@@ -98,7 +72,7 @@ pub(crate) async fn tell(context: &Context, kind: &'static KindDescriptor, found
         }
     }
     if let Some(newest) = events.iter().map(|event| event.last_seen).max() {
-        context.told.note(key, newest);
+        context.told.set(key, newest);
     }
 }
 
@@ -164,7 +138,7 @@ mod tests {
         assert!(ready_changed(&status("True", "a"), &status("False", "a")));
         assert!(ready_changed(&Value::Null, &status("False", "a")));
         let mut working = status("False", "a");
-        working["conditions"][0]["reason"] = json!(PROGRESSING);
+        working["conditions"][0]["reason"] = json!(condition::PROGRESSING);
         assert!(!ready_changed(&status("True", "a"), &working));
         assert!(ready_changed(&working, &status("True", "a")));
     }

@@ -316,7 +316,7 @@ fn not_ready(view: &View<'_>, ready: Option<&Condition>) -> (String, String) {
         return (view.synced.reason.clone(), view.synced.message.clone());
     }
     (
-        "Progressing".to_owned(),
+        condition::PROGRESSING.to_owned(),
         "this generation was not observed yet".to_owned(),
     )
 }

@@ -167,26 +167,40 @@ impl Place {
 
     /// How many writes of the facade the audit log has for each of its starts, its question who it is aside.
     pub(crate) fn writes_since_start(&self) -> Vec<usize> {
-        let user = format!("system:serviceaccount:{}:threeport-facade", self.namespace);
-        let log = std::fs::read_to_string(&self.audit_log).unwrap();
-        let events = log
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap());
         let mut writes = vec![0; self.starts.len()];
-        for event in events.filter(|event| event["impersonatedUser"]["username"] == user.as_str()) {
+        for event in self.audited() {
             let verb = event["verb"].as_str().unwrap();
             let asks = event["objectRef"]["resource"] == "selfsubjectreviews";
             if !asks && ["create", "update", "patch", "delete", "deletecollection"].contains(&verb) {
-                let at: jiff::Timestamp = event["requestReceivedTimestamp"]
-                    .as_str()
-                    .unwrap()
-                    .parse()
-                    .unwrap();
+                let at = received(&event);
                 let start = self.starts.iter().rposition(|start| *start <= at).unwrap();
                 writes[start] += 1;
             }
         }
         writes
+    }
+
+    /// What the facade asked for on one resource, in its order: the verb and when. A POST has no name.
+    pub(crate) fn written(&self, plural: &str, name: &str) -> Vec<(String, jiff::Timestamp)> {
+        let of_it = |event: &Value| {
+            let of = &event["objectRef"];
+            of["resource"] == plural && (of["name"] == name || event["verb"] == "create")
+        };
+        let events = self.audited().into_iter().filter(of_it);
+        let verb = |event: &Value| event["verb"].as_str().unwrap().to_owned();
+        events.map(|event| (verb(&event), received(&event))).collect()
+    }
+
+    /// The audit log's events of this namespace's facade.
+    fn audited(&self) -> Vec<Value> {
+        let user = format!("system:serviceaccount:{}:threeport-facade", self.namespace);
+        let log = std::fs::read_to_string(&self.audit_log).unwrap();
+        let events = log
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        events
+            .filter(|event| event["impersonatedUser"]["username"] == user.as_str())
+            .collect()
     }
 
     /// kubectl in this namespace.
@@ -266,6 +280,11 @@ impl Drop for Place {
             shutdown.cancel();
         }
     }
+}
+
+fn received(event: &Value) -> jiff::Timestamp {
+    let at = event["requestReceivedTimestamp"].as_str().unwrap();
+    at.parse().unwrap()
 }
 
 /// A condition of a custom resource, as (status, reason, observedGeneration).

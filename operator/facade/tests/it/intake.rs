@@ -148,6 +148,13 @@ async fn a_name_that_the_api_owns_is_refused_and_its_object_untouched() {
             .iter()
             .all(|write| !write.starts_with("DELETE"))
     );
+    let times = place.written("workloaddefinitions", "web");
+    let at = |verb: &str| times.iter().rfind(|write| write.0 == verb).unwrap().1;
+    let free = at("create").duration_since(at("patch"));
+    assert!(
+        free >= jiff::SignedDuration::from_millis(900),
+        "`kubectl delete` may take the new one for the old: {free}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,6 +20,7 @@ use threeport_model::{
 
 use super::{
     super::{
+        observed::is_as_we_left_it,
         obstacle::Obstacle,
         order::{Rank, rank},
         removable::{Removable, removable},
@@ -361,13 +362,9 @@ fn text(value: &Value) -> String {
 
 /// Whether an agent saw the object with all that we wrote, our labels included.
 fn is_seen_as_ours(row: &InventoryRow, context: &Context<'_>) -> bool {
-    let observed = &row.observed;
     context.watcher(row).is_some()
-        && observed.uid.is_some()
-        && observed.uid == row.uid
-        && !matches!(observed.health, Health::Missing | Health::Terminating)
-        && observed.ownership_digest.is_some()
-        && observed.ownership_digest == row.ownership_digest
+        && !matches!(row.observed.health, Health::Missing | Health::Terminating)
+        && is_as_we_left_it(row)
 }
 
 /// What has pods goes after them, so that a removed instance has none left.

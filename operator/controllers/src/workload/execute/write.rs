@@ -296,9 +296,7 @@ fn sendable(context: &Context<'_>, desired: &Desired, live: Option<&Value>) -> R
             format!("{name}: the value of data[{key:?}] is not stored; write it again in the definition");
         Obstacle::new(Reason::Invalid, name.clone(), message)
     })?;
-    let of_set = context.world.desired.iter().map(|other| &other.object);
-    let of_cluster = context.world.autoscalers.values().flatten();
-    let named = replicas::is_named(desired, of_set.chain(of_cluster));
+    let named = context.world.is_autoscaled(desired);
     Ok(replicas::leave(object, live, &context.manager, named))
 }
 

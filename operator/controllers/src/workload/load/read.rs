@@ -5,7 +5,6 @@
 use super::super::{
     observed::{Need, is_untouched, need},
     obstacle::Obstacle,
-    render::Desired,
     replicas,
     world::{World, target},
 };
@@ -29,7 +28,7 @@ pub(super) async fn read(world: &mut World) -> Result<(), Obstacle> {
             let found = target.autoscalers(namespace).await.map_err(obstacle)?;
             world.autoscalers.insert(namespace.clone(), found);
         }
-        if need == Need::Write && untouched && !is_named(world, desired) {
+        if need == Need::Write && untouched && !world.is_autoscaled(desired) {
             continue;
         }
         let live = target
@@ -39,10 +38,4 @@ pub(super) async fn read(world: &mut World) -> Result<(), Obstacle> {
         world.live.insert(id, live);
     }
     Ok(())
-}
-
-/// Whether an autoscaler, of the set or of the cluster, names the object.
-fn is_named(world: &World, desired: &Desired) -> bool {
-    let of_set = world.desired.iter().map(|other| &other.object);
-    replicas::is_named(desired, of_set.chain(world.autoscalers.values().flatten()))
 }
