@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::{
     Store, clock,
     clock::SECOND,
+    connection::Dialect,
     error::{Error, Result},
     pending,
     request::Notice,
@@ -150,12 +151,20 @@ async fn runtime(transaction: &Transaction, origin: Uuid, name: Option<&str>) ->
     )
 }
 
-/// Fails where the epoch is not the newest.
-pub(crate) async fn check_epoch(transaction: &Transaction, runtime_id: Uuid, epoch: i64) -> Result<()> {
-    let query = Sql::new("SELECT epoch FROM agent WHERE runtime_id = $1").values([runtime_id.into()]);
+/// The statement that reads the epoch of a runtime's agent, and the clock: what a transaction can begin with.
+pub(crate) fn epoch_of(runtime_id: Uuid, dialect: Dialect) -> Sql {
+    let clock = clock::expression(dialect);
+    Sql::new(format!(
+        "SELECT epoch, {clock} AS now FROM agent WHERE runtime_id = $1"
+    ))
+    .values([runtime_id.into()])
+}
+
+/// Fails where an agent's epoch is not the newest; the transaction began with [`epoch_of`].
+pub(crate) fn check_epoch(transaction: &Transaction, runtime_id: Uuid, epoch: i64) -> Result<()> {
     let found: Option<i64> = transaction
-        .one(query)
-        .await?
+        .first
+        .first()
         .map(|row| row.get("epoch"))
         .transpose()?;
     if found == Some(epoch) {

@@ -29,7 +29,14 @@ use threeport_model::protocol::claim::{
 };
 use uuid::Uuid;
 
-use crate::{Store, clock::SECOND, error::Result, sql::Sql, transaction::Transaction, writes};
+use crate::{
+    Store,
+    clock::SECOND,
+    error::Result,
+    sql::{Row, Sql},
+    transaction::Transaction,
+    writes,
+};
 
 /// A row that was taken.
 #[derive(Clone, Debug)]
@@ -146,15 +153,15 @@ async fn take(
         .push(" OR claim_holder = ")
         .bind(request.holder.clone());
     update.push(") RETURNING object_id, token, priority, attempts, since, not_before");
-    let rows = transaction.all(update).await?;
+    let rows = fence(transaction, update).await?;
     let mut taken: BTreeMap<Uuid, Taken> = BTreeMap::new();
-    for row in rows {
+    for (row, epoch) in rows {
         let id = row.get("object_id")?;
         let due: i64 = row.get::<i64>("since")?.max(row.get("not_before")?);
         let one = Taken {
             id,
             token: row.get("token")?,
-            epoch: 0,
+            epoch,
             priority: row.get("priority")?,
             attempts: row.get("attempts")?,
             waited: now.saturating_sub(due).max(0),
@@ -162,17 +169,6 @@ async fn take(
         taken.insert(id, one);
     }
     before.set(until, taken.keys().copied().collect());
-    if !taken.is_empty() {
-        let mut fence = Sql::new("UPDATE object_status SET epoch = epoch + 1 WHERE object_id IN ");
-        fence
-            .list(&taken.keys().copied().collect::<Vec<_>>())
-            .push(" RETURNING object_id, epoch");
-        for row in transaction.all(fence).await? {
-            if let Some(one) = taken.get_mut(&row.get("object_id")?) {
-                one.epoch = row.get("epoch")?;
-            }
-        }
-    }
     let busy = if request.ids.is_empty() {
         Vec::new()
     } else {
@@ -181,6 +177,37 @@ async fn take(
     let mut taken: Vec<Taken> = taken.into_values().collect();
     taken.sort_by_key(|one| (one.priority, std::cmp::Reverse(one.waited)));
     Ok((taken, busy))
+}
+
+/// Takes rows and moves the epochs of their objects on; the rows, each with its new epoch.
+async fn fence(transaction: &Transaction, take: Sql) -> Result<Vec<(Row, i64)>> {
+    const FENCE: &str = "UPDATE object_status SET epoch = epoch + 1";
+    if transaction.dialect.merges_writes() {
+        let mut both = Sql::new("WITH t AS (");
+        both.append(take);
+        both.push(&format!(
+            ") {FENCE} FROM t WHERE object_status.object_id = t.object_id RETURNING t.*, epoch"
+        ));
+        let rows = transaction.all(both).await?.into_iter();
+        return rows
+            .map(|row| row.get("epoch").map(|epoch| (row, epoch)))
+            .collect();
+    }
+    let rows = transaction.all(take).await?;
+    let ids: Vec<Uuid> = rows
+        .iter()
+        .map(|row| row.get("object_id"))
+        .collect::<Result<_>>()?;
+    let mut fence = Sql::new(format!("{FENCE} WHERE object_id IN "));
+    fence.list(&ids).push(" RETURNING object_id, epoch");
+    let mut epochs: BTreeMap<Uuid, i64> = BTreeMap::new();
+    for row in transaction.all(fence).await? {
+        epochs.insert(row.get("object_id")?, row.get("epoch")?);
+    }
+    let epochs = ids
+        .into_iter()
+        .map(|id| epochs.get(&id).copied().unwrap_or_default());
+    Ok(rows.into_iter().zip(epochs).collect())
 }
 
 /// What is due and unclaimed, the oldest of the freshest class first. Each class of each kind is a walk of an index.

@@ -11,11 +11,13 @@ use sea_orm::{
     ConnectOptions, Database, DatabaseConnection,
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
+use tokio::time::{Instant, sleep};
 
 use crate::{
     error::{Error, Result},
     options::Options,
     sql::{Fetch, Sql},
+    transaction::is_retryable,
 };
 
 /// Which database.
@@ -62,6 +64,8 @@ pub(crate) struct Connections {
 
 /// How long anybody waits for a connection.
 const ACQUIRE: Duration = Duration::from_secs(5);
+/// Between two tries at a busy SQLite database.
+const BUSY: Duration = Duration::from_millis(20);
 
 impl Connections {
     pub(crate) async fn open(options: &Options) -> Result<Self> {
@@ -86,8 +90,8 @@ impl Connections {
         }
         let writers = if sqlite { 1 } else { options.writers.max(1) };
         let readers = options.readers.max(1);
-        let writer = Database::connect(configure(&options.url, writers, timeout, true)).await?;
-        let reader = Database::connect(configure(&options.url, readers, timeout, false)).await?;
+        let writer = connect(configure(&options.url, writers, timeout, true)).await?;
+        let reader = connect(configure(&options.url, readers, timeout, false)).await?;
         let dialect = if sqlite {
             Dialect::Sqlite
         } else {
@@ -106,6 +110,18 @@ impl Connections {
             if let Err(error) = pool.close_by_ref().await {
                 tracing::debug!(%error, "failed to close connections");
             }
+        }
+    }
+}
+
+/// Connects. Again for a while where SQLite is busy: nobody waits in it for the process that turns on the journal of a new
+/// database.
+async fn connect(options: ConnectOptions) -> Result<DatabaseConnection> {
+    let until = Instant::now() + ACQUIRE;
+    loop {
+        match Database::connect(options.clone()).await {
+            Err(error) if is_retryable(&error) && Instant::now() < until => sleep(BUSY).await,
+            connected => return Ok(connected?),
         }
     }
 }

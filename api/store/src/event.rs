@@ -30,8 +30,8 @@ fn word(kind: EventType) -> &'static str {
     }
 }
 
-/// Records events; those of objects that are not there are dropped.
-pub(crate) async fn record(transaction: &Transaction, random: &Random, events: &[NewEvent]) -> Result<()> {
+/// The statement that records events, if there are any; those of objects that are not there are dropped.
+pub(crate) fn record(transaction: &Transaction, random: &Random, events: &[NewEvent]) -> Option<Sql> {
     let mut distinct: BTreeMap<_, (&NewEvent, String, i64)> = BTreeMap::new();
     for event in events {
         let message: String = event
@@ -45,7 +45,7 @@ pub(crate) async fn record(transaction: &Transaction, random: &Random, events: &
         found.or_insert((event, message, 0)).2 += 1;
     }
     if distinct.is_empty() {
-        return Ok(());
+        return None;
     }
     let mut sql = Sql::new("WITH v (id, object_id, kind, reason, message, digest, count, at) AS (VALUES ");
     sql.rows(
@@ -71,7 +71,7 @@ pub(crate) async fn record(transaction: &Transaction, random: &Random, events: &
          ON CONFLICT (object_id, message_digest) DO UPDATE SET count = event.count + excluded.count, \
          last_seen = excluded.last_seen",
     );
-    transaction.run(sql).await.map(drop)
+    Some(sql)
 }
 
 impl Store {
@@ -80,7 +80,8 @@ impl Store {
         let input = (self, events);
         self.transactions()
             .run(writes::EVENT_RECORD, &input, |transaction, (store, events)| {
-                Box::pin(record(transaction, store.random(), events))
+                let statement = record(transaction, store.random(), events);
+                Box::pin(transaction.write(statement.into_iter().collect()))
             })
             .await
     }

@@ -112,8 +112,14 @@ fn identity(row: &InventoryRow) -> Identity {
 /// Writes rows of an instance; what an agent saw stays as it is, that a Job completed included: a run knows what was seen
 /// before it began, and only what it says of the very plan that it writes is news.
 pub(crate) async fn write(transaction: &Transaction, instance: Uuid, rows: &[InventoryRow]) -> Result<()> {
+    let statements = insert(instance, rows)?;
+    transaction.write(statements).await.map_err(refine)
+}
+
+/// The statements of [`write`].
+pub(crate) fn insert(instance: Uuid, rows: &[InventoryRow]) -> Result<Vec<Sql>> {
     if rows.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let distinct: BTreeMap<Identity, &InventoryRow> = rows.iter().map(|row| (identity(row), row)).collect();
     let mut sql = Sql::new(
@@ -158,21 +164,25 @@ pub(crate) async fn write(transaction: &Transaction, instance: Uuid, rows: &[Inv
          ELSE inventory.completed_hash END, \
          healed_at = excluded.healed_at",
     );
-    transaction.run(sql).await.map_err(|error| match &error {
+    Ok(vec![sql, watch_kinds(distinct.into_values())])
+}
+
+/// Says what a violated constraint of [`insert`] means.
+pub(crate) fn refine(error: Error) -> Error {
+    match &error {
         Error::Database(database)
             if crate::transaction::violated(database).as_deref() == Some("inventory_identity") =>
         {
             Error::Conflict("another instance has one of the objects".to_owned())
         }
         _ => error,
-    })?;
-    watch_kinds(transaction, &distinct.into_values().collect::<Vec<_>>()).await
+    }
 }
 
-/// Has the agents watch the kinds of rows.
-async fn watch_kinds(transaction: &Transaction, rows: &[&InventoryRow]) -> Result<()> {
+/// The statement that has the agents watch the kinds of rows. What they watch already it only reads: a row that is written
+/// by everybody is one at which everybody collides.
+fn watch_kinds<'r>(rows: impl Iterator<Item = &'r InventoryRow>) -> Sql {
     let kinds: BTreeMap<(Uuid, &str, &str), &str> = rows
-        .iter()
         .map(|row| {
             (
                 (row.runtime_id, row.group.as_str(), row.kind.as_str()),
@@ -180,41 +190,18 @@ async fn watch_kinds(transaction: &Transaction, rows: &[&InventoryRow]) -> Resul
             )
         })
         .collect();
-    let mut query =
-        Sql::new("SELECT runtime_id, api_group, kind, version FROM watched_kind WHERE runtime_id IN ");
-    query.list(&kinds.keys().map(|(runtime, _, _)| *runtime).collect::<Vec<_>>());
-    let mut known: BTreeMap<(Uuid, String, String), String> = BTreeMap::new();
-    for row in transaction.all(query).await? {
-        known.insert(
-            (row.get("runtime_id")?, row.get("api_group")?, row.get("kind")?),
-            row.get("version")?,
-        );
-    }
-    let new: Vec<_> = kinds
-        .into_iter()
-        .filter(|((runtime, group, kind), version)| {
-            let known = known.get(&(*runtime, (*group).to_owned(), (*kind).to_owned()));
-            known.is_none_or(|known| known != version)
-        })
-        .collect();
-    if new.is_empty() {
-        return Ok(());
-    }
-    let mut sql =
-        Sql::new("INSERT INTO watched_kind (runtime_id, api_group, kind, version, closed_epoch) VALUES ");
-    sql.rows(new.into_iter().map(|((runtime, group, kind), version)| {
-        Vec::<Value>::from([
-            runtime.into(),
-            group.into(),
-            kind.into(),
-            version.into(),
-            0_i64.into(),
-        ])
+    let mut sql = Sql::new("WITH v (runtime_id, api_group, kind, version) AS (VALUES ");
+    sql.rows(kinds.into_iter().map(|((runtime, group, kind), version)| {
+        Vec::<Value>::from([runtime.into(), group.into(), kind.into(), version.into()])
     }));
     sql.push(
-        " ON CONFLICT (runtime_id, api_group, kind) DO UPDATE SET version = excluded.version, closed_epoch = 0",
+        ") INSERT INTO watched_kind (runtime_id, api_group, kind, version, closed_epoch) \
+         SELECT v.runtime_id, v.api_group, v.kind, v.version, 0 FROM v LEFT JOIN watched_kind w \
+         ON w.runtime_id = v.runtime_id AND w.api_group = v.api_group AND w.kind = v.kind \
+         WHERE w.version IS NULL OR w.version <> v.version \
+         ON CONFLICT (runtime_id, api_group, kind) DO UPDATE SET version = excluded.version, closed_epoch = 0",
     );
-    transaction.run(sql).await.map(drop)
+    sql
 }
 
 /// Removes rows of an instance.
@@ -228,7 +215,7 @@ pub(crate) async fn remove(transaction: &Transaction, instance: Uuid, ids: &[Uui
 }
 
 async fn intend(transaction: &Transaction, request: &IntentRequest) -> Result<IntentResponse> {
-    let subject = Subject::by_id(transaction, request.instance_id).await?;
+    let subject = Subject::first(transaction, request.instance_id)?;
     status::check_epoch(&subject, Some(request.epoch))?;
     if subject.deleted {
         return Err(Error::PreconditionFailed(format!(
@@ -299,9 +286,12 @@ impl Store {
     /// claim's epoch is not the newest.
     pub async fn inventory_intent(&self, request: &IntentRequest) -> Result<IntentResponse> {
         self.transactions()
-            .run(writes::INVENTORY_INTENT, request, |transaction, request| {
-                Box::pin(intend(transaction, request))
-            })
+            .run_on(
+                writes::INVENTORY_INTENT,
+                request,
+                |request, dialect| Subject::statement(request.instance_id, dialect),
+                |transaction, request| Box::pin(intend(transaction, request)),
+            )
             .await
     }
 

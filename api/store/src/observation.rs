@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use self::effect::{Effect, effect};
 use crate::{
-    Store,
+    Store, agent,
     error::{Error, Result},
     inventory, pending,
     random::Random,
@@ -93,9 +93,10 @@ impl Store {
         }
         let input = (runtime_id, request, self.random());
         self.transactions()
-            .run(
+            .run_on(
                 writes::AGENT_OBSERVE,
                 &input,
+                |(runtime, ..), dialect| agent::epoch_of(*runtime, dialect),
                 |transaction, (runtime, request, random)| {
                     Box::pin(async move {
                         let batch = Batch {
@@ -116,8 +117,12 @@ impl Store {
 
 impl Batch<'_> {
     async fn write(mut self, transaction: &Transaction) -> Result<(ObservationsResponse, Vec<Notice>)> {
-        crate::agent::check_epoch(transaction, self.runtime, self.request.epoch).await?;
-        let unknown = self.observations(transaction).await?;
+        agent::check_epoch(transaction, self.runtime, self.request.epoch)?;
+        let (unknown, mut update) = self.observations(transaction).await?;
+        if !self.request.closed.is_empty() || !self.request.unlistable.is_empty() {
+            // What is closed is what was not seen.
+            transaction.write(update.take().into_iter().collect()).await?;
+        }
         for kind in &self.request.closed {
             self.close(transaction, kind).await?;
         }
@@ -125,7 +130,11 @@ impl Batch<'_> {
             self.unlistable(transaction, &unlistable.kind, &unlistable.message)
                 .await?;
         }
-        let notices = pending::wake_observed(transaction, &self.relevant).await?;
+        let wakes = pending::of_observed(transaction, &self.relevant);
+        let woken = transaction
+            .write_and_read(update.into_iter().collect(), wakes.into_iter().collect())
+            .await?;
+        let notices = pending::woken(transaction, &woken)?;
         pending::refresh_claimed(transaction, &self.silent).await?;
         Ok((
             ObservationsResponse {
@@ -136,8 +145,8 @@ impl Batch<'_> {
         ))
     }
 
-    /// Answers the instances that the database doesn't know.
-    async fn observations(&mut self, transaction: &Transaction) -> Result<Vec<Uuid>> {
+    /// Answers the instances that the database doesn't know, and the statement that writes what was seen of the others.
+    async fn observations(&mut self, transaction: &Transaction) -> Result<(Vec<Uuid>, Option<Sql>)> {
         // Of several in one request the last one holds.
         let latest: BTreeMap<(Key, Uuid), &Observation> = self
             .request
@@ -146,7 +155,7 @@ impl Batch<'_> {
             .map(|observation| ((key(observation), observation.instance_id), observation))
             .collect();
         if latest.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), None));
         }
         let query = of_observed(self.runtime, latest.values().copied());
         let mut rows: BTreeMap<(Key, Uuid), InventoryRow> = BTreeMap::new();
@@ -179,13 +188,13 @@ impl Batch<'_> {
                 },
             }
         }
-        self.update(transaction, &updates).await?;
-        self.strays(transaction, &strays).await
+        let unknown = self.strays(transaction, &strays).await?;
+        Ok((unknown, self.update(transaction, &updates)?))
     }
 
-    async fn update(&self, transaction: &Transaction, updates: &[(Uuid, &Observation)]) -> Result<()> {
+    fn update(&self, transaction: &Transaction, updates: &[(Uuid, &Observation)]) -> Result<Option<Sql>> {
         if updates.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let mut sql = Sql::new(
             "WITH v (id, health, message, uid, resource_version, ownership_digest, images, managers, completed) \
@@ -217,6 +226,6 @@ impl Batch<'_> {
         sql.push(", seen_at = ")
             .bind(transaction.now)
             .push(" FROM v WHERE inventory.id = v.id");
-        transaction.run(sql).await.map(drop)
+        Ok(Some(sql))
     }
 }

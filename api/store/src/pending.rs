@@ -108,11 +108,7 @@ pub(crate) fn notices(transaction: &Transaction, objects: &[(Uuid, &str)]) -> Ve
 }
 
 /// `INSERT ... SELECT` of what `source` selects from `object o`: everything from FROM on.
-async fn insert_select(
-    transaction: &Transaction,
-    trigger: Trigger,
-    source: impl Fn(&mut Sql),
-) -> Result<Vec<Notice>> {
+fn insert_select(transaction: &Transaction, trigger: Trigger, source: impl Fn(&mut Sql)) -> Sql {
     let now = transaction.now;
     let mut sql = Sql::new(format!("{INSERT} SELECT DISTINCT o.id, o.kind, "));
     sql.bind(transaction.token.clone())
@@ -131,7 +127,17 @@ async fn insert_select(
         .push(" ");
     source(&mut sql);
     sql.push(REFRESH).push(RETURNING);
-    read(transaction, sql).await
+    sql
+}
+
+/// The statement that makes those due that refer to `ids`. Not what refers to itself: whoever writes it writes its row of
+/// the work list in the same statement.
+pub(crate) fn of_referrers(transaction: &Transaction, ids: &[Uuid]) -> Sql {
+    insert_select(transaction, Trigger::Change, |sql| {
+        sql.push("FROM reference r JOIN object o ON o.id = r.from_id WHERE r.to_id IN ")
+            .list(ids);
+        sql.push(" AND r.from_id <> r.to_id AND o.deleted_at IS NULL");
+    })
 }
 
 /// Makes those due that refer to `ids`.
@@ -139,42 +145,40 @@ pub(crate) async fn wake_referrers(transaction: &Transaction, ids: &[Uuid]) -> R
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    insert_select(transaction, Trigger::Change, |sql| {
-        sql.push("FROM reference r JOIN object o ON o.id = r.from_id WHERE r.to_id IN ")
-            .list(ids);
-        sql.push(" AND o.deleted_at IS NULL");
-    })
-    .await
+    wake(transaction, of_referrers(transaction, ids)).await
 }
 
-/// Makes those due that wait for a condition of an object.
-pub(crate) async fn wake_dependents(transaction: &Transaction, id: Uuid) -> Result<Vec<Notice>> {
+/// The statement that makes those due that wait for a condition of an object.
+pub(crate) fn of_dependents(transaction: &Transaction, id: Uuid) -> Sql {
     insert_select(transaction, Trigger::Change, |sql| {
         sql.push("FROM reference r JOIN object o ON o.id = r.from_id WHERE r.to_id = ")
             .bind(id);
         // As the index sorts them: `spec.dependsOn[0]` and its like.
         sql.push(
-            " AND r.field >= 'spec.dependsOn[' AND r.field < 'spec.dependsOn]' AND o.deleted_at IS NULL",
+            " AND r.field >= 'spec.dependsOn[' AND r.field < 'spec.dependsOn]' AND r.from_id <> r.to_id \
+             AND o.deleted_at IS NULL",
         );
     })
-    .await
 }
 
-/// Makes the instances of a runtime due: those that refer to it, those with objects in it and, where it is the default
-/// one, those that name none.
+/// The statement that makes the instances of a runtime due: those that refer to it, those with objects in it and, where it
+/// is the default one, those that name none.
+pub(crate) fn of_runtime(transaction: &Transaction, id: Uuid, is_default: bool, trigger: Trigger) -> Sql {
+    insert_select(transaction, trigger, |sql| in_runtime(sql, id, is_default))
+}
+
+/// Makes the instances of a runtime due: see [`of_runtime`].
 pub(crate) async fn wake_runtime(
     transaction: &Transaction,
     id: Uuid,
     is_default: bool,
 ) -> Result<Vec<Notice>> {
-    insert_select(transaction, Trigger::Observation, |sql| {
-        of_runtime(sql, id, is_default);
-    })
-    .await
+    let sql = of_runtime(transaction, id, is_default, Trigger::Observation);
+    wake(transaction, sql).await
 }
 
-/// Appends what [`wake_runtime`] selects. A union, not conditions with OR: for those PostgreSQL reads all objects.
-pub(crate) fn of_runtime(sql: &mut Sql, id: Uuid, is_default: bool) {
+/// Appends what [`of_runtime`] selects. A union, not conditions with OR: for those PostgreSQL reads all objects.
+pub(crate) fn in_runtime(sql: &mut Sql, id: Uuid, is_default: bool) {
     sql.push("FROM (SELECT from_id AS id FROM reference WHERE to_id = ")
         .bind(id)
         .push(" UNION SELECT instance_id AS id FROM inventory WHERE runtime_id = ")
@@ -189,16 +193,23 @@ pub(crate) fn of_runtime(sql: &mut Sql, id: Uuid, is_default: bool) {
     sql.push(") AS c JOIN object o ON o.id = c.id WHERE o.deleted_at IS NULL");
 }
 
-/// Makes objects due that were observed to differ, tombstones included.
-pub(crate) async fn wake_observed(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<Vec<Notice>> {
+/// The statement that makes objects due that were observed to differ, tombstones included.
+pub(crate) fn of_observed(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Option<Sql> {
     if ids.is_empty() {
-        return Ok(Vec::new());
+        return None;
     }
     let ids: Vec<Uuid> = ids.iter().copied().collect();
-    insert_select(transaction, Trigger::Observation, |sql| {
+    Some(insert_select(transaction, Trigger::Observation, |sql| {
         sql.push("FROM object o WHERE o.id IN ").list(&ids);
-    })
-    .await
+    }))
+}
+
+/// Makes objects due that were observed to differ: see [`of_observed`].
+pub(crate) async fn wake_observed(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<Vec<Notice>> {
+    match of_observed(transaction, ids) {
+        Some(sql) => wake(transaction, sql).await,
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Makes those of `ids` due that are being deleted: what they waited for may be gone.
@@ -206,11 +217,11 @@ pub(crate) async fn wake_deleting(transaction: &Transaction, ids: &[Uuid]) -> Re
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    insert_select(transaction, Trigger::Change, |sql| {
+    let sql = insert_select(transaction, Trigger::Change, |sql| {
         sql.push("FROM object o WHERE o.id IN ").list(ids);
         sql.push(" AND o.deletion_requested_at IS NOT NULL AND o.deleted_at IS NULL");
-    })
-    .await
+    });
+    wake(transaction, sql).await
 }
 
 /// Gives those a new token that are worked on right now, so that they run again: what they loaded is out of date.
@@ -234,12 +245,17 @@ pub(crate) async fn refresh_claimed(transaction: &Transaction, ids: &BTreeSet<Uu
     Ok(())
 }
 
-/// Makes the definitions of instances due, each at most once a second: their counts follow from their instances. A
-/// definition that is due already is left alone.
+/// Makes the definitions of instances due: see [`of_definitions`].
 pub(crate) async fn wake_definitions(transaction: &Transaction, instances: &[Uuid]) -> Result<Vec<Notice>> {
     if instances.is_empty() {
         return Ok(Vec::new());
     }
+    wake(transaction, of_definitions(transaction, instances)).await
+}
+
+/// The statement that makes the definitions of instances due, each at most once a second: their counts follow from their
+/// instances. A definition that is due already is left alone.
+pub(crate) fn of_definitions(transaction: &Transaction, instances: &[Uuid]) -> Sql {
     let now = transaction.now;
     let mut sql = Sql::new(format!("{INSERT} SELECT DISTINCT o.id, o.kind, "));
     sql.bind(transaction.token.clone())
@@ -270,16 +286,17 @@ pub(crate) async fn wake_definitions(transaction: &Transaction, instances: &[Uui
         .push(")")
         .push(REFRESH)
         .push(RETURNING);
-    read(transaction, sql).await
+    sql
 }
 
-async fn read(transaction: &Transaction, sql: Sql) -> Result<Vec<Notice>> {
-    transaction
-        .all(sql)
-        .await?
-        .iter()
-        .map(|row| notice(row, transaction.now))
-        .collect()
+/// Runs one of the statements above.
+async fn wake(transaction: &Transaction, sql: Sql) -> Result<Vec<Notice>> {
+    woken(transaction, &transaction.all(sql).await?)
+}
+
+/// The notices of the rows that statements of this module returned.
+pub(crate) fn woken(transaction: &Transaction, rows: &[Row]) -> Result<Vec<Notice>> {
+    rows.iter().map(|row| notice(row, transaction.now)).collect()
 }
 
 fn notice(row: &Row, now: i64) -> Result<Notice> {

@@ -158,43 +158,68 @@ impl Sql {
 
     /// Statements as few as can be: one where the database can merge them and takes so much at once.
     pub(crate) fn merged_or_pieces(statements: Vec<Self>, merges: bool) -> Vec<Self> {
-        let parameters: usize = statements.iter().map(|statement| statement.values.len()).sum();
-        let whole = statements.iter().all(|statement| statement.bulk.is_none());
-        if merges && whole && parameters <= MERGED {
+        if merges && Self::fit_one(statements.iter()) {
             vec![Self::merge(statements)]
         } else {
             statements.into_iter().flat_map(Self::pieces).collect()
         }
     }
 
-    /// `first` with `second` behind it as one statement of data-modifying common table expressions, which only
-    /// PostgreSQL and CockroachDB have.
+    /// Whether a database takes them as one statement.
+    pub(crate) fn fit_one<'s>(statements: impl Iterator<Item = &'s Self>) -> bool {
+        let (mut parameters, mut whole) = (0, true);
+        for statement in statements {
+            parameters += statement.values.len();
+            whole &= statement.bulk.is_none();
+        }
+        whole && parameters <= MERGED
+    }
+
+    /// Statements as one, of data-modifying common table expressions, which only PostgreSQL and CockroachDB have.
     pub(crate) fn merge(statements: Vec<Self>) -> Self {
-        let mut merged = Self::default();
-        let count = statements.len();
-        for (index, statement) in statements.into_iter().enumerate() {
-            let offset = merged.values.len();
-            match index {
-                _ if index + 1 == count && index == 0 => {}
-                0 => {
-                    merged.push("WITH s0 AS (");
-                }
-                _ if index + 1 == count => {
-                    merged.push(" ");
-                }
-                _ => {
-                    merged.push(&format!(", s{index} AS ("));
-                }
-            }
-            merged
-                .text
-                .push_str(&renumber(&statement.text, |number| number + offset));
-            merged.values.extend(statement.values);
-            if index + 1 < count {
-                merged.push(")");
+        let mut statements = statements.into_iter();
+        match (statements.next(), statements.len()) {
+            (None, _) => Self::default(),
+            (Some(only), 0) => only,
+            // The last one may have expressions of its own, behind which it can't stand.
+            (Some(first), _) => {
+                let (mut merged, _) = Self::expressions(std::iter::once(first).chain(statements));
+                merged.push(" SELECT 1");
+                merged
             }
         }
+    }
+
+    /// The same, with the rows that `reading` return, all of the same columns.
+    pub(crate) fn merge_returning(statements: Vec<Self>, reading: Vec<Self>) -> Self {
+        let first = statements.len();
+        let (mut merged, count) = Self::expressions(statements.into_iter().chain(reading));
+        for index in first..count {
+            merged.push(if index == first { " " } else { " UNION ALL " });
+            merged.push(&format!("SELECT * FROM s{index}"));
+        }
         merged
+    }
+
+    /// `WITH s0 AS (...), s1 AS (...)`, and how many there are.
+    fn expressions(statements: impl Iterator<Item = Self>) -> (Self, usize) {
+        let (mut merged, mut count) = (Self::default(), 0);
+        for statement in statements {
+            merged.push(if count == 0 { "WITH " } else { ", " });
+            merged.push(&format!("s{count} AS ("));
+            merged.append(statement);
+            merged.push(")");
+            count += 1;
+        }
+        (merged, count)
+    }
+
+    /// Appends another statement, its parameters behind ours.
+    pub(crate) fn append(&mut self, statement: Self) {
+        let offset = self.values.len();
+        self.text
+            .push_str(&renumber(&statement.text, |number| number + offset));
+        self.values.extend(statement.values);
     }
 
     /// Text and values.
@@ -299,11 +324,19 @@ mod tests {
         let second = Sql::new("UPDATE b SET c = $2 WHERE d = $1").values([3_i64.into(), 4_i64.into()]);
         let third = Sql::new("DELETE FROM e WHERE f = $1").values([5_i64.into()]);
         let merged = Sql::merge(vec![first.clone(), second, third]);
-        let expected = "WITH s0 AS (INSERT INTO a VALUES ($1, $2)), s1 AS (UPDATE b SET c = $4 WHERE d = $3) \
-                        DELETE FROM e WHERE f = $5";
+        let expected = "WITH s0 AS (INSERT INTO a VALUES ($1, $2)), s1 AS (UPDATE b SET c = $4 WHERE d = $3), \
+                        s2 AS (DELETE FROM e WHERE f = $5) SELECT 1";
         assert_eq!(merged.text, expected);
         assert_eq!(merged.values, (1_i64..=5).map(Value::from).collect::<Vec<_>>());
-        assert_eq!(Sql::merge(vec![first]).text, "INSERT INTO a VALUES ($1, $2)");
+        assert_eq!(
+            Sql::merge(vec![first.clone()]).text,
+            "INSERT INTO a VALUES ($1, $2)"
+        );
+        let reading = || Sql::new("UPDATE b SET c = $1 RETURNING c").values([6_i64.into()]);
+        let merged = Sql::merge_returning(vec![first], vec![reading(), reading()]);
+        let expected = "WITH s0 AS (INSERT INTO a VALUES ($1, $2)), s1 AS (UPDATE b SET c = $3 RETURNING c), \
+                        s2 AS (UPDATE b SET c = $4 RETURNING c) SELECT * FROM s1 UNION ALL SELECT * FROM s2";
+        assert_eq!(merged.text, expected);
     }
 
     #[test]

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use sea_orm::Value;
+use serde_json::Value as Json;
 use threeport_model::{
     Condition, ConditionStatus, Object,
     condition::{self, ACCEPTED, READY},
-    protocol::claim::StatusUpdate,
+    protocol::claim::{StatusUpdate, Trigger},
 };
 use uuid::Uuid;
 
 use crate::{
-    Store,
+    Store, clock,
+    connection::Dialect,
     error::{Error, Result},
     pending,
     reference::DEFINITION,
@@ -38,7 +40,7 @@ pub(crate) struct Columns {
 
 impl Columns {
     /// Of a status. What it doesn't say is empty.
-    pub(crate) fn of(status: &Value) -> Self {
+    pub(crate) fn of(status: &Json) -> Self {
         let conditions: Vec<Condition> = status
             .get("conditions")
             .and_then(|value| serde::Deserialize::deserialize(value).ok())
@@ -49,7 +51,7 @@ impl Columns {
                 .to_owned()
         };
         let ready = condition::find(&conditions, READY).cloned();
-        let number = |pointer| status.pointer(pointer).and_then(Value::as_i64);
+        let number = |pointer| status.pointer(pointer).and_then(Json::as_i64);
         Self {
             ready: word(READY),
             accepted: word(ACCEPTED),
@@ -60,7 +62,7 @@ impl Columns {
             message: ready.map(|ready| ready.message).unwrap_or_default(),
             connected: status
                 .pointer("/agent/connected")
-                .and_then(Value::as_bool)
+                .and_then(Json::as_bool)
                 .unwrap_or_default(),
             revision: number("/revision/definition").zip(number("/revision/instance")),
             holds: conditions
@@ -83,7 +85,7 @@ pub(crate) struct Subject {
     is_default_runtime: bool,
     pub(crate) epoch: i64,
     status_version: i64,
-    pub(crate) status: Value,
+    pub(crate) status: Json,
     seen_definition: Option<i64>,
     pub(crate) definition: Option<i64>,
     /// Of its pending row.
@@ -93,26 +95,35 @@ pub(crate) struct Subject {
     pub(crate) claimed: bool,
 }
 
-const SUBJECT: &str = "SELECT o.id, o.kind, o.name, o.generation, o.deletion_requested_at, o.deleted_at, o.slot, s.epoch, \
+const SUBJECT: &str = "o.id, o.kind, o.name, o.generation, o.deletion_requested_at, o.deleted_at, o.slot, s.epoch, \
     s.version AS status_version, s.status, s.seen_definition, w.generation AS definition_generation, p.token, p.attempts, \
     p.claim_holder \
     FROM object o JOIN object_status s ON s.object_id = o.id LEFT JOIN pending p ON p.object_id = o.id \
     LEFT JOIN reference r ON r.from_id = o.id AND r.field = 'spec.definition' LEFT JOIN object w ON w.id = r.to_id ";
 
 impl Subject {
+    /// The statement that reads it by id, tombstones included, and the clock: what a transaction can begin with.
+    pub(crate) fn statement(id: Uuid, dialect: Dialect) -> Sql {
+        let clock = clock::expression(dialect);
+        Sql::new(format!("SELECT {clock} AS now, {SUBJECT} WHERE o.id = $1")).values([id.into()])
+    }
+
+    /// The one that the transaction began with.
+    pub(crate) fn first(transaction: &Transaction, id: Uuid) -> Result<Self> {
+        Self::found(id, transaction.first.first())
+    }
+
     /// By id, tombstones included.
     pub(crate) async fn by_id(transaction: &Transaction, id: Uuid) -> Result<Self> {
-        let row = transaction
-            .one(Sql::new(format!("{SUBJECT} WHERE o.id = $1")).values([id.into()]))
-            .await?;
-        row.map_or_else(
-            || {
-                Err(Error::NotFound {
-                    what: format!("object {id}"),
-                })
-            },
-            |row| Self::read(&row),
-        )
+        let row = transaction.one(Self::statement(id, transaction.dialect)).await?;
+        Self::found(id, row.as_ref())
+    }
+
+    fn found(id: Uuid, row: Option<&Row>) -> Result<Self> {
+        let missing = || Error::NotFound {
+            what: format!("object {id}"),
+        };
+        Self::read(row.ok_or_else(missing)?)
     }
 
     fn read(row: &Row) -> Result<Self> {
@@ -132,7 +143,7 @@ impl Subject {
             is_default_runtime: slot.is_some(),
             epoch: row.get("epoch")?,
             status_version: row.get("status_version")?,
-            status: status.map_or(Ok(Value::Null), |text| from_json("status", &text))?,
+            status: status.map_or(Ok(Json::Null), |text| from_json("status", &text))?,
             seen_definition: row.get("seen_definition")?,
             definition: row.get("definition_generation")?,
             token: row.get("token")?,
@@ -147,15 +158,22 @@ impl Subject {
     }
 }
 
-/// Writes a status, unless it is the one that is there and speaks about the same definition. `seen_definition` is the
-/// definition's generation that it speaks about, where that is known: what is served depends on it, so watchers must
-/// hear when only that changed. Answers whether it was written, and what was woken.
-pub(crate) async fn write(
+/// What is to be written of a status that differs: columns of its row and their values, and the statements that make
+/// those due for whom it matters.
+pub(crate) struct Change {
+    set: Vec<(&'static str, Value)>,
+    wakes: Vec<Sql>,
+}
+
+/// What writing a status comes to: nothing where it is the one that is there and speaks about the same definition.
+/// `seen_definition` is the definition's generation that it speaks about, where that is known: what is served depends on
+/// it, so watchers must hear when only that changed.
+pub(crate) fn change(
     transaction: &Transaction,
     subject: &Subject,
     update: &StatusUpdate,
     seen_definition: Option<i64>,
-) -> Result<(bool, Vec<Notice>)> {
+) -> Result<Option<Change>> {
     if update.observed_generation > subject.generation {
         return Err(Error::PreconditionFailed(format!(
             "{} is at generation {}, a status can't speak about {}",
@@ -165,33 +183,64 @@ pub(crate) async fn write(
         )));
     }
     if subject.status == update.status && subject.seen_definition == seen_definition {
-        return Ok((false, Vec::new()));
+        return Ok(None);
     }
     let columns = Columns::of(&update.status);
+    let wakes = wakes(transaction, subject, &Columns::of(&subject.status), &columns);
     let (definition, instance) = columns.revision.unzip();
-    let statement = Sql::new(
-        "UPDATE object_status SET version = version + 1, status = $1, observed_generation = $2, \
-         seen_definition = $3, revision_definition = $4, revision_instance = $5, ready = $6, accepted = $7, \
-         connected = $8, reason = $9, message = $10, updated_at = $11 WHERE object_id = $12 AND epoch = $13",
-    )
-    .values([
-        to_json(&update.status)?.into(),
-        update.observed_generation.into(),
-        seen_definition.into(),
-        definition.into(),
-        instance.into(),
-        columns.ready.clone().into(),
-        columns.accepted.clone().into(),
-        i64::from(columns.connected).into(),
-        columns.reason.clone().into(),
-        columns.message.clone().into(),
-        transaction.now.into(),
-        subject.id.into(),
-        subject.epoch.into(),
-    ]);
-    transaction.run(statement).await?;
-    let notices = wake(transaction, subject, &Columns::of(&subject.status), &columns).await?;
-    Ok((true, notices))
+    let set = vec![
+        ("status", to_json(&update.status)?.into()),
+        ("observed_generation", update.observed_generation.into()),
+        ("seen_definition", seen_definition.into()),
+        ("revision_definition", definition.into()),
+        ("revision_instance", instance.into()),
+        ("ready", columns.ready.into()),
+        ("accepted", columns.accepted.into()),
+        ("connected", i64::from(columns.connected).into()),
+        ("reason", columns.reason.into()),
+        ("message", columns.message.into()),
+        ("updated_at", transaction.now.into()),
+    ];
+    Ok(Some(Change { set, wakes }))
+}
+
+/// The statement that writes the row of a subject's status: the change of the status, if there is one, and `others`; and
+/// whom the change wakes.
+pub(crate) fn statement(
+    subject: &Subject,
+    change: Option<Change>,
+    others: Vec<(&'static str, Value)>,
+) -> (Option<Sql>, Vec<Sql>) {
+    let mut sql = Sql::new("UPDATE object_status SET ");
+    let (set, wakes) = change.map_or_else(Default::default, |change| {
+        sql.push("version = version + 1, ");
+        (change.set, change.wakes)
+    });
+    if set.is_empty() && others.is_empty() {
+        return (None, wakes);
+    }
+    for (index, (column, value)) in set.into_iter().chain(others).enumerate() {
+        sql.push(if index > 0 { ", " } else { "" });
+        sql.push(column).push(" = ").bind(value);
+    }
+    sql.push(" WHERE object_id = ").bind(subject.id);
+    sql.push(" AND epoch = ").bind(subject.epoch);
+    (Some(sql), wakes)
+}
+
+/// Writes a status, unless nothing differs. Answers who was woken.
+pub(crate) async fn write(
+    transaction: &Transaction,
+    subject: &Subject,
+    update: &StatusUpdate,
+    seen_definition: Option<i64>,
+) -> Result<Vec<Notice>> {
+    let change = change(transaction, subject, update, seen_definition)?;
+    let (row, wakes) = statement(subject, change, Vec::new());
+    let woken = transaction
+        .write_and_read(row.into_iter().collect(), wakes)
+        .await?;
+    pending::woken(transaction, &woken)
 }
 
 /// The statement that says of the instances of definitions that what is served of them has changed: between a change of
@@ -207,35 +256,33 @@ pub(crate) fn touch_instances(definitions: &[Uuid], now: i64) -> Sql {
     sql
 }
 
-/// Makes those pending for whom the change matters.
-async fn wake(
-    transaction: &Transaction,
-    subject: &Subject,
-    old: &Columns,
-    new: &Columns,
-) -> Result<Vec<Notice>> {
-    let mut notices = Vec::new();
+/// The statements that make those due for whom the change matters.
+fn wakes(transaction: &Transaction, subject: &Subject, old: &Columns, new: &Columns) -> Vec<Sql> {
+    let mut wakes = Vec::new();
+    let is_footprint = has_footprint(&subject.kind);
     let became_ready = old.ready != new.ready && new.ready == ConditionStatus::True.as_str();
-    if has_footprint(&subject.kind) {
-        if (&old.ready, &old.reason, &old.revision) != (&new.ready, &new.reason, &new.revision) {
-            notices.extend(pending::wake_definitions(transaction, &[subject.id]).await?);
-        }
-        if became_ready {
-            notices.extend(pending::wake_referrers(transaction, &[subject.id]).await?);
-        }
+    if is_footprint && (&old.ready, &old.reason, &old.revision) != (&new.ready, &new.reason, &new.revision) {
+        wakes.push(pending::of_definitions(transaction, &[subject.id]));
     }
-    if old.accepted != new.accepted {
-        notices.extend(pending::wake_referrers(transaction, &[subject.id]).await?);
+    let for_all = old.accepted != new.accepted || (is_footprint && became_ready);
+    let for_dependents = !new.holds.is_subset(&old.holds);
+    let for_instances = subject.kind == "KubernetesRuntimeInstance"
+        && (&old.ready, old.connected) != (&new.ready, new.connected);
+    // One of them, each of which has all of the next: two would make the same rows due in one statement.
+    if for_instances {
+        let trigger = if for_all || for_dependents {
+            Trigger::Change
+        } else {
+            Trigger::Observation
+        };
+        let is_default = subject.is_default_runtime;
+        wakes.push(pending::of_runtime(transaction, subject.id, is_default, trigger));
+    } else if for_all {
+        wakes.push(pending::of_referrers(transaction, &[subject.id]));
+    } else if for_dependents {
+        wakes.push(pending::of_dependents(transaction, subject.id));
     }
-    if !new.holds.is_subset(&old.holds) {
-        notices.extend(pending::wake_dependents(transaction, subject.id).await?);
-    }
-    if subject.kind == "KubernetesRuntimeInstance"
-        && (&old.ready, old.connected) != (&new.ready, new.connected)
-    {
-        notices.extend(pending::wake_runtime(transaction, subject.id, subject.is_default_runtime).await?);
-    }
-    Ok(notices)
+    wakes
 }
 
 /// What a status outside of a run must follow on.
@@ -275,15 +322,14 @@ impl Store {
             .run(writes::STATUS_PUT, &input, |transaction, (kind, name, update, fence, origin)| {
                 Box::pin(async move {
                     let query = Sql::new(format!(
-                        "{SUBJECT} WHERE o.origin = $1 AND o.kind = $2 AND o.name = $3 AND o.deleted_at IS NULL"
+                        "SELECT {SUBJECT} WHERE o.origin = $1 AND o.kind = $2 AND o.name = $3 AND o.deleted_at IS NULL"
                     ))
                     .values([(*origin).into(), kind.clone().into(), name.clone().into()]);
                     let row = transaction.one(query).await?;
                     let subject = Subject::read(&row.ok_or_else(|| Error::not_found(kind, name))?)?;
                     check_epoch(&subject, fence.epoch)?;
                     check_version(&subject, fence.version)?;
-                    let (_, notices) = write(transaction, &subject, update, subject.seen_definition).await?;
-                    Ok(notices)
+                    write(transaction, &subject, update, subject.seen_definition).await
                 })
             })
             .await

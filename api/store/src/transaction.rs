@@ -7,6 +7,10 @@
 //!
 //! How many run at once is [`crate::pace`]'s.
 //!
+//! **Round trips** are most of what a small transaction costs, on both sides. So the clock comes with the first statement
+//! where that is known beforehand ([`Transactions::run_on`]), and what is written goes in one statement where the database
+//! can ([`Transaction::write`], [`Transaction::write_and_read`]).
+//!
 //! **Ambiguous commits.** A connection that is lost during COMMIT (or 40003) leaves open whether it happened.
 //! [`Transactions::operate`] therefore makes the operation's id before the first try and inserts it as the first
 //! statement: run again, a duplicate key says that it had committed, and the stored answer is given. Closures of `run`
@@ -34,6 +38,7 @@ pub(crate) use failure::{
 };
 
 use crate::{
+    clock,
     connection::{Connections, Dialect},
     error::{Error, Result},
     operation::Record,
@@ -83,7 +88,12 @@ pub(crate) struct Transaction {
     pub(crate) token: String,
     /// The database's clock as the transaction began.
     pub(crate) now: i64,
+    /// What it read in its first statement, where that was given.
+    pub(crate) first: Vec<Row>,
 }
+
+/// The statement that a transaction begins with: it must select the clock as `now`.
+type First<'a, I> = &'a (dyn Fn(&I, Dialect) -> Sql + Sync);
 
 /// How an operation ended.
 pub(crate) enum Ended<T> {
@@ -126,12 +136,24 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        match self.limited(write, None, input, &work).await? {
-            Ended::Committed(answer) => Ok(answer),
-            Ended::Before | Ended::KeyUsed => {
-                Err(Error::Conflict(format!("{} has no operation", write.name())))
-            }
-        }
+        finished(write, self.limited(write, None, None, input, &work).await?)
+    }
+
+    /// The same, with what `first` reads in [`Transaction::first`]. It must select the clock as `now`.
+    pub(crate) async fn run_on<I, T, W>(
+        &self,
+        write: Write,
+        input: &I,
+        first: impl Fn(&I, Dialect) -> Sql + Sync,
+        work: W,
+    ) -> Result<T>
+    where
+        I: Sync,
+        T: Send,
+        W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
+    {
+        let ended = self.limited(write, None, Some(&first), input, &work).await?;
+        finished(write, ended)
     }
 
     /// Runs `work` as the operation `record`.
@@ -147,12 +169,17 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        self.limited(write, Some(record), input, &work).await
+        self.limited(write, Some(record), None, input, &work).await
     }
 
     /// Runs reading statements that see one moment, and runs them again where the database says so or was lost. In
     /// CockroachDB one moment is only seen by SERIALIZABLE, which can collide with writers.
-    pub(crate) async fn snapshot<I, T, W>(&self, input: &I, work: W) -> Result<T>
+    pub(crate) async fn snapshot<I, T, W>(
+        &self,
+        input: &I,
+        first: impl Fn(&I, Dialect) -> Sql + Sync,
+        work: W,
+    ) -> Result<T>
     where
         I: Sync,
         T: Send,
@@ -162,7 +189,7 @@ impl Transactions {
         let tries = async {
             let mut tried = 0;
             loop {
-                match self.read(input, &work).await {
+                match self.read(input, &first, &work).await {
                     Err(Error::Database(error)) => {
                         tried += 1;
                         self.pause_or_fail(name, tried, error).await?;
@@ -177,7 +204,7 @@ impl Transactions {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
-    async fn read<I, T, W>(&self, input: &I, work: &W) -> Result<T>
+    async fn read<I, T, W>(&self, input: &I, first: First<'_, I>, work: &W) -> Result<T>
     where
         I: Sync,
         T: Send,
@@ -194,12 +221,13 @@ impl Transactions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
         };
         let inner = self.connections.reader.begin_with_options(options).await?;
-        let now = crate::clock::read(&inner, dialect).await?;
+        let (first, now) = begin_with(&inner, dialect, first(input, dialect)).await?;
         let transaction = Transaction {
             inner,
             dialect,
             token: String::new(),
             now,
+            first,
         };
         let answer = work(&transaction, input).await;
         if answer.is_err() {
@@ -216,6 +244,7 @@ impl Transactions {
         &self,
         write: Write,
         record: Option<&Record>,
+        first: Option<First<'_, I>>,
         input: &I,
         work: &W,
     ) -> Result<Ended<T>>
@@ -224,7 +253,7 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        let answer = tokio::time::timeout(self.timeout, self.tries(write, record, input, work)).await;
+        let answer = tokio::time::timeout(self.timeout, self.tries(write, record, first, input, work)).await;
         let answer = answer.unwrap_or_else(|_| {
             Err(Error::TimedOut {
                 name: write.name(),
@@ -242,6 +271,7 @@ impl Transactions {
         &self,
         write: Write,
         record: Option<&Record>,
+        first: Option<First<'_, I>>,
         input: &I,
         work: &W,
     ) -> Result<Ended<T>>
@@ -254,7 +284,7 @@ impl Transactions {
         loop {
             // Without an operation nobody waits for it but a controller.
             let turn = self.pace.turn(record.is_none()).await;
-            let error = match self.once(write, record, input, work).await {
+            let error = match self.once(write, record, first, input, work).await {
                 Err(Error::Database(error)) => error,
                 ended => {
                     if ended.is_ok() {
@@ -289,6 +319,7 @@ impl Transactions {
         &self,
         write: Write,
         record: Option<&Record>,
+        first: Option<First<'_, I>>,
         input: &I,
         work: &W,
     ) -> Result<Ended<T>>
@@ -297,7 +328,7 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        let transaction = match self.begin(record).await {
+        let transaction = match self.begin(record, first, input).await {
             Ok(transaction) => transaction,
             Err(Error::Database(error)) => {
                 return match (record, violated(&error).as_deref()) {
@@ -327,7 +358,12 @@ impl Transactions {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
-    async fn begin(&self, record: Option<&Record>) -> Result<Transaction> {
+    async fn begin<I>(
+        &self,
+        record: Option<&Record>,
+        first: Option<First<'_, I>>,
+        input: &I,
+    ) -> Result<Transaction> {
         let dialect = self.connections.dialect;
         let options = TransactionOptions {
             isolation_level: None,
@@ -335,15 +371,17 @@ impl Transactions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
         };
         let inner = self.connections.writer.begin_with_options(options).await?;
-        let now = match record {
-            Some(record) => record.insert(&inner, dialect).await?,
-            None => crate::clock::read(&inner, dialect).await?,
+        let (first, now) = match (record, first) {
+            (Some(record), _) => (Vec::new(), record.insert(&inner, dialect).await?),
+            (None, Some(first)) => begin_with(&inner, dialect, first(input, dialect)).await?,
+            (None, None) => (Vec::new(), clock::read(&inner, dialect).await?),
         };
         Ok(Transaction {
             inner,
             dialect,
             token: self.random.uuid().to_string(),
             now,
+            first,
         })
     }
 
@@ -365,6 +403,28 @@ impl Transactions {
             name,
             ..TransactionCount::default()
         }));
+    }
+}
+
+/// What the first statement reads, and the clock.
+async fn begin_with(
+    connection: &DatabaseTransaction,
+    dialect: Dialect,
+    first: Sql,
+) -> Result<(Vec<Row>, i64)> {
+    let rows = connection.all(first).await?;
+    let now = match rows.first() {
+        Some(row) => row.get("now")?,
+        None => clock::read(connection, dialect).await?,
+    };
+    Ok((rows, now))
+}
+
+/// Without an operation there is only one way to end well.
+fn finished<T>(write: Write, ended: Ended<T>) -> Result<T> {
+    match ended {
+        Ended::Committed(answer) => Ok(answer),
+        Ended::Before | Ended::KeyUsed => Err(Error::Conflict(format!("{} has no operation", write.name()))),
     }
 }
 
@@ -394,5 +454,26 @@ impl Transaction {
             self.run(statement).await?;
         }
         Ok(())
+    }
+
+    /// [`Transaction::write`], with the rows that `reading` return, which write too and must return the same columns.
+    pub(crate) async fn write_and_read(
+        &self,
+        mut statements: Vec<Sql>,
+        reading: Vec<Sql>,
+    ) -> Result<Vec<Row>> {
+        if reading.is_empty() {
+            self.write(statements).await?;
+            return Ok(Vec::new());
+        }
+        if self.dialect.merges_writes() && Sql::fit_one(statements.iter().chain(&reading)) {
+            return self.all(Sql::merge_returning(statements, reading)).await;
+        }
+        self.write(std::mem::take(&mut statements)).await?;
+        let mut rows = Vec::new();
+        for statement in reading {
+            rows.extend(self.all(statement).await?);
+        }
+        Ok(rows)
     }
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     Store, clock,
+    connection::Dialect,
     error::{Error, Result},
     object::read::of_ids,
     row::ObjectRow,
@@ -136,11 +137,6 @@ impl Store {
         overlap: Duration,
         is_news: impl Fn(Uuid, (i64, i64)) -> bool + Send,
     ) -> Result<Changes> {
-        let now = clock::read(self.reader(), self.dialect()).await?;
-        let kept = i64::try_from(self.retention().tombstones.as_micros()).unwrap_or(i64::MAX);
-        if since.incarnation != self.cursor_incarnation() || since.at < now.saturating_sub(kept) {
-            return Err(Error::Gone);
-        }
         let back = i64::try_from(overlap.as_micros()).unwrap_or(i64::MAX / 2);
         let from = if back > 0 {
             Cursor {
@@ -151,7 +147,18 @@ impl Store {
         } else {
             since
         };
-        let places = self.reader().all(statement(from, i64::from(limit))).await?;
+        let places = self
+            .reader()
+            .all(statement(from, i64::from(limit), self.dialect()))
+            .await?;
+        let now = match places.first() {
+            Some(place) => place.get("now")?,
+            None => clock::read(self.reader(), self.dialect()).await?,
+        };
+        let kept = i64::try_from(self.retention().tombstones.as_micros()).unwrap_or(i64::MAX);
+        if since.incarnation != self.cursor_incarnation() || since.at < now.saturating_sub(kept) {
+            return Err(Error::Gone);
+        }
         let mut last = from;
         let mut news = Vec::new();
         for place in &places {
@@ -201,11 +208,11 @@ impl Store {
 }
 
 /// The statement of the tailer: what changed, and the versions by which it knows what it has seen.
-pub(crate) fn statement(from: Cursor, limit: i64) -> Sql {
+pub(crate) fn statement(from: Cursor, limit: i64, dialect: Dialect) -> Sql {
     // Both halves are walks of an index. What stands in both stands where it changed first: by the later one, a page
     // could end behind changes that its other half had no room for, and those would never be seen.
-    Sql::new(
-        "SELECT c.changed_at, c.id, o.resource_version, s.version AS status_version FROM (SELECT id, MIN(changed_at) AS changed_at FROM ( \
+    Sql::new(format!(
+        "SELECT c.changed_at, c.id, o.resource_version, s.version AS status_version, {} AS now FROM (SELECT id, MIN(changed_at) AS changed_at FROM ( \
          SELECT id, changed_at FROM (SELECT id, updated_at AS changed_at FROM object \
          WHERE (updated_at, id) > ($1, $2) ORDER BY updated_at, id LIMIT $3) AS x \
          UNION ALL \
@@ -213,7 +220,8 @@ pub(crate) fn statement(from: Cursor, limit: i64) -> Sql {
          WHERE (updated_at, object_id) > ($1, $2) ORDER BY updated_at, object_id LIMIT $3) AS y) AS z \
          GROUP BY id ORDER BY 2, 1 LIMIT $3) AS c JOIN object o ON o.id = c.id \
          JOIN object_status s ON s.object_id = c.id ORDER BY c.changed_at, c.id",
-    )
+        clock::expression(dialect)
+    ))
     .values([from.at.into(), from.id.into(), limit.into()])
 }
 

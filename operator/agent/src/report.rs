@@ -1,5 +1,5 @@
-//! One task per epoch that takes what the watches saw and brings it to the API: a batch at a time, in order, at once
-//! or [`DEBOUNCE`] later, and again with backoff until the API has it.
+//! One task per epoch that takes what the watches saw and brings it to the API: a batch at a time, in order,
+//! [`DEBOUNCE`] after its first observation, and again with backoff until the API has it.
 //!
 //! What the API refuses for what it says would be refused for ever, and with it everything behind it. So such a batch is
 //! halved until it is one observation; that one is dropped, counted and logged.
@@ -82,8 +82,9 @@ impl Reporter {
                         Ok(_) => {
                             delay = RETRY.0;
                             limit = (limit * 2).min(MAX_OBSERVATIONS);
-                            // What waited meanwhile has waited long enough.
-                            (!outbox.is_empty()).then(Instant::now)
+                            // What came meanwhile waits for others too: while much changes, each batch is a transaction, and
+                            // what it says of one instance a run of its controller.
+                            None
                         }
                         Err(error) if epoch_is_over(&error) => return End::Superseded,
                         Err(error) if is_about_content(&error) => {

@@ -141,6 +141,7 @@ pub(crate) async fn objects(context: Arc<Context>, shutdown: CancellationToken) 
 
 /// Wakes the keys of all that differs between the two sides, and gives the token to watch from.
 async fn list(context: &Context) -> Result<Option<String>, Error> {
+    context.news.clear();
     let mut since = None;
     for kind in context.kinds() {
         let mut query = ListQuery {
@@ -207,15 +208,17 @@ async fn listen(context: &Context, mut stream: WatchStream) {
 }
 
 async fn take(context: &Context, item: WatchItem) {
-    let changed = match item.event {
-        WatchEvent::Changed { object } => Some((object.kind, object.metadata.name)),
-        WatchEvent::Removed { kind, name, .. } => Some((kind, name)),
-        WatchEvent::Bookmark => None,
+    let (kind, name, object) = match item.event {
+        WatchEvent::Changed { object } => (object.kind.clone(), object.metadata.name.clone(), Some(object)),
+        WatchEvent::Removed { kind, name, .. } => (kind, name, None),
+        WatchEvent::Bookmark => return,
     };
-    if let Some((kind, name)) = changed
-        && let Some(kind) = context.kind(&kind)
-    {
+    if let Some(kind) = context.kind(&kind) {
         let key = Key::new(kind.descriptor, name);
+        match object {
+            Some(object) => context.news.heard(&key, *object),
+            None => context.news.forget(&key),
+        }
         context.wake_waiters(&key).await;
         context.queue.wake(key).await;
     }

@@ -22,6 +22,11 @@ impl Shown {
         self.0.set(key, changed).is_none_or(|before| before < changed)
     }
 
+    /// Up to which change the resource of `key` shows its object, as far as is remembered.
+    pub(crate) fn get(&self, key: &Key) -> Option<Timestamp> {
+        self.0.get(key)
+    }
+
     /// The object is gone.
     pub(crate) fn forget(&self, key: &Key) {
         self.0.forget(key);

@@ -26,6 +26,7 @@ mod lag;
 mod metrics;
 mod mirror;
 mod namespace;
+mod news;
 mod options;
 mod policy;
 mod queue;

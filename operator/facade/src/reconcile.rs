@@ -85,8 +85,17 @@ async fn run(context: &Context, key: &Key) -> Result<Next, Error> {
     };
     // The resource first: what is written then can't be older than what somebody else wrote before.
     let found = context.found(kind.descriptor, &key.name);
-    let result = match read(context, kind.descriptor, &key.name).await {
-        Ok(object) => act(context, kind.descriptor, key, found.as_deref(), object.as_ref()).await,
+    // Taken in any case: what is read now is newer.
+    let news = context.news.take(key, &context.shown);
+    let is_mirror = found.as_deref().is_none_or(resource::is_mirror);
+    let object = match news.filter(|_| is_mirror) {
+        Some(news) => Ok(Some(news)),
+        None => read(context, kind.descriptor, &key.name)
+            .await
+            .map(|found| found.map(Arc::new)),
+    };
+    let result = match object {
+        Ok(object) => act(context, kind.descriptor, key, found.as_deref(), object.as_deref()).await,
         Err(error) => Err(error),
     };
     if let (Err(error @ Error::Api(_)), Some(found)) = (&result, &found) {

@@ -28,9 +28,27 @@ impl<V: Clone> Remembered<V> {
         self.values().insert(key, value)
     }
 
+    /// Remembers, unless there is no room for another one.
+    pub(crate) fn set_if_room(&self, key: Key, value: V, most: usize) {
+        let mut values = self.values();
+        if values.len() < most || values.contains_key(&key) {
+            values.insert(key, value);
+        }
+    }
+
+    /// What is remembered, and is not any more.
+    pub(crate) fn take(&self, key: &Key) -> Option<V> {
+        self.values().remove(key)
+    }
+
     /// The object is gone, or this is of no more use.
     pub(crate) fn forget(&self, key: &Key) {
         self.values().remove(key);
+    }
+
+    /// Nothing of it holds any more.
+    pub(crate) fn clear(&self) {
+        self.values().clear();
     }
 
     fn values(&self) -> MutexGuard<'_, HashMap<Key, V>> {

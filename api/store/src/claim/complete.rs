@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use sea_orm::Value;
 use threeport_model::protocol::claim::{CompleteRequest, CompleteResponse, Next, Trigger};
 use uuid::Uuid;
 
@@ -27,9 +28,12 @@ impl Store {
     pub async fn claim_complete(&self, request: &CompleteRequest) -> Result<(CompleteResponse, Vec<Notice>)> {
         let input = (self, request);
         self.transactions()
-            .run(writes::CLAIM_COMPLETE, &input, |transaction, (store, request)| {
-                Box::pin(complete(transaction, store, request))
-            })
+            .run_on(
+                writes::CLAIM_COMPLETE,
+                &input,
+                |(_, request), dialect| Subject::statement(request.id, dialect),
+                |transaction, (store, request)| Box::pin(complete(transaction, store, request)),
+            )
             .await
     }
 }
@@ -39,7 +43,7 @@ async fn complete(
     store: &Store,
     request: &CompleteRequest,
 ) -> Result<(CompleteResponse, Vec<Notice>)> {
-    let subject = Subject::by_id(transaction, request.id).await?;
+    let subject = Subject::first(transaction, request.id)?;
     status::check_epoch(&subject, Some(request.epoch))?;
     if !subject.claimed {
         let refreshed = subject.token.is_some_and(|token| token != request.token);
@@ -49,27 +53,36 @@ async fn complete(
         };
         return Ok((answer, Vec::new()));
     }
-    let mut notices = Vec::new();
-    let mut status_written = false;
-    if let Some(update) = &request.status {
-        // A token that nobody refreshed says that the definition is still the one of the claim.
-        let current = subject.token.as_ref() == Some(&request.token);
-        let seen = subject.definition.filter(|_| current);
-        let (written, woken) = status::write(transaction, &subject, update, seen).await?;
-        status_written = written;
-        notices.extend(woken);
-    }
+    let change = match &request.status {
+        Some(update) => {
+            // A token that nobody refreshed says that the definition is still the one of the claim.
+            let current = subject.token.as_ref() == Some(&request.token);
+            let seen = subject.definition.filter(|_| current);
+            status::change(transaction, &subject, update, seen)?
+        }
+        None => None,
+    };
+    let status_written = change.is_some();
     inventory::remove(transaction, request.id, &request.inventory_removed).await?;
-    inventory::write(transaction, request.id, &request.inventory).await?;
-    event::record(transaction, store.random(), &request.events).await?;
+    let mut statements = inventory::insert(request.id, &request.inventory)?;
+    statements.extend(event::record(transaction, store.random(), &request.events));
+    let mut notices = Vec::new();
     if request.finalize && !subject.deleted {
-        notices.extend(finalize(transaction, &subject).await?);
+        // It counts what is left.
+        let before = std::mem::take(&mut statements);
+        transaction.write(before).await.map_err(inventory::refine)?;
+        notices = finalize(transaction, &subject).await?;
     }
     let gone = request.finalize || subject.deleted;
-    let pending = settle(transaction, &subject, request, gone).await?;
+    let (row, wakes) = status::statement(&subject, change, reconciled(transaction, &subject, request, gone));
+    statements.extend(row);
+    statements.extend(left(transaction, &subject, request));
+    let woken = transaction.write_and_read(statements, wakes).await;
+    notices.extend(pending::woken(transaction, &woken.map_err(inventory::refine)?)?);
+    let refreshed = subject.token.is_some_and(|token| token != request.token);
     Ok((
         CompleteResponse {
-            pending,
+            pending: refreshed && !request.finalize,
             status_written,
         },
         notices,
@@ -104,32 +117,27 @@ async fn finalize(transaction: &Transaction, subject: &Subject) -> Result<Vec<No
     Ok(notices)
 }
 
-/// What becomes of the pending row. Answers whether the object has work again already.
-async fn settle(
+/// When it was reconciled, and when it is to be verified; nothing of a claim that was given back.
+fn reconciled(
     transaction: &Transaction,
     subject: &Subject,
     request: &CompleteRequest,
     gone: bool,
-) -> Result<bool> {
+) -> Vec<(&'static str, Value)> {
+    if matches!(request.next, Next::Release { .. }) {
+        return Vec::new();
+    }
     let now = transaction.now;
-    let released = matches!(request.next, Next::Release { .. });
-    let verify = if gone {
-        None
-    } else {
-        Some(verification::next(subject.id, now))
-    };
-    let reconciled =
-        Sql::new("UPDATE object_status SET reconciled_at = $1, verify_at = $2 WHERE object_id = $3")
-            .values([now.into(), verify.into(), subject.id.into()]);
-    let Some(token) = &subject.token else {
-        if !released {
-            transaction.run(reconciled).await?;
-        }
-        return Ok(false);
-    };
-    let refreshed = *token != request.token;
-    let row = match request.next {
-        _ if refreshed => {
+    let verify = (!gone).then(|| verification::next(subject.id, now));
+    vec![("reconciled_at", now.into()), ("verify_at", verify.into())]
+}
+
+/// The statement of what becomes of the pending row, if there is one.
+fn left(transaction: &Transaction, subject: &Subject, request: &CompleteRequest) -> Option<Sql> {
+    let now = transaction.now;
+    let token = subject.token.as_ref()?;
+    Some(match request.next {
+        _ if *token != request.token => {
             Sql::new("UPDATE pending SET claim_holder = '', claim_until = 0 WHERE object_id = $1")
                 .values([subject.id.into()])
         }
@@ -154,13 +162,7 @@ async fn settle(
             subject.id.into(),
             request.token.clone().into(),
         ]),
-    };
-    let mut statements = vec![row];
-    if !released {
-        statements.push(reconciled);
-    }
-    transaction.write(statements).await?;
-    Ok(refreshed && !request.finalize)
+    })
 }
 
 fn due(now: i64, milliseconds: i64) -> i64 {

@@ -17,7 +17,7 @@ use crate::{
     Store, agent,
     error::{Error, Result},
     inventory,
-    object::read::of_ids,
+    object::read::{of_ids, of_ids_and_now},
     pending,
     row::{ObjectRow, has_footprint},
     secret::table,
@@ -46,17 +46,24 @@ impl Store {
         }
         let input = (self, taken);
         self.transactions()
-            .snapshot(&input, |transaction, (store, taken)| {
-                Box::pin(load(transaction, store, taken))
-            })
+            .snapshot(
+                &input,
+                |(_, taken), dialect| of_ids_and_now(&ids(taken), dialect),
+                |transaction, (store, taken)| Box::pin(load(transaction, store, taken)),
+            )
             .await
     }
 }
 
+fn ids(taken: &[Taken]) -> Vec<Uuid> {
+    taken.iter().map(|one| one.id).collect()
+}
+
+/// Its first statement was the one of the objects themselves.
 async fn load(transaction: &Transaction, store: &Store, taken: &[Taken]) -> Result<Worlds> {
     let mut broken = Broken::new();
-    let ids: Vec<Uuid> = taken.iter().map(|one| one.id).collect();
-    let mut objects = objects(transaction, &ids, &mut broken).await?;
+    let ids = ids(taken);
+    let mut objects = objects(&transaction.first, &mut broken)?;
     objects.retain(|id, found| taken.iter().any(|one| one.id == *id && one.epoch == found.epoch));
     let instances: Vec<Uuid> = of_kind(&objects, has_footprint);
     let mut references = ordered_references(transaction, &ids).await?;
@@ -66,7 +73,7 @@ async fn load(transaction: &Transaction, store: &Store, taken: &[Taken]) -> Resu
         place(references.entry(*id).or_default(), inventory.get(id), default);
     }
     let wanted: BTreeSet<Uuid> = references.values().flatten().map(|(id, _)| *id).collect();
-    let others = self::objects(transaction, &wanted.into_iter().collect::<Vec<_>>(), &mut broken).await?;
+    let others = self::others(transaction, &wanted.into_iter().collect::<Vec<_>>(), &mut broken).await?;
     let runtimes = runtimes(&objects, &references, &inventory);
     let agents = agent::states(transaction, &runtimes.values().copied().collect::<Vec<_>>()).await?;
     let definitions = of_kind(&objects, |kind| kind == "WorkloadDefinition");
@@ -148,14 +155,18 @@ impl Found {
 type Objects = BTreeMap<Uuid, Found>;
 type References = BTreeMap<Uuid, Vec<(Uuid, String)>>;
 
-async fn objects(transaction: &Transaction, ids: &[Uuid], broken: &mut Broken) -> Result<Objects> {
-    let mut objects = Objects::new();
+async fn others(transaction: &Transaction, ids: &[Uuid], broken: &mut Broken) -> Result<Objects> {
     if ids.is_empty() {
-        return Ok(objects);
+        return Ok(Objects::new());
     }
-    for row in transaction.all(of_ids(ids)).await? {
+    objects(&transaction.all(of_ids(ids)).await?, broken)
+}
+
+fn objects(rows: &[Row], broken: &mut Broken) -> Result<Objects> {
+    let mut objects = Objects::new();
+    for row in rows {
         let id = row.get("id")?;
-        match Found::read(&row) {
+        match Found::read(row) {
             Ok(found) => drop(objects.insert(id, found)),
             Err(error) => {
                 let (kind, name): (String, String) = (row.get("kind")?, row.get("name")?);

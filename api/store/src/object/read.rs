@@ -4,7 +4,8 @@ use threeport_model::Object;
 use uuid::Uuid;
 
 use crate::{
-    Store,
+    Store, clock,
+    connection::Dialect,
     error::{Error, Result},
     row::{COLUMNS, FROM, ObjectRow},
     sql::{Fetch, Sql},
@@ -21,7 +22,16 @@ pub(crate) fn by_name(origin: Uuid, kind: &str, name: &str) -> Sql {
 
 /// The statement that reads objects, tombstones included, with all that is stored of them.
 pub(crate) fn of_ids(ids: &[Uuid]) -> Sql {
-    let mut query = Sql::new(format!("SELECT {COLUMNS} {FROM} WHERE o.id IN "));
+    selected(COLUMNS, ids)
+}
+
+/// The same, with the clock as `now`: what a transaction can begin with.
+pub(crate) fn of_ids_and_now(ids: &[Uuid], dialect: Dialect) -> Sql {
+    selected(&format!("{COLUMNS}, {} AS now", clock::expression(dialect)), ids)
+}
+
+fn selected(columns: &str, ids: &[Uuid]) -> Sql {
+    let mut query = Sql::new(format!("SELECT {columns} {FROM} WHERE o.id IN "));
     query.list(ids);
     query
 }

@@ -442,6 +442,20 @@ database_test!(what_depends_on_an_instance_is_woken_by_its_readiness, bed, {
     bed.claim_one(waiting.id()).await;
 });
 
+database_test!(what_refers_to_itself_ends_its_run_like_any_other, bed, {
+    bed.definition("web").await;
+    let spec = json!({"definition": "web", "dependsOn": [{"kind": "WorkloadInstance", "name": "web"}]});
+    let web = bed.create("WorkloadInstance", "web", spec).await;
+    let claim = bed.claim_one(web.id()).await;
+    let update = CompleteRequest {
+        status: Some(status(ConditionStatus::True, 1, Some((1, 1)))),
+        ..done(&claim)
+    };
+    let (response, notices) = bed.store.claim_complete(&update).await.unwrap();
+    assert!(response.status_written && !response.pending, "{response:?}");
+    assert!(notices.iter().all(|notice| notice.id != web.id()), "{notices:?}");
+});
+
 database_test!(the_relay_sees_what_is_due_and_unclaimed, bed, {
     let definition = bed.definition("web").await;
     assert!(

@@ -201,6 +201,7 @@ database_test!(lists_sweeps_relay_and_watch_walk_indexes, bed, {
                 ..crate::Cursor::default()
             },
             100,
+            bed.store.dialect(),
         ),
     )
     .await;
@@ -285,6 +286,6 @@ async fn what_follows_from_a_change_is_found_by_indexes(bed: &Bed) {
     assert!(plan.contains("inventory_instance"), "observations:\n{plan}");
     // Of the default runtime are most instances: whatever finds them reads most of them.
     let mut sql = Sql::new("SELECT DISTINCT o.id, o.kind ");
-    pending::of_runtime(&mut sql, ids[0], false);
+    pending::in_runtime(&mut sql, ids[0], false);
     assert_indexed(bed, "instances of a runtime", sql).await;
 }

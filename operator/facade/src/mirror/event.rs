@@ -48,8 +48,11 @@ pub(crate) fn ready_changed(before: &Value, after: &Value) -> bool {
     ready(before) != after && after.is_none_or(|(_, reason)| reason != condition::PROGRESSING)
 }
 
-/// Tells what happened lately. An event that can't be read or written is not worth a retry.
+/// Tells what happened lately. Only of what has objects in clusters anything is recorded. An event that can't be read or written is not worth a retry.
 pub(crate) async fn tell(context: &Context, kind: &'static KindDescriptor, found: &DynamicObject) {
+    if !kind.footprint {
+        return;
+    }
     let name = found.name_any();
     let events = match context.options.api.object_events(kind, &name).await {
         Ok(events) => events,
