@@ -103,6 +103,12 @@ impl Context {
         self.kind(kind.kind)?.store.get(&reference)
     }
 
+    /// Whether there is no custom resource yet for a key.
+    pub(crate) fn is_new(&self, key: &Key) -> bool {
+        self.kind(key.kind)
+            .is_some_and(|kind| self.found(kind.descriptor, &key.name).is_none())
+    }
+
     /// The custom resources of a kind, on the API server.
     pub(crate) fn api(&self, kind: &KindDescriptor) -> Api<DynamicObject> {
         resource::api(&self.options.kube, &self.options.namespace, kind)

@@ -90,9 +90,15 @@ async fn serve(options: FacadeOptions, shutdown: CancellationToken) -> anyhow::R
     tasks.spawn(feed::closing(context.clone(), shutdown.clone()));
     tasks.close();
     let work = context.clone();
-    queue::run(requests, &context.queue, concurrency, shutdown, move |key| {
-        reconcile::reconcile(work.clone(), key)
-    })
+    let is_new = |key: &queue::Key| context.is_new(key);
+    queue::run(
+        requests,
+        &context.queue,
+        concurrency,
+        shutdown,
+        is_new,
+        move |key| reconcile::reconcile(work.clone(), key),
+    )
     .await;
     tasks.wait().await;
     Ok(())

@@ -33,7 +33,7 @@ pub struct FacadeOptions {
 }
 
 impl FacadeOptions {
-    /// Options with the usual limits: everything mirrored, compared every 5 minutes, 3 at once.
+    /// Options with the usual limits: everything mirrored, compared every 5 minutes, 4 at once.
     pub fn new(
         api: threeport_client::Client,
         kube: kube::Client,
@@ -46,7 +46,7 @@ impl FacadeOptions {
             namespace: namespace.into(),
             mirror_selector: Selector::default(),
             list_interval: Duration::from_secs(300),
-            concurrency: 3,
+            concurrency: 4,
             metrics,
             ready: Arc::default(),
         }

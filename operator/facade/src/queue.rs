@@ -1,13 +1,16 @@
 //! The work queue: one entry per key however often it is woken, one run per key at a time, delays and backoff.
 //!
-//! A run is followed by a pause as long as it took, up to [`PAUSE`]: what is shown must not take the API server's time away
-//! from what is done, and the slower that answers, the more it has to do.
+//! What has no resource yet goes first: half of the places are its own. Other runs are followed by a pause as long as they
+//! took, up to [`PAUSE`]: what is shown must not take the API server's time away from what is done, and the slower that
+//! answers, the more it has to do. So under a load that nobody can follow an object is seen at once, and brought up to date
+//! when there is time.
 //!
-//! kube-runtime's scheduler merges and delays; what it lacks is the run itself for keys that have no object yet,
-//! which `kube::runtime::Controller` can't do (it reconciles only what its cache has).
+//! kube-runtime's scheduler merges and delays. What it lacks is an order of those that are due and find no place (it holds
+//! them in a set, where under load some wait for ever), and the run itself for keys that have no object yet, which
+//! `kube::runtime::Controller` can't do (it reconciles only what its cache has).
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     future::Future,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
@@ -17,11 +20,7 @@ use std::{
 use futures::StreamExt;
 use kube::runtime::scheduler::{ScheduleRequest, scheduler};
 use threeport_model::KindDescriptor;
-use tokio::{
-    sync::mpsc,
-    task::{JoinError, JoinSet},
-    time::Instant,
-};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
@@ -123,55 +122,102 @@ impl Queue {
     }
 }
 
-enum Step {
-    Ended(Result<(tokio::task::Id, ()), JoinError>),
-    Due(Key),
+/// Keys that are due, each once and in their order, and those that run.
+struct Waiting {
+    new: VecDeque<Key>,
+    others: VecDeque<Key>,
+    known: HashSet<Key>,
+    /// Whether each is in one of the places for what is new.
+    running: HashMap<Key, bool>,
+    places: usize,
 }
 
-/// Runs keys until `shutdown`, then lets those that run end.
+impl Waiting {
+    fn new(places: usize) -> Self {
+        Self {
+            new: VecDeque::new(),
+            others: VecDeque::new(),
+            known: HashSet::new(),
+            running: HashMap::new(),
+            places: places.max(1),
+        }
+    }
+
+    fn add(&mut self, key: Key, new: bool) {
+        if self.known.insert(key.clone()) {
+            if new { &mut self.new } else { &mut self.others }.push_back(key);
+        }
+    }
+
+    /// The next that there is a place for, and whether it is new. It runs from now on.
+    fn start(&mut self) -> Option<(Key, bool)> {
+        if self.running.len() >= self.places {
+            return None;
+        }
+        let others = self.running.values().filter(|new| !**new).count();
+        let mut found = first(&mut self.new, &self.running).map(|key| (key, true));
+        if found.is_none() && others < self.places.div_ceil(2) {
+            found = first(&mut self.others, &self.running).map(|key| (key, false));
+        }
+        let (key, new) = found?;
+        self.known.remove(&key);
+        self.running.insert(key.clone(), new);
+        Some((key, new))
+    }
+
+    fn ended(&mut self, key: &Key) {
+        self.running.remove(key);
+    }
+}
+
+/// Takes the first that does not run already.
+fn first(keys: &mut VecDeque<Key>, running: &HashMap<Key, bool>) -> Option<Key> {
+    let place = keys.iter().position(|key| !running.contains_key(key))?;
+    keys.remove(place)
+}
+
+/// Runs keys until `shutdown`, then lets those that run end. `is_new` says of a key that it has no resource yet.
 pub(crate) async fn run<F, R>(
     requests: Requests,
     queue: &Queue,
     concurrency: usize,
     shutdown: CancellationToken,
+    is_new: impl Fn(&Key) -> bool,
     mut reconcile: R,
 ) where
     F: Future<Output = Next> + Send + 'static,
     R: FnMut(Key) -> F,
 {
     let mut due = pin!(scheduler(ReceiverStream::new(requests)));
-    let mut running = HashSet::new();
+    let mut waiting = Waiting::new(concurrency);
     let mut tasks = JoinSet::new();
     let mut keys = HashMap::new();
     loop {
-        let step = {
-            let room = running.len() < concurrency.max(1);
-            let mut free = due.as_mut().hold_unless(|key| room && !running.contains(key));
-            tokio::select! {
-                () = shutdown.cancelled() => break,
-                Some(ended) = tasks.join_next_with_id(), if !tasks.is_empty() => Step::Ended(ended),
-                Some(key) = free.next() => Step::Due(key),
-            }
-        };
-        match step {
-            Step::Ended(ended) => {
+        while let Some((key, new)) = waiting.start() {
+            let (queue, work, again) = (queue.clone(), reconcile(key.clone()), key.clone());
+            let handle = tasks.spawn(async move {
+                let begun = Instant::now();
+                let next = work.await;
+                if let Some(delay) = queue.delay(&again, next) {
+                    queue.after(again, delay).await;
+                }
+                if !new {
+                    tokio::time::sleep(begun.elapsed().min(PAUSE)).await;
+                }
+            });
+            keys.insert(handle.id(), key);
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(ended) = tasks.join_next_with_id(), if !tasks.is_empty() => {
                 let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
                 if let Some(key) = keys.remove(&id) {
-                    running.remove(&key);
+                    waiting.ended(&key);
                 }
             }
-            Step::Due(key) => {
-                running.insert(key.clone());
-                let (queue, work, again) = (queue.clone(), reconcile(key.clone()), key.clone());
-                let handle = tasks.spawn(async move {
-                    let begun = Instant::now();
-                    let next = work.await;
-                    if let Some(delay) = queue.delay(&again, next) {
-                        queue.after(again, delay).await;
-                    }
-                    tokio::time::sleep(begun.elapsed().min(PAUSE)).await;
-                });
-                keys.insert(handle.id(), key);
+            Some(key) = due.next() => {
+                let new = is_new(&key);
+                waiting.add(key, new);
             }
         }
     }
@@ -218,7 +264,8 @@ mod tests {
             queue.wake(key("a")).await;
         }
         let (counted, waker, end) = (runs.clone(), queue.clone(), shutdown.clone());
-        run(requests, &queue, 4, shutdown, move |key| {
+        let is_new = |_: &Key| false;
+        run(requests, &queue, 4, shutdown, is_new, move |key| {
             let (runs, now, queue, end) = (counted.clone(), now.clone(), waker.clone(), end.clone());
             async move {
                 assert_eq!(now.fetch_add(1, Ordering::SeqCst), 0);
@@ -233,5 +280,57 @@ mod tests {
         })
         .await;
         assert_eq!(runs.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn keys_start_in_their_order_and_half_of_the_places_are_for_what_is_new() {
+        let mut waiting = Waiting::new(4);
+        for name in ["a", "b", "a", "c"] {
+            waiting.add(key(name), false);
+        }
+        let names = |waiting: &mut Waiting| -> Vec<String> {
+            std::iter::from_fn(|| waiting.start())
+                .map(|(key, _)| key.name)
+                .collect()
+        };
+        assert_eq!(names(&mut waiting), ["a", "b"]);
+        waiting.add(key("a"), false);
+        for name in ["x", "y", "z"] {
+            waiting.add(key(name), true);
+        }
+        assert_eq!(names(&mut waiting), ["x", "y"]);
+        waiting.ended(&key("b"));
+        assert_eq!(names(&mut waiting), ["z"], "what is new goes first");
+        waiting.ended(&key("x"));
+        assert_eq!(names(&mut waiting), ["c"], "what runs waits for its end");
+        waiting.ended(&key("a"));
+        assert_eq!(names(&mut waiting), ["a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_new_does_not_wait_behind_what_is_not() {
+        let (queue, requests) = channel();
+        for name in 0..50 {
+            queue.wake(key(&format!("old-{name}"))).await;
+        }
+        queue.wake(key("new")).await;
+        let (shutdown, started) = (CancellationToken::new(), Instant::now());
+        let shown = Arc::new(Mutex::new(None));
+        let (end, at) = (shutdown.clone(), shown.clone());
+        let is_new = |key: &Key| key.name == "new";
+        run(requests, &queue, 4, shutdown, is_new, move |key| {
+            let (end, at) = (end.clone(), at.clone());
+            async move {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                if key.name == "new" {
+                    *at.lock().unwrap() = Some(started.elapsed());
+                    end.cancel();
+                }
+                Next::Done
+            }
+        })
+        .await;
+        let shown = shown.lock().unwrap().unwrap();
+        assert!(shown < Duration::from_millis(100), "{shown:?}");
     }
 }
