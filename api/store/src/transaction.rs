@@ -19,6 +19,7 @@
 //! What not to do: no `begin` anywhere else (clippy forbids it), no network and no waiting inside a closure.
 
 mod failure;
+mod open;
 
 use std::{
     collections::BTreeMap,
@@ -28,13 +29,14 @@ use std::{
 
 use futures::future::BoxFuture;
 use sea_orm::{
-    AccessMode, DatabaseTransaction, DbErr, IsolationLevel, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    AccessMode, DbErr, IsolationLevel, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use threeport_failpoint::{Write, around};
 
-pub(crate) use failure::{
-    Refusal, code, is_connection_lost, is_full, is_retryable, is_transient, refusal, violated,
+use self::open::begin_with;
+pub(crate) use self::{
+    failure::{Refusal, code, is_connection_lost, is_full, is_retryable, is_transient, refusal, violated},
+    open::Transaction,
 };
 
 use crate::{
@@ -45,7 +47,7 @@ use crate::{
     options::Options,
     pace::Pace,
     random::Random,
-    sql::{Fetch, Row, Sql},
+    sql::Sql,
 };
 
 /// The name of what only reads.
@@ -78,18 +80,6 @@ pub(crate) struct Transactions {
     counts: Arc<Mutex<BTreeMap<&'static str, TransactionCount>>>,
     #[cfg(test)]
     pub(crate) faults: Arc<crate::tests::faults::Faults>,
-}
-
-/// An open transaction, as closures see it.
-pub(crate) struct Transaction {
-    inner: DatabaseTransaction,
-    pub(crate) dialect: Dialect,
-    /// New for every try: what pending rows get that are made or refreshed here.
-    pub(crate) token: String,
-    /// The database's clock as the transaction began.
-    pub(crate) now: i64,
-    /// What it read in its first statement, where that was given.
-    pub(crate) first: Vec<Row>,
 }
 
 /// The statement that a transaction begins with: it must select the clock as `now`.
@@ -406,74 +396,10 @@ impl Transactions {
     }
 }
 
-/// What the first statement reads, and the clock.
-async fn begin_with(
-    connection: &DatabaseTransaction,
-    dialect: Dialect,
-    first: Sql,
-) -> Result<(Vec<Row>, i64)> {
-    let rows = connection.all(first).await?;
-    let now = match rows.first() {
-        Some(row) => row.get("now")?,
-        None => clock::read(connection, dialect).await?,
-    };
-    Ok((rows, now))
-}
-
 /// Without an operation there is only one way to end well.
 fn finished<T>(write: Write, ended: Ended<T>) -> Result<T> {
     match ended {
         Ended::Committed(answer) => Ok(answer),
         Ended::Before | Ended::KeyUsed => Err(Error::Conflict(format!("{} has no operation", write.name()))),
-    }
-}
-
-impl Transaction {
-    /// At most one row.
-    pub(crate) async fn one(&self, sql: Sql) -> Result<Option<Row>> {
-        self.inner.one(sql).await
-    }
-
-    /// All rows.
-    pub(crate) async fn all(&self, sql: Sql) -> Result<Vec<Row>> {
-        self.inner.all(sql).await
-    }
-
-    /// How many rows were changed.
-    pub(crate) async fn run(&self, sql: Sql) -> Result<u64> {
-        self.inner.run(sql).await
-    }
-
-    /// Runs statements that write, in one round trip where the database can. Each must write another table, and none
-    /// may read what another writes; what refers to another's rows comes after it.
-    pub(crate) async fn write(&self, statements: Vec<Sql>) -> Result<()> {
-        if statements.is_empty() {
-            return Ok(());
-        }
-        for statement in Sql::merged_or_pieces(statements, self.dialect.merges_writes()) {
-            self.run(statement).await?;
-        }
-        Ok(())
-    }
-
-    /// [`Transaction::write`], with the rows that `reading` return, which write too and must return the same columns.
-    pub(crate) async fn write_and_read(
-        &self,
-        mut statements: Vec<Sql>,
-        reading: Vec<Sql>,
-    ) -> Result<Vec<Row>> {
-        if reading.is_empty() {
-            self.write(statements).await?;
-            return Ok(Vec::new());
-        }
-        if self.dialect.merges_writes() && Sql::fit_one(statements.iter().chain(&reading)) {
-            return self.all(Sql::merge_returning(statements, reading)).await;
-        }
-        self.write(std::mem::take(&mut statements)).await?;
-        let mut rows = Vec::new();
-        for statement in reading {
-            rows.extend(self.all(statement).await?);
-        }
-        Ok(rows)
     }
 }

@@ -103,10 +103,13 @@ impl Context {
         self.kind(kind.kind)?.store.get(&reference)
     }
 
-    /// Whether there is no custom resource yet for a key.
+    /// Whether there is no custom resource yet for a key, or none that says anything.
     pub(crate) fn is_new(&self, key: &Key) -> bool {
-        self.kind(key.kind)
-            .is_some_and(|kind| self.found(kind.descriptor, &key.name).is_none())
+        let Some(kind) = self.kind(key.kind) else {
+            return false;
+        };
+        let found = self.found(kind.descriptor, &key.name);
+        found.is_none_or(|found| resource::status(&found).is_null())
     }
 
     /// The custom resources of a kind, on the API server.

@@ -1,9 +1,9 @@
 //! The work queue: one entry per key however often it is woken, one run per key at a time, delays and backoff.
 //!
-//! What has no resource yet goes first: half of the places are its own. Other runs are followed by a pause as long as they
-//! took, up to [`PAUSE`]: what is shown must not take the API server's time away from what is done, and the slower that
-//! answers, the more it has to do. So under a load that nobody can follow an object is seen at once, and brought up to date
-//! when there is time.
+//! What has no resource yet, or one that says nothing, goes first: half of the places are its own, and all but one may be.
+//! Other runs are followed by a pause as long as they took, up to [`PAUSE`]: what is shown must not take the API server's
+//! time away from what is done, and the slower that answers, the more it has to do. So under a load that nobody can follow
+//! an object is seen at once, and brought up to date when there is time.
 //!
 //! kube-runtime's scheduler merges and delays. What it lacks is an order of those that are due and find no place (it holds
 //! them in a set, where under load some wait for ever), and the run itself for keys that have no object yet, which
@@ -155,7 +155,11 @@ impl Waiting {
             return None;
         }
         let others = self.running.values().filter(|new| !**new).count();
-        let mut found = first(&mut self.new, &self.running).map(|key| (key, true));
+        let new = self.running.len() - others;
+        let mut found = None;
+        if new < (self.places - 1).max(1) {
+            found = first(&mut self.new, &self.running).map(|key| (key, true));
+        }
         if found.is_none() && others < self.places.div_ceil(2) {
             found = first(&mut self.others, &self.running).map(|key| (key, false));
         }
@@ -176,7 +180,7 @@ fn first(keys: &mut VecDeque<Key>, running: &HashMap<Key, bool>) -> Option<Key> 
     keys.remove(place)
 }
 
-/// Runs keys until `shutdown`, then lets those that run end. `is_new` says of a key that it has no resource yet.
+/// Runs keys until `shutdown`, then lets those that run end. `is_new` says of a key that it goes first.
 pub(crate) async fn run<F, R>(
     requests: Requests,
     queue: &Queue,
@@ -304,6 +308,11 @@ mod tests {
         waiting.ended(&key("x"));
         assert_eq!(names(&mut waiting), ["c"], "what runs waits for its end");
         waiting.ended(&key("a"));
+        for name in ["u", "v", "w"] {
+            waiting.add(key(name), true);
+        }
+        assert_eq!(names(&mut waiting), ["u"], "one place is for the others");
+        waiting.ended(&key("c"));
         assert_eq!(names(&mut waiting), ["a"]);
     }
 
