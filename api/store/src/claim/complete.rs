@@ -45,8 +45,11 @@ async fn complete(
 ) -> Result<(CompleteResponse, Vec<Notice>)> {
     let subject = Subject::first(transaction, request.id)?;
     status::check_epoch(&subject, Some(request.epoch))?;
+    let refreshed = subject
+        .token
+        .as_ref()
+        .is_some_and(|token| *token != request.token);
     if !subject.claimed {
-        let refreshed = subject.token.is_some_and(|token| token != request.token);
         let answer = CompleteResponse {
             pending: refreshed && !request.finalize,
             status_written: false,
@@ -79,7 +82,6 @@ async fn complete(
     statements.extend(left(transaction, &subject, request));
     let woken = transaction.write_and_read(statements, wakes).await;
     notices.extend(pending::woken(transaction, &woken.map_err(inventory::refine)?)?);
-    let refreshed = subject.token.is_some_and(|token| token != request.token);
     Ok((
         CompleteResponse {
             pending: refreshed && !request.finalize,
