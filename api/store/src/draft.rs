@@ -102,6 +102,15 @@ impl Draft {
         format!("{}/{}", self.kind.kind, self.name)
     }
 
+    /// About how many bytes it is.
+    pub(crate) fn bytes(&self) -> usize {
+        let document = self
+            .document
+            .as_ref()
+            .map_or(0, |document| document.content.len());
+        self.spec_text.len() + document
+    }
+
     /// The digest of its document.
     pub(crate) fn document_digest(&self) -> Option<&str> {
         self.document.as_ref().map(|document| document.digest.as_str())

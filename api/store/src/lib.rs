@@ -38,6 +38,7 @@ mod status;
 mod system;
 #[cfg(test)]
 mod tests;
+mod together;
 mod transaction;
 mod verification;
 mod watch;
@@ -68,9 +69,13 @@ pub use watch::{Change, Changes, Cursor, Unreadable};
 
 use crate::{
     connection::{Connections, Dialect},
-    object::write::{Context, Done},
+    object::{
+        create::Create,
+        write::{Context, Done},
+    },
     operation::Record,
     sql::{Fetch, Sql},
+    together::Together,
     transaction::{Ended, Transaction, Transactions},
 };
 
@@ -81,6 +86,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     connections: Connections,
     transactions: Transactions,
+    creates: Together<Create, Result<Written>>,
     options: Options,
     control_plane_id: Uuid,
     incarnation: Uuid,
@@ -124,6 +130,7 @@ impl Store {
         let transactions = Transactions::new(connections.clone(), &options);
         Ok(Self(Arc::new(Inner {
             transactions,
+            creates: Together::default(),
             control_plane_id: row.get("control_plane_id")?,
             incarnation: row.get("incarnation")?,
             schema_version,
@@ -192,6 +199,10 @@ impl Store {
         &self.0.transactions
     }
 
+    pub(crate) fn creates(&self) -> &Together<Create, Result<Written>> {
+        &self.0.creates
+    }
+
     /// Runs a write as the request's operation. What it did before, it does not do again.
     pub(crate) async fn operate<I, W>(
         &self,
@@ -227,7 +238,7 @@ impl Store {
             record: &record,
             input,
         };
-        match self.transactions().operate(write, &record, &job, work).await? {
+        match self.transactions().operate(write, &[&record], &job, work).await? {
             Ended::Committed(done) if dry_run => self.written(
                 &record,
                 Done {
@@ -252,11 +263,6 @@ pub(crate) struct Job<'a, I> {
 
 impl<I> Job<'_, I> {
     pub(crate) fn context(&self) -> Context<'_> {
-        Context {
-            origin: self.store.control_plane_id(),
-            record: self.record,
-            key: self.store.encryption_key(),
-            random: self.store.random(),
-        }
+        Context::of_one(self.store, self.record)
     }
 }

@@ -3,7 +3,7 @@
 
 mod apply;
 pub(crate) mod change;
-mod create;
+pub(crate) mod create;
 mod delete;
 pub(crate) mod list;
 pub(crate) mod owner;

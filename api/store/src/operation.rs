@@ -1,6 +1,6 @@
 //! Operations: who did what. An operation's row is the first that its transaction writes; what it changed is the last.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::Value;
 use threeport_model::{
     kinds::operation::{ChangedObject, Operation},
     protocol::apply::Outcome,
@@ -11,6 +11,7 @@ use crate::{
     Store, clock,
     connection::Dialect,
     error::{Error, Result},
+    idempotency,
     request::{Idempotency, Request},
     row::ObjectRow,
     sql::{Fetch, Row, Sql, to_json},
@@ -40,67 +41,99 @@ impl Record {
             dry_run,
         }
     }
-
-    /// Inserts the row; answers the database's clock.
-    pub(crate) async fn insert(&self, connection: &impl ConnectionTrait, dialect: Dialect) -> Result<i64> {
-        let now = clock::expression(dialect);
-        let (key, digest) = match &self.idempotency {
-            Some(idempotency) => (
-                Some(idempotency.key.clone()),
-                Some(idempotency.body_digest.clone()),
-            ),
-            None => (None, None),
-        };
-        let insert = Sql::new(format!(
-            "INSERT INTO operation (id, actor, on_behalf_of, route, created_at, changes, idempotency_key, \
-             body_digest) VALUES ($1, $2, $3, $4, {now}, '[]', $5, $6) RETURNING created_at"
-        ))
-        .values([
-            self.id.into(),
-            self.actor.clone().into(),
-            self.on_behalf_of.clone().into(),
-            self.route.clone().into(),
-            key.into(),
-            digest.into(),
-        ]);
-        let row = Fetch::one(connection, insert).await?;
-        row.map_or_else(
-            || Err(Error::not_found("Operation", &self.id.to_string())),
-            |row| row.get("created_at"),
-        )
-    }
-
-    /// The statement that says what it changed, and keeps the answer.
-    pub(crate) fn finish(&self, changes: &[ChangedObject], answer: Option<String>) -> Result<Sql> {
-        Ok(
-            Sql::new("UPDATE operation SET changes = $1, answer = $2 WHERE id = $3").values([
-                to_json(&changes)?.into(),
-                answer.into(),
-                self.id.into(),
-            ]),
-        )
-    }
-
-    /// The statement that forgets it, where it turned out to change nothing.
-    pub(crate) fn forget(&self) -> Sql {
-        Sql::new("DELETE FROM operation WHERE id = $1").values([self.id.into()])
-    }
 }
 
-/// What an operation did to an object, if it did anything.
+/// What one of the operations of a transaction did.
+pub(crate) struct Part<'a, 'r> {
+    pub(crate) record: &'a Record,
+    /// In the order of the request.
+    pub(crate) results: Vec<(Outcome, &'r ObjectRow)>,
+}
+
+/// The statement that inserts the rows of operations, and answers the database's clock as `now`.
+pub(crate) fn insert(records: &[&Record], dialect: Dialect) -> Sql {
+    let now = clock::expression(dialect);
+    let mut sql = Sql::new(
+        "INSERT INTO operation (id, actor, on_behalf_of, route, idempotency_key, body_digest, created_at, changes) \
+         VALUES ",
+    );
+    for (index, record) in records.iter().enumerate() {
+        sql.push(if index == 0 { "(" } else { ", (" });
+        let idempotency = record.idempotency.as_ref();
+        let values: [Value; 6] = [
+            record.id.into(),
+            record.actor.clone().into(),
+            record.on_behalf_of.clone().into(),
+            record.route.clone().into(),
+            idempotency.map(|idempotency| idempotency.key.clone()).into(),
+            idempotency
+                .map(|idempotency| idempotency.body_digest.clone())
+                .into(),
+        ];
+        for value in values {
+            sql.bind(value).push(", ");
+        }
+        sql.push(now).push(", '[]')");
+    }
+    sql.push(" RETURNING created_at AS now");
+    sql
+}
+
+/// The statement that says what operations changed, and keeps the answers that may be asked for again.
+pub(crate) fn finish(
+    parts: &[Part<'_, '_>],
+    changed: fn(Outcome, &ObjectRow) -> Option<ChangedObject>,
+) -> Result<Sql> {
+    let mut rows = Vec::with_capacity(parts.len());
+    for Part { record, results } in parts {
+        let changes: Vec<_> = results
+            .iter()
+            .filter_map(|(outcome, row)| changed(*outcome, row))
+            .collect();
+        let keep = || {
+            let kept = results
+                .iter()
+                .map(|(outcome, row)| idempotency::keep(*outcome, row));
+            to_json(&kept.collect::<Result<Vec<_>>>()?)
+        };
+        let answer = record.idempotency.as_ref().map(|_| keep()).transpose()?;
+        rows.push(Vec::<Value>::from([
+            record.id.into(),
+            to_json(&changes)?.into(),
+            answer.into(),
+        ]));
+    }
+    let mut sql = Sql::new("WITH v (id, changes, answer) AS (VALUES ");
+    sql.rows(rows);
+    sql.push(
+        ") UPDATE operation SET changes = v.changes, answer = v.answer FROM v WHERE operation.id = v.id",
+    );
+    Ok(sql)
+}
+
+/// What an operation did to an object that it wrote, if it did anything.
 pub(crate) fn changed(outcome: Outcome, row: &ObjectRow) -> Option<ChangedObject> {
     let change = match outcome {
         Outcome::Created => "created",
         Outcome::Configured => "updated",
         Outcome::Unchanged => return None,
     };
-    Some(ChangedObject {
+    Some(change_of(row, change))
+}
+
+/// That an operation asked for the deletion of an object.
+pub(crate) fn deleted(_: Outcome, row: &ObjectRow) -> Option<ChangedObject> {
+    Some(change_of(row, "deleted"))
+}
+
+fn change_of(row: &ObjectRow, change: &str) -> ChangedObject {
+    ChangedObject {
         id: row.id,
         kind: row.kind.clone(),
         name: row.name.clone(),
         change: change.to_owned(),
         generation: row.generation,
-    })
+    }
 }
 
 const COLUMNS: &str = "id, actor, on_behalf_of, route, created_at, changes";

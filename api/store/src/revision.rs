@@ -1,5 +1,7 @@
 //! Revisions: every desired state that an object ever had.
 
+use std::collections::BTreeSet;
+
 use sea_orm::Value;
 use threeport_model::kinds::operation::Revision;
 use uuid::Uuid;
@@ -7,23 +9,27 @@ use uuid::Uuid;
 use crate::{
     Store, clock,
     error::Result,
-    operation::Record,
-    row::{ObjectRow, hydrate},
+    operation::Part,
+    row::hydrate,
     sql::{Fetch, Row, Sql},
 };
 
 /// The most revisions that an object answers.
 const MOST: i64 = 100;
 
-/// The statement that stores the revisions of objects as they are now.
-pub(crate) fn insert(rows: &[&ObjectRow], record: &Record) -> Option<Sql> {
-    if rows.is_empty() {
+/// The statement that stores the revisions of those of `objects`, as they are now.
+pub(crate) fn insert(parts: &[Part<'_, '_>], objects: &BTreeSet<Uuid>) -> Option<Sql> {
+    if objects.is_empty() {
         return None;
     }
+    let rows = parts.iter().flat_map(|part| {
+        let revised = part.results.iter().filter(|(_, row)| objects.contains(&row.id));
+        revised.map(|(_, row)| (*row, part.record))
+    });
     let mut sql = Sql::new(
         "INSERT INTO revision (object_id, generation, operation_id, actor, created_at, spec, document) VALUES ",
     );
-    sql.rows(rows.iter().map(|row| {
+    sql.rows(rows.map(|(row, record)| {
         Vec::<Value>::from([
             row.id.into(),
             row.generation.into(),

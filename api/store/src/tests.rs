@@ -21,6 +21,7 @@ mod sizes;
 mod sources;
 mod state_machine;
 mod systems;
+mod together;
 mod transactions;
 mod unreadable;
 mod watches;

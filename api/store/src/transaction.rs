@@ -13,7 +13,8 @@
 //!
 //! **Ambiguous commits.** A connection that is lost during COMMIT (or 40003) leaves open whether it happened.
 //! [`Transactions::operate`] therefore makes the operation's id before the first try and inserts it as the first
-//! statement: run again, a duplicate key says that it had committed, and the stored answer is given. Closures of `run`
+//! statement: run again, a duplicate key says that it had committed, and the stored answer is given. Of several
+//! operations that commit together that is said of all: whoever sent them runs each by itself then. Closures of `run`
 //! are guarded by what they write instead (an epoch, a token, an equal row), so that a second run changes nothing.
 //!
 //! What not to do: no `begin` anywhere else (clippy forbids it), no network and no waiting inside a closure.
@@ -43,7 +44,7 @@ use crate::{
     clock,
     connection::{Connections, Dialect},
     error::{Error, Result},
-    operation::Record,
+    operation::{self, Record},
     options::Options,
     pace::Pace,
     random::Random,
@@ -126,7 +127,7 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        finished(write, self.limited(write, None, None, input, &work).await?)
+        finished(write, self.limited(write, &[], None, input, &work).await?)
     }
 
     /// The same, with what `first` reads in [`Transaction::first`]. It must select the clock as `now`.
@@ -142,15 +143,15 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        let ended = self.limited(write, None, Some(&first), input, &work).await?;
+        let ended = self.limited(write, &[], Some(&first), input, &work).await?;
         finished(write, ended)
     }
 
-    /// Runs `work` as the operation `record`.
+    /// Runs `work` as the operation `records` has, or as several that commit together.
     pub(crate) async fn operate<I, T, W>(
         &self,
         write: Write,
-        record: &Record,
+        records: &[&Record],
         input: &I,
         work: W,
     ) -> Result<Ended<T>>
@@ -159,7 +160,7 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        self.limited(write, Some(record), None, input, &work).await
+        self.limited(write, records, None, input, &work).await
     }
 
     /// Runs reading statements that see one moment, and runs them again where the database says so or was lost. In
@@ -233,7 +234,7 @@ impl Transactions {
     async fn limited<I, T, W>(
         &self,
         write: Write,
-        record: Option<&Record>,
+        records: &[&Record],
         first: Option<First<'_, I>>,
         input: &I,
         work: &W,
@@ -243,7 +244,7 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        let answer = tokio::time::timeout(self.timeout, self.tries(write, record, first, input, work)).await;
+        let answer = tokio::time::timeout(self.timeout, self.tries(write, records, first, input, work)).await;
         let answer = answer.unwrap_or_else(|_| {
             Err(Error::TimedOut {
                 name: write.name(),
@@ -260,7 +261,7 @@ impl Transactions {
     async fn tries<I, T, W>(
         &self,
         write: Write,
-        record: Option<&Record>,
+        records: &[&Record],
         first: Option<First<'_, I>>,
         input: &I,
         work: &W,
@@ -273,8 +274,8 @@ impl Transactions {
         let mut tried = 0;
         loop {
             // Without an operation nobody waits for it but a controller.
-            let turn = self.pace.turn(record.is_none()).await;
-            let error = match self.once(write, record, first, input, work).await {
+            let turn = self.pace.turn(records.is_empty()).await;
+            let error = match self.once(write, records, first, input, work).await {
                 Err(Error::Database(error)) => error,
                 ended => {
                     if ended.is_ok() {
@@ -308,7 +309,7 @@ impl Transactions {
     async fn once<I, T, W>(
         &self,
         write: Write,
-        record: Option<&Record>,
+        records: &[&Record],
         first: Option<First<'_, I>>,
         input: &I,
         work: &W,
@@ -318,19 +319,19 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        let transaction = match self.begin(record, first, input).await {
+        let transaction = match self.begin(records, first, input).await {
             Ok(transaction) => transaction,
             Err(Error::Database(error)) => {
-                return match (record, violated(&error).as_deref()) {
-                    (Some(_), Some("operation_key")) => Ok(Ended::KeyUsed),
-                    (Some(_), Some("operation")) => Ok(Ended::Before),
+                return match violated(&error).as_deref() {
+                    Some("operation_key") => Ok(Ended::KeyUsed),
+                    Some("operation") => Ok(Ended::Before),
                     _ => Err(error.into()),
                 };
             }
             Err(error) => return Err(error),
         };
         match work(&transaction, input).await {
-            Ok(answer) if record.is_some_and(|record| record.dry_run) => {
+            Ok(answer) if records.iter().any(|record| record.dry_run) => {
                 transaction.inner.rollback().await?;
                 Ok(Ended::Committed(answer))
             }
@@ -350,7 +351,7 @@ impl Transactions {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
     async fn begin<I>(
         &self,
-        record: Option<&Record>,
+        records: &[&Record],
         first: Option<First<'_, I>>,
         input: &I,
     ) -> Result<Transaction> {
@@ -361,10 +362,12 @@ impl Transactions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
         };
         let inner = self.connections.writer.begin_with_options(options).await?;
-        let (first, now) = match (record, first) {
-            (Some(record), _) => (Vec::new(), record.insert(&inner, dialect).await?),
-            (None, Some(first)) => begin_with(&inner, dialect, first(input, dialect)).await?,
-            (None, None) => (Vec::new(), clock::read(&inner, dialect).await?),
+        let (first, now) = match first {
+            _ if !records.is_empty() => {
+                begin_with(&inner, dialect, operation::insert(records, dialect)).await?
+            }
+            Some(first) => begin_with(&inner, dialect, first(input, dialect)).await?,
+            None => (Vec::new(), clock::read(&inner, dialect).await?),
         };
         Ok(Transaction {
             inner,

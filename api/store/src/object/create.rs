@@ -1,32 +1,147 @@
-//! Creating one object.
+//! Creating objects: each by a request of its own, those that come at the same time in one transaction ([`together`]).
+//!
+//! What is refused because of one of them (a taken name, a reference to nothing) is refused for all, so each is then
+//! tried alone. The same where one of them had been done before.
+//!
+//! [`together`]: crate::together
 
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
 use threeport_model::{ManagedBy, Object};
 
-use super::{change::Change, write};
+use super::{
+    change::Change,
+    write::{self, Context, Done},
+};
 use crate::{
     Store,
     draft::Draft,
-    error::Result,
+    error::{Error, Result},
+    operation::Record,
     request::{Request, Written},
+    transaction::Ended,
     writes,
 };
+
+/// A request to create an object.
+pub(crate) struct Create {
+    request: Request,
+    record: Record,
+    draft: Draft,
+}
+
+impl Create {
+    fn managed_by(&self) -> ManagedBy {
+        match self.request.writer {
+            ManagedBy::System => ManagedBy::System,
+            _ => ManagedBy::Api,
+        }
+    }
+}
 
 impl Store {
     /// Creates an object whose specification is in normal form. A taken name or slot is what the index says, so that of
     /// any number of equal requests exactly one succeeds.
     pub async fn object_create(&self, request: &Request, object: Object) -> Result<Written> {
-        let draft = Draft::new(object, self.encryption_key(), self.random())?;
-        self.operate(writes::OBJECT_CREATE, request, &draft, |transaction, job| {
-            Box::pin(async move {
-                let managed_by = if job.request.writer == ManagedBy::System {
-                    ManagedBy::System
-                } else {
-                    ManagedBy::Api
-                };
-                let change = Change::create(job.input, managed_by, None)?;
-                write::write(transaction, &job.context(), vec![change]).await
-            })
+        let create = Arc::new(Create {
+            request: request.clone(),
+            record: Record::of(request, false),
+            draft: Draft::new(object, self.encryption_key(), self.random())?,
+        });
+        let bytes = create.draft.bytes();
+        let lead = |creates| -> BoxFuture<'_, _> { Box::pin(self.objects_create(creates)) };
+        match self.creates().join(Arc::clone(&create), bytes, lead).await {
+            Some(answer) => answer,
+            None => self.object_create_alone(&create).await,
+        }
+    }
+
+    /// Creates objects in one transaction. Nothing for those that must be tried alone.
+    async fn objects_create(&self, creates: Vec<Arc<Create>>) -> Vec<Option<Result<Written>>> {
+        if let [create] = creates.as_slice() {
+            return vec![Some(self.object_create_alone(create).await)];
+        }
+        let answers = match self.objects_create_or_end(&creates).await {
+            Ok(Ended::Committed(done)) => creates
+                .iter()
+                .zip(done)
+                .map(|(create, done)| Some(self.written(&create.record, done)))
+                .collect(),
+            Err(error) => creates.iter().map(|_| error.of_all().map(Err)).collect(),
+            Ok(Ended::Before | Ended::KeyUsed) => Vec::new(),
+        };
+        let missing = creates.len() - answers.len();
+        answers.into_iter().chain((0..missing).map(|_| None)).collect()
+    }
+
+    async fn object_create_alone(&self, create: &Arc<Create>) -> Result<Written> {
+        let ended = self.objects_create_or_end(std::slice::from_ref(create)).await?;
+        match ended {
+            Ended::Committed(done) => {
+                self.written(&create.record, done.into_iter().next().unwrap_or_default())
+            }
+            Ended::Before => self.operation_answer(create.record.id).await,
+            Ended::KeyUsed => self.idempotency_answer(&create.request).await,
+        }
+    }
+
+    /// What was done for each, in their order.
+    async fn objects_create_or_end(&self, creates: &[Arc<Create>]) -> Result<Ended<Vec<Done>>> {
+        let records: Vec<&Record> = creates.iter().map(|create| &create.record).collect();
+        self.transactions()
+            .operate(
+                writes::OBJECT_CREATE,
+                &records,
+                &(self, creates),
+                |transaction, (store, creates)| {
+                    Box::pin(async move {
+                        let operations = creates.iter().map(|create| (create.draft.id, &create.record));
+                        let context = Context::of_each(store, operations.collect());
+                        let changes = creates
+                            .iter()
+                            .map(|create| Change::create(&create.draft, create.managed_by(), None));
+                        let changes = changes.collect::<Result<_>>()?;
+                        Ok(apart(write::write(transaction, &context, changes).await?))
+                    })
+                },
+            )
+            .await
+    }
+}
+
+/// What was done for each object, with the notices of what it is; those of others, which are but hints, with the first.
+fn apart(done: Done) -> Vec<Done> {
+    let mut all: Vec<Done> = done
+        .results
+        .into_iter()
+        .map(|result| Done {
+            results: vec![result],
+            notices: Vec::new(),
         })
-        .await
+        .collect();
+    for notice in done.notices {
+        let of = all
+            .iter()
+            .position(|done| done.results.iter().any(|(_, row)| row.id == notice.id));
+        if let Some(done) = all.get_mut(of.unwrap_or_default()) {
+            done.notices.push(notice);
+        }
+    }
+    all
+}
+
+impl Error {
+    /// The same for all that were tried together, where it is about none of them.
+    fn of_all(&self) -> Option<Self> {
+        match self {
+            Self::TimedOut { name, seconds } => Some(Self::TimedOut {
+                name,
+                seconds: *seconds,
+            }),
+            Self::DiskFull(error) => Some(Self::DiskFull(error.clone())),
+            Self::Database(error) if self.is_transient() => Some(Self::Database(error.clone())),
+            _ => None,
+        }
     }
 }

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use threeport_model::{
     ManagedBy,
     kinds::control_plane_instance::SELF_SLOT,
-    kinds::operation::ChangedObject,
     protocol::{apply::Outcome, claim::Trigger},
 };
 use uuid::Uuid;
@@ -20,11 +19,11 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    idempotency, operation, pending, reference,
+    operation, pending, reference,
     request::Notice,
     revision,
     row::{COLUMNS, FROM, ObjectRow, has_footprint},
-    sql::{Row, Sql, to_json},
+    sql::{Row, Sql},
     status,
     transaction::Transaction,
 };
@@ -55,7 +54,7 @@ pub(crate) async fn request(
         return Err(Error::Conflict(message));
     }
     if fresh.is_empty() {
-        transaction.run(context.record.forget()).await?;
+        transaction.run(context.forget()).await?;
         let results = reached
             .into_values()
             .filter(|row| row.id == id)
@@ -222,30 +221,12 @@ async fn mark(transaction: &Transaction, context: &Context<'_>, rows: &[ObjectRo
         .push(" WHERE id IN ");
     update.list(&ids);
     let due: Vec<(Uuid, &str)> = rows.iter().map(|row| (row.id, row.kind.as_str())).collect();
-    let changes: Vec<ChangedObject> = rows
-        .iter()
-        .filter_map(|row| operation::changed(Outcome::Configured, row))
-        .map(|changed| ChangedObject {
-            change: "deleted".to_owned(),
-            ..changed
-        })
-        .collect();
-    let answer = match &context.record.idempotency {
-        Some(_) => {
-            let kept = rows
-                .iter()
-                .map(|row| idempotency::keep(Outcome::Configured, row))
-                .collect::<Result<Vec<_>>>()?;
-            Some(to_json(&kept)?)
-        }
-        None => None,
-    };
-    let revised: Vec<&ObjectRow> = rows.iter().collect();
+    let parts = context.by_operation(rows.iter().map(|row| (Outcome::Configured, row)).collect());
     let statements = [
         Some(update),
-        revision::insert(&revised, context.record),
+        revision::insert(&parts, &ids.iter().copied().collect()),
         pending::insert(transaction, &due, Trigger::Change),
-        Some(context.record.finish(&changes, answer)?),
+        Some(operation::finish(&parts, operation::deleted)?),
     ];
     transaction
         .write(statements.into_iter().flatten().collect())

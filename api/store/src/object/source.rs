@@ -80,7 +80,7 @@ impl Store {
                     let (kind, name, source, regressed) = &job.input;
                     let old = read::find(transaction, job.store.control_plane_id(), kind, name).await?;
                     match old.filter(|old| is_of(old, source)) {
-                        None => nothing(transaction, job.record).await,
+                        None => nothing(transaction, &job.context()).await,
                         Some(old) => {
                             check_generation(&old, source, *regressed)?;
                             remove::request(transaction, &job.context(), ManagedBy::Kubernetes, old, false)
@@ -94,8 +94,8 @@ impl Store {
     }
 }
 
-async fn nothing(transaction: &Transaction, record: &crate::operation::Record) -> Result<Done> {
-    transaction.run(record.forget()).await?;
+async fn nothing(transaction: &Transaction, context: &write::Context<'_>) -> Result<Done> {
+    transaction.run(context.forget()).await?;
     Ok(Done::default())
 }
 

@@ -14,8 +14,7 @@ use crate::{
     Store, document,
     draft::Draft,
     error::{Error, Result},
-    idempotency,
-    operation::{self, Record},
+    operation::{self, Part, Record},
     pending,
     random::Random,
     reference::{self, Resolved},
@@ -23,7 +22,7 @@ use crate::{
     revision,
     row::ObjectRow,
     secret::{EncryptionKey, table},
-    sql::{Sql, to_json},
+    sql::Sql,
     status,
     transaction::Transaction,
 };
@@ -31,9 +30,74 @@ use crate::{
 /// What everything that writes objects needs to know.
 pub(crate) struct Context<'a> {
     pub(crate) origin: Uuid,
-    pub(crate) record: &'a Record,
     pub(crate) key: Option<&'a EncryptionKey>,
     pub(crate) random: &'a Random,
+    operations: Operations<'a>,
+}
+
+/// Whose doing the changes are.
+enum Operations<'a> {
+    One(&'a Record),
+    /// By the object's id.
+    Each(Vec<(Uuid, &'a Record)>),
+}
+
+impl<'a> Context<'a> {
+    /// All changes are one operation.
+    pub(crate) fn of_one(store: &'a Store, record: &'a Record) -> Self {
+        Self::new(store, Operations::One(record))
+    }
+
+    /// Each object's change is an operation of its own.
+    pub(crate) fn of_each(store: &'a Store, records: Vec<(Uuid, &'a Record)>) -> Self {
+        Self::new(store, Operations::Each(records))
+    }
+
+    fn new(store: &'a Store, operations: Operations<'a>) -> Self {
+        Self {
+            origin: store.control_plane_id(),
+            key: store.encryption_key(),
+            random: store.random(),
+            operations,
+        }
+    }
+
+    /// Results by the operation that they are of.
+    pub(crate) fn by_operation<'r>(&self, results: Vec<(Outcome, &'r ObjectRow)>) -> Vec<Part<'a, 'r>> {
+        match &self.operations {
+            Operations::One(record) => vec![Part { record, results }],
+            Operations::Each(records) => {
+                let records: BTreeMap<Uuid, &Record> = records.iter().copied().collect();
+                let part = |result: (Outcome, &'r ObjectRow)| {
+                    Some(Part {
+                        record: records.get(&result.1.id)?,
+                        results: vec![result],
+                    })
+                };
+                results.into_iter().filter_map(part).collect()
+            }
+        }
+    }
+
+    /// Whether an answer is kept, even that nothing was to do.
+    fn keeps_answers(&self) -> bool {
+        self.records().iter().any(|record| record.idempotency.is_some())
+    }
+
+    /// The statement that forgets the operations, where they turned out to change nothing.
+    pub(crate) fn forget(&self) -> Sql {
+        let ids: Vec<Uuid> = self.records().iter().map(|record| record.id).collect();
+        let mut sql = Sql::new("DELETE FROM operation WHERE id IN ");
+        sql.list(&ids);
+        sql
+    }
+
+    fn records(&self) -> Vec<&'a Record> {
+        match &self.operations {
+            Operations::One(record) => vec![record],
+            Operations::Each(records) => records.iter().map(|(_, record)| *record).collect(),
+        }
+    }
 }
 
 /// What an operation did.
@@ -99,8 +163,8 @@ pub(crate) async fn write(
             notices,
         }
     };
-    if effective.is_empty() && context.record.idempotency.is_none() {
-        transaction.run(context.record.forget()).await?;
+    if effective.is_empty() && !context.keeps_answers() {
+        transaction.run(context.forget()).await?;
         return Ok(done(rows, Vec::new()));
     }
 
@@ -130,12 +194,12 @@ pub(crate) async fn write(
         .filter(|(_, change)| change.relabelled())
         .map(|(row, _)| *row)
         .collect();
-    let revised: Vec<&ObjectRow> = written
+    let ordered = places
         .iter()
-        .zip(&effective)
-        .filter(|(_, change)| change.respecified())
-        .map(|(row, _)| *row)
-        .collect();
+        .filter_map(|id| rows.iter().find(|(_, row)| row.id == *id))
+        .map(|(outcome, row)| (*outcome, row));
+    let parts = context.by_operation(ordered.collect());
+    let revised: BTreeSet<Uuid> = respecified.iter().map(|change| change.id()).collect();
     let suspended: BTreeSet<Uuid> = effective
         .iter()
         .filter(|change| change.draft.suspended)
@@ -155,23 +219,6 @@ pub(crate) async fn write(
         .map(|(id, generation, sealed)| (*id, *generation, sealed))
         .collect();
     let documents: Vec<&document::Document> = documents.into_values().collect();
-    let changed: Vec<_> = rows
-        .iter()
-        .filter_map(|(outcome, row)| operation::changed(*outcome, row))
-        .collect();
-    let answer = match &context.record.idempotency {
-        Some(_) => {
-            let ordered = places
-                .iter()
-                .filter_map(|id| rows.iter().find(|(_, row)| row.id == *id));
-            Some(to_json(
-                &ordered
-                    .map(|(outcome, row)| idempotency::keep(*outcome, row))
-                    .collect::<Result<Vec<_>>>()?,
-            )?)
-        }
-        None => None,
-    };
     if !updated.is_empty() {
         if let Some(insert) = document::insert(&documents, now) {
             transaction.run(insert).await?;
@@ -192,10 +239,10 @@ pub(crate) async fn write(
         rows::insert_statuses(&created, now),
         rows::insert_labels(&labelled),
         reference::insert(&reference_rows),
-        revision::insert(&revised, context.record),
+        revision::insert(&parts, &revised),
         table::insert(&sealed_rows),
         pending::insert(transaction, &due, Trigger::Change),
-        Some(context.record.finish(&changed, answer)?),
+        Some(operation::finish(&parts, operation::changed)?),
     ];
     transaction
         .write(statements.into_iter().flatten().collect())
