@@ -6,6 +6,7 @@
 
 pub mod jetstream;
 pub mod relay;
+mod told;
 
 use std::{
     sync::Arc,

@@ -1,6 +1,11 @@
 //! Time is the database's: microseconds since 1970, read inside the transaction, so that replicas with different
 //! clocks agree on what is due and on the order in which a watch sees changes.
 
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
 use jiff::Timestamp;
 
 use crate::{
@@ -21,6 +26,47 @@ pub(crate) fn expression(dialect: Dialect) -> &'static str {
             "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
         }
     }
+}
+
+/// What the database's clock says now, from what it said a while ago and the time that went by here since. It is never
+/// ahead, and behind by what the answer took; [`Clock::MOST_WRONG`] is what a statement that relies on it allows.
+#[derive(Debug, Default)]
+pub(crate) struct Clock(Mutex<Option<(i64, Instant)>>);
+
+impl Clock {
+    /// Longer than a statement and its answer take; a process or a machine that was stopped in between is beyond.
+    pub(crate) const MOST_WRONG: i64 = SECOND;
+    /// For how long it is worked out from one answer.
+    const FRESH: Duration = Duration::from_secs(1);
+
+    /// The database said so just now.
+    pub(crate) fn note(&self, now: i64) {
+        *self.last() = Some((now, Instant::now()));
+    }
+
+    /// It was wrong.
+    pub(crate) fn forget(&self) {
+        *self.last() = None;
+    }
+
+    /// What it says now; nothing where that was not heard for too long.
+    pub(crate) fn now(&self) -> Option<i64> {
+        let (now, at) = (*self.last())?;
+        let since = at.elapsed();
+        (since < Self::FRESH).then(|| now + i64::try_from(since.as_micros()).unwrap_or_default())
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(i64, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An expression that fails, with a division by zero, where the clock is not about where `now` says.
+pub(crate) fn check(dialect: Dialect, now: i64) -> Sql {
+    let mut sql = Sql::new(format!("1 / CASE WHEN ABS({} - ", expression(dialect)));
+    sql.bind(now).push(") < ").bind(Clock::MOST_WRONG);
+    sql.push(" THEN 1 ELSE 0 END");
+    sql
 }
 
 /// What the clock says.

@@ -102,6 +102,11 @@ impl Draft {
         format!("{}/{}", self.kind.kind, self.name)
     }
 
+    /// Whether nothing must be read to write it where it is new.
+    pub(crate) fn stands_alone(&self) -> bool {
+        self.references.is_empty() && self.redacted.kept.is_empty()
+    }
+
     /// About how many bytes it is.
     pub(crate) fn bytes(&self) -> usize {
         let document = self

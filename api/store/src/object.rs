@@ -7,6 +7,7 @@ pub(crate) mod create;
 mod delete;
 pub(crate) mod list;
 pub(crate) mod owner;
+mod plan;
 pub(crate) mod read;
 pub(crate) mod remove;
 pub(crate) mod rows;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::{
     Store, clock,
     connection::Dialect,
+    draft::Draft,
     error::{Error, Result},
     idempotency,
     request::{Idempotency, Request},
@@ -17,6 +18,8 @@ use crate::{
     sql::{Fetch, Row, Sql, to_json},
     watch::Cursor,
 };
+
+const CREATED: &str = "created";
 
 /// What is known of an operation before it begins.
 #[derive(Clone, Debug)]
@@ -28,6 +31,9 @@ pub(crate) struct Record {
     pub(crate) idempotency: Option<Idempotency>,
     /// Whether all of it is rolled back at its end.
     pub(crate) dry_run: bool,
+    /// What it changes, where that is known before it begins and no answer is kept: it needs no second statement then.
+    /// And reads nothing, which is what serializable transactions collide on.
+    known: Option<ChangedObject>,
 }
 
 impl Record {
@@ -39,7 +45,21 @@ impl Record {
             route: request.route.clone(),
             idempotency: request.idempotency.clone().filter(|_| !dry_run),
             dry_run,
+            known: None,
         }
+    }
+
+    /// Of a request that creates one object.
+    pub(crate) fn of_create(request: &Request, draft: &Draft) -> Self {
+        let record = Self::of(request, false);
+        let known = record.idempotency.is_none().then(|| ChangedObject {
+            id: draft.id,
+            kind: draft.kind.kind.to_owned(),
+            name: draft.name.clone(),
+            change: CREATED.to_owned(),
+            generation: 1,
+        });
+        Self { known, ..record }
     }
 }
 
@@ -50,17 +70,17 @@ pub(crate) struct Part<'a, 'r> {
     pub(crate) results: Vec<(Outcome, &'r ObjectRow)>,
 }
 
-/// The statement that inserts the rows of operations, and answers the database's clock as `now`.
-pub(crate) fn insert(records: &[&Record], dialect: Dialect) -> Sql {
-    let now = clock::expression(dialect);
+/// The statement that inserts the rows of operations as of `now` or, without that, of what the database's clock says,
+/// and answers which time that was.
+pub(crate) fn insert(records: &[&Record], dialect: Dialect, now: Option<i64>) -> Result<Sql> {
     let mut sql = Sql::new(
-        "INSERT INTO operation (id, actor, on_behalf_of, route, idempotency_key, body_digest, created_at, changes) \
+        "INSERT INTO operation (id, actor, on_behalf_of, route, idempotency_key, body_digest, changes, created_at) \
          VALUES ",
     );
     for (index, record) in records.iter().enumerate() {
         sql.push(if index == 0 { "(" } else { ", (" });
         let idempotency = record.idempotency.as_ref();
-        let values: [Value; 6] = [
+        let values: [Value; 7] = [
             record.id.into(),
             record.actor.clone().into(),
             record.on_behalf_of.clone().into(),
@@ -69,23 +89,29 @@ pub(crate) fn insert(records: &[&Record], dialect: Dialect) -> Sql {
             idempotency
                 .map(|idempotency| idempotency.body_digest.clone())
                 .into(),
+            to_json(&record.known.as_slice())?.into(),
         ];
         for value in values {
             sql.bind(value).push(", ");
         }
-        sql.push(now).push(", '[]')");
+        match now {
+            Some(now) => sql.bind(now),
+            None => sql.push(clock::expression(dialect)),
+        };
+        sql.push(")");
     }
     sql.push(" RETURNING created_at AS now");
-    sql
+    Ok(sql)
 }
 
-/// The statement that says what operations changed, and keeps the answers that may be asked for again.
+/// The statement that says what operations changed, and keeps the answers that may be asked for again. Nothing where
+/// all of that was known before.
 pub(crate) fn finish(
     parts: &[Part<'_, '_>],
     changed: fn(Outcome, &ObjectRow) -> Option<ChangedObject>,
-) -> Result<Sql> {
+) -> Result<Option<Sql>> {
     let mut rows = Vec::with_capacity(parts.len());
-    for Part { record, results } in parts {
+    for Part { record, results } in parts.iter().filter(|part| part.record.known.is_none()) {
         let changes: Vec<_> = results
             .iter()
             .filter_map(|(outcome, row)| changed(*outcome, row))
@@ -103,18 +129,21 @@ pub(crate) fn finish(
             answer.into(),
         ]));
     }
+    if rows.is_empty() {
+        return Ok(None);
+    }
     let mut sql = Sql::new("WITH v (id, changes, answer) AS (VALUES ");
     sql.rows(rows);
     sql.push(
         ") UPDATE operation SET changes = v.changes, answer = v.answer FROM v WHERE operation.id = v.id",
     );
-    Ok(sql)
+    Ok(Some(sql))
 }
 
 /// What an operation did to an object that it wrote, if it did anything.
 pub(crate) fn changed(outcome: Outcome, row: &ObjectRow) -> Option<ChangedObject> {
     let change = match outcome {
-        Outcome::Created => "created",
+        Outcome::Created => CREATED,
         Outcome::Configured => "updated",
         Outcome::Unchanged => return None,
     };

@@ -56,6 +56,15 @@ struct State {
     asking: usize,
 }
 
+/// Who waits for whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rank {
+    /// Somebody waits for it.
+    First,
+    /// Nobody waits for it but a controller.
+    Behind,
+}
+
 /// The right to run one try of a transaction.
 #[derive(Debug)]
 pub(crate) struct Turn {
@@ -82,15 +91,15 @@ impl Pace {
         }))
     }
 
-    /// Waits for a turn; `behind` all those that are not.
-    pub(crate) async fn turn(&self, behind: bool) -> Turn {
+    /// Waits for a turn.
+    pub(crate) async fn turn(&self, rank: Rank) -> Turn {
         // Neither semaphore is ever closed, which is what the only error of both says.
-        let (asking, permit) = if behind {
+        let (asking, permit) = if rank == Rank::Behind {
             let permit = Arc::clone(&self.0.behind).acquire_owned().await.ok();
             self.stand_back().await;
             (None, permit)
         } else {
-            (Some(Asking::new(self)), None)
+            (Some(self.asking()), None)
         };
         if let Ok(turn) = self.0.turns.acquire().await {
             turn.forget();
@@ -100,6 +109,12 @@ impl Pace {
             pace: self.clone(),
             _behind: permit,
         }
+    }
+
+    /// Says for as long as it is kept that somebody who is no controller wants to write.
+    pub(crate) fn asking(&self) -> Asking<'_> {
+        self.state().asking += 1;
+        Asking(self)
     }
 
     async fn stand_back(&self) {
@@ -126,14 +141,7 @@ impl Pace {
 }
 
 /// Somebody asks for a turn, and is not a controller.
-struct Asking<'a>(&'a Pace);
-
-impl<'a> Asking<'a> {
-    fn new(pace: &'a Pace) -> Self {
-        pace.state().asking += 1;
-        Self(pace)
-    }
-}
+pub(crate) struct Asking<'a>(&'a Pace);
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
@@ -182,7 +190,7 @@ mod tests {
 
     /// As many turns as are given at once.
     fn all(pace: &Pace) -> Vec<Turn> {
-        std::iter::from_fn(|| pace.turn(false).now_or_never()).collect()
+        std::iter::from_fn(|| pace.turn(Rank::First).now_or_never()).collect()
     }
 
     #[test]
@@ -224,10 +232,10 @@ mod tests {
     async fn controllers_stand_back_but_not_for_ever() {
         let pace = Pace::new(4);
         let turns = all(&pace);
-        let mut person = Box::pin(pace.turn(false));
+        let mut person = Box::pin(pace.turn(Rank::First));
         assert!(person.as_mut().now_or_never().is_none(), "all turns are taken");
         let asked = Instant::now();
-        let mut controller = Box::pin(pace.turn(true));
+        let mut controller = Box::pin(pace.turn(Rank::Behind));
         assert!(controller.as_mut().now_or_never().is_none());
         drop(turns);
         let person = person.await;
@@ -236,13 +244,13 @@ mod tests {
         drop((person, one));
 
         let turns = all(&pace);
-        let mut people: Vec<_> = (0..2).map(|_| Box::pin(pace.turn(false))).collect();
+        let mut people: Vec<_> = (0..2).map(|_| Box::pin(pace.turn(Rank::First))).collect();
         for person in &mut people {
             assert!(person.as_mut().now_or_never().is_none());
         }
         let controller = tokio::spawn({
             let pace = pace.clone();
-            async move { pace.turn(true).await }
+            async move { pace.turn(Rank::Behind).await }
         });
         tokio::time::sleep(PATIENCE).await;
         drop(turns);

@@ -19,7 +19,7 @@ use crate::{
     reference::DEFINITION,
     request::Notice,
     sql::{Fetch, Row, Sql},
-    transaction::Transaction,
+    transaction::{Stamp, Transaction},
 };
 
 const INSERT: &str = "INSERT INTO pending (object_id, kind, token, since, not_before, attempts, priority, \
@@ -59,32 +59,32 @@ pub(crate) fn trigger(priority: i64) -> Trigger {
 }
 
 /// The statement that makes objects due now.
-pub(crate) fn insert(transaction: &Transaction, objects: &[(Uuid, &str)], trigger: Trigger) -> Option<Sql> {
+pub(crate) fn insert(stamp: &Stamp, objects: &[(Uuid, &str)], trigger: Trigger) -> Option<Sql> {
     if objects.is_empty() {
         return None;
     }
-    let mut sql = values(transaction, objects, trigger);
+    let mut sql = values(stamp, objects, trigger);
     sql.push(REFRESH);
     Some(sql)
 }
 
 /// The statement that makes objects due now, those apart that have a row already.
-pub(crate) fn insert_missing(transaction: &Transaction, objects: &[(Uuid, &str)], trigger: Trigger) -> Sql {
-    let mut sql = values(transaction, objects, trigger);
+pub(crate) fn insert_missing(stamp: &Stamp, objects: &[(Uuid, &str)], trigger: Trigger) -> Sql {
+    let mut sql = values(stamp, objects, trigger);
     sql.push(" ON CONFLICT (object_id) DO NOTHING");
     sql
 }
 
-fn values(transaction: &Transaction, objects: &[(Uuid, &str)], trigger: Trigger) -> Sql {
+fn values(stamp: &Stamp, objects: &[(Uuid, &str)], trigger: Trigger) -> Sql {
     let mut sql = Sql::new(format!("{INSERT} VALUES "));
-    let now = transaction.now;
+    let now = stamp.now;
     let mut objects = objects.to_vec();
     objects.sort_unstable();
     sql.rows(objects.iter().map(|(id, kind)| {
         Vec::<Value>::from([
             (*id).into(),
             (*kind).into(),
-            transaction.token.clone().into(),
+            stamp.token.clone().into(),
             now.into(),
             now.into(),
             0_i64.into(),
@@ -97,11 +97,11 @@ fn values(transaction: &Transaction, objects: &[(Uuid, &str)], trigger: Trigger)
 }
 
 /// The notices of objects that [`insert`] makes due.
-pub(crate) fn notices(transaction: &Transaction, objects: &[(Uuid, &str)]) -> Vec<Notice> {
+pub(crate) fn notices(stamp: &Stamp, objects: &[(Uuid, &str)]) -> Vec<Notice> {
     let notice = |(id, kind): &(Uuid, &str)| Notice {
         id: *id,
         kind: (*kind).to_owned(),
-        token: transaction.token.clone(),
+        token: stamp.token.clone(),
         delay: Duration::ZERO,
     };
     objects.iter().map(notice).collect()

@@ -183,11 +183,16 @@ impl Sql {
             (Some(only), 0) => only,
             // The last one may have expressions of its own, behind which it can't stand.
             (Some(first), _) => {
-                let (mut merged, _) = Self::expressions(std::iter::once(first).chain(statements));
-                merged.push(" SELECT 1");
-                merged
+                Self::merge_and_select(std::iter::once(first).chain(statements), Self::new("1"))
             }
         }
+    }
+
+    /// The same, with an expression that is worked out behind them.
+    pub(crate) fn merge_and_select(statements: impl IntoIterator<Item = Self>, expression: Self) -> Self {
+        let (mut merged, _) = Self::expressions(statements.into_iter());
+        merged.push(" SELECT ").append(expression);
+        merged
     }
 
     /// The same, with the rows that `reading` return, all of the same columns.
@@ -228,7 +233,8 @@ impl Sql {
         (self.text, self.values)
     }
 
-    fn statement(self, connection: &impl ConnectionTrait) -> Statement {
+    /// As a connection runs it.
+    pub(crate) fn statement(self, connection: &impl ConnectionTrait) -> Statement {
         Statement::from_sql_and_values(connection.get_database_backend(), self.text, self.values)
     }
 }

@@ -19,6 +19,7 @@
 //!
 //! What not to do: no `begin` anywhere else (clippy forbids it), no network and no waiting inside a closure.
 
+mod at_once;
 mod failure;
 mod open;
 
@@ -28,7 +29,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use sea_orm::{
     AccessMode, DbErr, IsolationLevel, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
@@ -37,16 +38,16 @@ use threeport_failpoint::{Write, around};
 use self::open::begin_with;
 pub(crate) use self::{
     failure::{Refusal, code, is_connection_lost, is_full, is_retryable, is_transient, refusal, violated},
-    open::Transaction,
+    open::{Stamp, Transaction},
 };
 
 use crate::{
-    clock,
+    clock::{self, Clock},
     connection::{Connections, Dialect},
     error::{Error, Result},
     operation::{self, Record},
     options::Options,
-    pace::Pace,
+    pace::{Asking, Pace, Rank},
     random::Random,
     sql::Sql,
 };
@@ -78,6 +79,7 @@ pub(crate) struct Transactions {
     random: Random,
     timeout: Duration,
     pace: Pace,
+    pub(crate) clock: Arc<Clock>,
     counts: Arc<Mutex<BTreeMap<&'static str, TransactionCount>>>,
     #[cfg(test)]
     pub(crate) faults: Arc<crate::tests::faults::Faults>,
@@ -85,6 +87,9 @@ pub(crate) struct Transactions {
 
 /// The statement that a transaction begins with: it must select the clock as `now`.
 type First<'a, I> = &'a (dyn Fn(&I, Dialect) -> Sql + Sync);
+
+/// One try.
+type Attempt<'a, T> = &'a (dyn Fn() -> BoxFuture<'a, Result<Ended<T>>> + Sync);
 
 /// How an operation ended.
 pub(crate) enum Ended<T> {
@@ -104,6 +109,7 @@ impl Transactions {
             random: options.random.clone(),
             timeout: options.timeout,
             pace,
+            clock: Arc::default(),
             counts: Arc::default(),
             #[cfg(test)]
             faults: Arc::default(),
@@ -120,6 +126,11 @@ impl Transactions {
             .collect()
     }
 
+    /// Says for as long as it is kept that somebody who is no controller wants to write.
+    pub(crate) fn asking(&self) -> Asking<'_> {
+        self.pace.asking()
+    }
+
     /// Runs `work` on `input` in a transaction. See the module for what it may do.
     pub(crate) async fn run<I, T, W>(&self, write: Write, input: &I, work: W) -> Result<T>
     where
@@ -127,7 +138,8 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        finished(write, self.limited(write, &[], None, input, &work).await?)
+        let attempt = || self.once(write, &[], None, input, &work).boxed();
+        finished(write, self.limited(write, Some(Rank::Behind), &attempt).await?)
     }
 
     /// The same, with what `first` reads in [`Transaction::first`]. It must select the clock as `now`.
@@ -143,8 +155,8 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        let ended = self.limited(write, &[], Some(&first), input, &work).await?;
-        finished(write, ended)
+        let attempt = || self.once(write, &[], Some(&first), input, &work).boxed();
+        finished(write, self.limited(write, Some(Rank::Behind), &attempt).await?)
     }
 
     /// Runs `work` as the operation `records` has, or as several that commit together.
@@ -160,7 +172,8 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        self.limited(write, records, None, input, &work).await
+        let attempt = || self.once(write, records, None, input, &work).boxed();
+        self.limited(write, Some(Rank::First), &attempt).await
     }
 
     /// Runs reading statements that see one moment, and runs them again where the database says so or was lost. In
@@ -216,8 +229,10 @@ impl Transactions {
         let transaction = Transaction {
             inner,
             dialect,
-            token: String::new(),
-            now,
+            stamp: Stamp {
+                token: String::new(),
+                now,
+            },
             first,
         };
         let answer = work(&transaction, input).await;
@@ -231,20 +246,14 @@ impl Transactions {
         answer
     }
 
-    async fn limited<I, T, W>(
+    /// Attempts until one ends well, in time, each in its turn. Without a rank: whenever it likes.
+    async fn limited<T>(
         &self,
         write: Write,
-        records: &[&Record],
-        first: Option<First<'_, I>>,
-        input: &I,
-        work: &W,
-    ) -> Result<Ended<T>>
-    where
-        I: Sync,
-        T: Send,
-        W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
-    {
-        let answer = tokio::time::timeout(self.timeout, self.tries(write, records, first, input, work)).await;
+        rank: Option<Rank>,
+        attempt: Attempt<'_, T>,
+    ) -> Result<Ended<T>> {
+        let answer = tokio::time::timeout(self.timeout, self.tries(write, rank, attempt)).await;
         let answer = answer.unwrap_or_else(|_| {
             Err(Error::TimedOut {
                 name: write.name(),
@@ -258,33 +267,23 @@ impl Transactions {
         answer
     }
 
-    async fn tries<I, T, W>(
-        &self,
-        write: Write,
-        records: &[&Record],
-        first: Option<First<'_, I>>,
-        input: &I,
-        work: &W,
-    ) -> Result<Ended<T>>
-    where
-        I: Sync,
-        T: Send,
-        W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
-    {
+    async fn tries<T>(&self, write: Write, rank: Option<Rank>, attempt: Attempt<'_, T>) -> Result<Ended<T>> {
         let mut tried = 0;
         loop {
-            // Without an operation nobody waits for it but a controller.
-            let turn = self.pace.turn(records.is_empty()).await;
-            let error = match self.once(write, records, first, input, work).await {
+            let turn = match rank {
+                Some(rank) => Some(self.pace.turn(rank).await),
+                None => None,
+            };
+            let error = match attempt().await {
                 Err(Error::Database(error)) => error,
                 ended => {
-                    if ended.is_ok() {
+                    if let (Ok(_), Some(turn)) = (&ended, &turn) {
                         turn.committed();
                     }
                     return ended;
                 }
             };
-            if is_retryable(&error) {
+            if let (true, Some(turn)) = (is_retryable(&error), &turn) {
                 turn.collided();
             }
             drop(turn);
@@ -321,14 +320,7 @@ impl Transactions {
     {
         let transaction = match self.begin(records, first, input).await {
             Ok(transaction) => transaction,
-            Err(Error::Database(error)) => {
-                return match violated(&error).as_deref() {
-                    Some("operation_key") => Ok(Ended::KeyUsed),
-                    Some("operation") => Ok(Ended::Before),
-                    _ => Err(error.into()),
-                };
-            }
-            Err(error) => return Err(error),
+            Err(error) => return before(error),
         };
         match work(&transaction, input).await {
             Ok(answer) if records.iter().any(|record| record.dry_run) => {
@@ -364,18 +356,25 @@ impl Transactions {
         let inner = self.connections.writer.begin_with_options(options).await?;
         let (first, now) = match first {
             _ if !records.is_empty() => {
-                begin_with(&inner, dialect, operation::insert(records, dialect)).await?
+                begin_with(&inner, dialect, operation::insert(records, dialect, None)?).await?
             }
             Some(first) => begin_with(&inner, dialect, first(input, dialect)).await?,
             None => (Vec::new(), clock::read(&inner, dialect).await?),
         };
+        self.clock.note(now);
         Ok(Transaction {
             inner,
             dialect,
-            token: self.random.uuid().to_string(),
-            now,
+            stamp: self.stamp(now),
             first,
         })
+    }
+
+    fn stamp(&self, now: i64) -> Stamp {
+        Stamp {
+            token: self.random.uuid().to_string(),
+            now,
+        }
     }
 
     #[cfg(not(test))]
@@ -396,6 +395,19 @@ impl Transactions {
             name,
             ..TransactionCount::default()
         }));
+    }
+}
+
+/// What an error says of operations that may have been done before.
+fn before<T>(error: Error) -> Result<Ended<T>> {
+    let violated = match &error {
+        Error::Database(error) => violated(error),
+        _ => None,
+    };
+    match violated.as_deref() {
+        Some("operation_key") => Ok(Ended::KeyUsed),
+        Some("operation") => Ok(Ended::Before),
+        _ => Err(error),
     }
 }
 

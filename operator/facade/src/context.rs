@@ -20,7 +20,7 @@ use crate::{
     lag::{self, Shown},
     mirror::event::Told,
     news::News,
-    queue::{Key, Queue},
+    queue::{Key, Purpose, Queue},
     resource,
     waiters::Waiters,
 };
@@ -103,13 +103,21 @@ impl Context {
         self.kind(kind.kind)?.store.get(&reference)
     }
 
-    /// Whether there is no custom resource yet for a key, or none that says anything.
-    pub(crate) fn is_new(&self, key: &Key) -> bool {
-        let Some(kind) = self.kind(key.kind) else {
-            return false;
-        };
-        let found = self.found(kind.descriptor, &key.name);
-        found.is_none_or(|found| resource::status(&found).is_null())
+    /// What a key is run for, as far as the cache knows.
+    pub(crate) fn purpose(&self, key: &Key) -> Purpose {
+        let found = self
+            .kind(key.kind)
+            .map(|kind| self.found(kind.descriptor, &key.name));
+        match found {
+            Some(Some(found)) => Purpose {
+                new: resource::status(&found).is_null(),
+                brings: !resource::is_mirror(&found),
+            },
+            found => Purpose {
+                new: found.is_some(),
+                brings: false,
+            },
+        }
     }
 
     /// The custom resources of a kind, on the API server.

@@ -90,13 +90,13 @@ async fn serve(options: FacadeOptions, shutdown: CancellationToken) -> anyhow::R
     tasks.spawn(feed::closing(context.clone(), shutdown.clone()));
     tasks.close();
     let work = context.clone();
-    let is_new = |key: &queue::Key| context.is_new(key);
+    let purpose = |key: &queue::Key| context.purpose(key);
     queue::run(
         requests,
         &context.queue,
         concurrency,
         shutdown,
-        is_new,
+        purpose,
         move |key| reconcile::reconcile(work.clone(), key),
     )
     .await;

@@ -1,9 +1,12 @@
 //! The work queue: one entry per key however often it is woken, one run per key at a time, delays and backoff.
 //!
 //! What has no resource yet, or one that says nothing, goes first: half of the places are its own, and all but one may be.
-//! Other runs are followed by a pause as long as they took, up to [`PAUSE`]: what is shown must not take the API server's
-//! time away from what is done, and the slower that answers, the more it has to do. So under a load that nobody can follow
-//! an object is seen at once, and brought up to date when there is time.
+//! So under a load that nobody can follow an object is seen at once, and brought up to date when there is time.
+//!
+//! What is shown must not take the API server's time away from what is done, and the slower that answers, the more it has
+//! to do. So runs are followed by a [pause](pause): as long as they took, and far longer where so many wait that they can't
+//! be shown soon anyway and the API server is slow already. A flood is thus shown when it is over, at once where the API
+//! server has time. What brings a new desired state to the API is not held back.
 //!
 //! kube-runtime's scheduler merges and delays. What it lacks is an order of those that are due and find no place (it holds
 //! them in a set, where under load some wait for ever), and the run itself for keys that have no object yet, which
@@ -27,7 +30,14 @@ use tokio_util::sync::CancellationToken;
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_LAST: Duration = Duration::from_secs(60);
 const DRAIN: Duration = Duration::from_secs(7);
+/// The longest pause.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause while many wait.
+const FLOOD_PAUSE: Duration = Duration::from_millis(500);
+/// From how many on they are many.
+const FLOOD: usize = 100;
+/// How long a run takes where the API server has time.
+const QUICK: Duration = Duration::from_millis(10);
 
 /// One object, on both sides.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -122,6 +132,29 @@ impl Queue {
     }
 }
 
+/// What a key is to be run for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Purpose {
+    /// There is no resource yet, or one that says nothing.
+    pub(crate) new: bool,
+    /// To bring a desired state to the API. Otherwise to show what the API has.
+    pub(crate) brings: bool,
+}
+
+/// How long a place is left empty after a run that took so long.
+fn pause(purpose: Purpose, took: Duration, waiting: usize) -> Duration {
+    match purpose {
+        Purpose {
+            new: true,
+            brings: true,
+        } => Duration::ZERO,
+        Purpose { brings: false, .. } if waiting >= FLOOD => {
+            took.mul_f64(took.div_duration_f64(QUICK)).min(FLOOD_PAUSE)
+        }
+        _ => took.min(PAUSE),
+    }
+}
+
 /// Keys that are due, each once and in their order, and those that run.
 struct Waiting {
     new: VecDeque<Key>,
@@ -149,8 +182,8 @@ impl Waiting {
         }
     }
 
-    /// The next that there is a place for, and whether it is new. It runs from now on.
-    fn start(&mut self) -> Option<(Key, bool)> {
+    /// The next that there is a place for. It runs from now on.
+    fn start(&mut self) -> Option<Key> {
         if self.running.len() >= self.places {
             return None;
         }
@@ -166,7 +199,11 @@ impl Waiting {
         let (key, new) = found?;
         self.known.remove(&key);
         self.running.insert(key.clone(), new);
-        Some((key, new))
+        Some(key)
+    }
+
+    fn len(&self) -> usize {
+        self.new.len() + self.others.len()
     }
 
     fn ended(&mut self, key: &Key) {
@@ -180,13 +217,13 @@ fn first(keys: &mut VecDeque<Key>, running: &HashMap<Key, bool>) -> Option<Key> 
     keys.remove(place)
 }
 
-/// Runs keys until `shutdown`, then lets those that run end. `is_new` says of a key that it goes first.
+/// Runs keys until `shutdown`, then lets those that run end. `purpose` says what a key is run for.
 pub(crate) async fn run<F, R>(
     requests: Requests,
     queue: &Queue,
     concurrency: usize,
     shutdown: CancellationToken,
-    is_new: impl Fn(&Key) -> bool,
+    purpose: impl Fn(&Key) -> Purpose,
     mut reconcile: R,
 ) where
     F: Future<Output = Next> + Send + 'static,
@@ -197,17 +234,17 @@ pub(crate) async fn run<F, R>(
     let mut tasks = JoinSet::new();
     let mut keys = HashMap::new();
     loop {
-        while let Some((key, new)) = waiting.start() {
+        while let Some(key) = waiting.start() {
+            let (purpose, behind) = (purpose(&key), waiting.len());
             let (queue, work, again) = (queue.clone(), reconcile(key.clone()), key.clone());
             let handle = tasks.spawn(async move {
                 let begun = Instant::now();
                 let next = work.await;
+                let took = begun.elapsed();
                 if let Some(delay) = queue.delay(&again, next) {
                     queue.after(again, delay).await;
                 }
-                if !new {
-                    tokio::time::sleep(begun.elapsed().min(PAUSE)).await;
-                }
+                tokio::time::sleep(pause(purpose, took, behind)).await;
             });
             keys.insert(handle.id(), key);
         }
@@ -220,7 +257,7 @@ pub(crate) async fn run<F, R>(
                 }
             }
             Some(key) = due.next() => {
-                let new = is_new(&key);
+                let new = purpose(&key).new;
                 waiting.add(key, new);
             }
         }
@@ -256,6 +293,26 @@ mod tests {
         assert_eq!(queue.delay(&key("a"), Next::FAILED), Some(BACKOFF_FIRST));
     }
 
+    #[test]
+    fn what_is_shown_gives_way_in_a_flood_where_the_api_server_is_slow() {
+        let of = |new, brings, took, waiting| {
+            pause(Purpose { new, brings }, Duration::from_millis(took), waiting).as_millis()
+        };
+        assert_eq!(
+            of(true, true, 60, FLOOD),
+            0,
+            "what a person applies is not held back"
+        );
+        assert_eq!(of(false, true, 60, FLOOD), 60);
+        for new in [false, true] {
+            assert_eq!(of(new, false, 60, FLOOD - 1), 60);
+            assert_eq!(of(new, false, 10, FLOOD), 10, "the API server has time");
+            assert_eq!(of(new, false, 60, FLOOD), 360);
+            assert_eq!(of(new, false, 5000, FLOOD), FLOOD_PAUSE.as_millis());
+            assert_eq!(of(new, false, 5000, 0), PAUSE.as_millis());
+        }
+    }
+
     #[tokio::test]
     async fn a_key_runs_once_at_a_time_and_a_wake_during_its_run_is_not_lost() {
         let (queue, requests) = channel();
@@ -268,8 +325,11 @@ mod tests {
             queue.wake(key("a")).await;
         }
         let (counted, waker, end) = (runs.clone(), queue.clone(), shutdown.clone());
-        let is_new = |_: &Key| false;
-        run(requests, &queue, 4, shutdown, is_new, move |key| {
+        let purpose = |_: &Key| Purpose {
+            new: false,
+            brings: false,
+        };
+        run(requests, &queue, 4, shutdown, purpose, move |key| {
             let (runs, now, queue, end) = (counted.clone(), now.clone(), waker.clone(), end.clone());
             async move {
                 assert_eq!(now.fetch_add(1, Ordering::SeqCst), 0);
@@ -294,7 +354,7 @@ mod tests {
         }
         let names = |waiting: &mut Waiting| -> Vec<String> {
             std::iter::from_fn(|| waiting.start())
-                .map(|(key, _)| key.name)
+                .map(|key| key.name)
                 .collect()
         };
         assert_eq!(names(&mut waiting), ["a", "b"]);
@@ -326,8 +386,11 @@ mod tests {
         let (shutdown, started) = (CancellationToken::new(), Instant::now());
         let shown = Arc::new(Mutex::new(None));
         let (end, at) = (shutdown.clone(), shown.clone());
-        let is_new = |key: &Key| key.name == "new";
-        run(requests, &queue, 4, shutdown, is_new, move |key| {
+        let purpose = |key: &Key| Purpose {
+            new: key.name == "new",
+            brings: false,
+        };
+        run(requests, &queue, 4, shutdown, purpose, move |key| {
             let (end, at) = (end.clone(), at.clone());
             async move {
                 tokio::time::sleep(Duration::from_millis(50)).await;

@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_nats::{
@@ -26,6 +26,7 @@ use threeport_model::protocol::notification::{
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::told::Told;
 use crate::{configuration::Nats, metrics::Metrics, writes};
 
 /// How long an acknowledgement is waited for.
@@ -78,6 +79,7 @@ pub struct JetStream {
     context: Context,
     connected: Arc<AtomicBool>,
     stream_wanted: Arc<Notify>,
+    told: Arc<Told>,
 }
 
 impl JetStream {
@@ -112,6 +114,7 @@ impl JetStream {
             context,
             connected,
             stream_wanted,
+            told: Arc::default(),
         }))
     }
 
@@ -120,12 +123,18 @@ impl JetStream {
         self.connected.load(Ordering::Relaxed)
     }
 
+    /// Whether JetStream acknowledged the same a moment ago.
+    pub fn knows(&self, id: Uuid, token: &str) -> bool {
+        self.told.is_known(id, token, Instant::now())
+    }
+
     /// Publishes and waits for the acknowledgement. Without a connection nothing is queued: old hints are worthless.
     pub async fn publish(&self, message: Message) -> Outcome {
         if !self.is_connected() {
             return Outcome::Dropped;
         }
         let subject = notification::subject(message.plural, message.id);
+        let (id, token) = (message.id, message.token.clone());
         let Ok(publish) = encode(message) else {
             return Outcome::Failed;
         };
@@ -134,7 +143,10 @@ impl JetStream {
             Err(error) => Err(error),
         };
         match published {
-            Ok(_) => Outcome::Published,
+            Ok(_) => {
+                self.told.note(id, token, Instant::now());
+                Outcome::Published
+            }
             Err(error) => {
                 if error.kind() == PublishErrorKind::StreamNotFound {
                     self.stream_wanted.notify_one();
@@ -157,6 +169,7 @@ impl JetStream {
                     break;
                 }
             }
+            self.told.forget();
         }
     }
 

@@ -1,5 +1,6 @@
 //! The relay: publishes what is pending, due and unclaimed, at start and then every two seconds, in every replica.
 //!
+//! What this replica told a moment ago ([`super::told`]) apart.
 //! So a notification that was lost (a crash after the commit, NATS down, JetStream wiped) costs seconds. Replicas don't
 //! agree on anything: the message id has a time bucket, and JetStream drops what another replica published in it.
 
@@ -54,6 +55,7 @@ async fn once(store: &Store, jetstream: &JetStream, metrics: &Metrics) -> bool {
     let bucket = jiff::Timestamp::now().as_second() / BUCKET_SECONDS;
     let messages: Vec<_> = due
         .iter()
+        .filter(|notice| !jetstream.knows(notice.id, &notice.token))
         .filter_map(|notice| message(notice, RELAY, Some(bucket), None))
         .collect();
     let publish = |message| async {

@@ -12,6 +12,7 @@ use threeport_model::{ManagedBy, Object};
 
 use super::{
     change::Change,
+    plan,
     write::{self, Context, Done},
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     error::{Error, Result},
     operation::Record,
     request::{Request, Written},
-    transaction::Ended,
+    transaction::{Ended, Stamp},
     writes,
 };
 
@@ -32,6 +33,12 @@ pub(crate) struct Create {
 }
 
 impl Create {
+    /// Says that the error is about this object.
+    fn refine(&self, error: Error) -> Error {
+        let change = Change::create(&self.draft, self.managed_by(), None);
+        plan::refine(error, change.ok().map(|change| change.row(0)).as_ref())
+    }
+
     fn managed_by(&self) -> ManagedBy {
         match self.request.writer {
             ManagedBy::System => ManagedBy::System,
@@ -44,13 +51,15 @@ impl Store {
     /// Creates an object whose specification is in normal form. A taken name or slot is what the index says, so that of
     /// any number of equal requests exactly one succeeds.
     pub async fn object_create(&self, request: &Request, object: Object) -> Result<Written> {
+        let draft = Draft::new(object, self.encryption_key(), self.random())?;
         let create = Arc::new(Create {
             request: request.clone(),
-            record: Record::of(request, false),
-            draft: Draft::new(object, self.encryption_key(), self.random())?,
+            record: Record::of_create(request, &draft),
+            draft,
         });
         let bytes = create.draft.bytes();
         let lead = |creates| -> BoxFuture<'_, _> { Box::pin(self.objects_create(creates)) };
+        let _asking = self.transactions().asking();
         match self.creates().join(Arc::clone(&create), bytes, lead).await {
             Some(answer) => answer,
             None => self.object_create_alone(&create).await,
@@ -89,25 +98,45 @@ impl Store {
     /// What was done for each, in their order.
     async fn objects_create_or_end(&self, creates: &[Arc<Create>]) -> Result<Ended<Vec<Done>>> {
         let records: Vec<&Record> = creates.iter().map(|create| &create.record).collect();
-        self.transactions()
+        let (transactions, input) = (self.transactions(), (self, creates));
+        if creates.iter().all(|create| create.draft.stands_alone()) {
+            let plan = |stamp: &Stamp, (store, creates): &(&Self, &[Arc<Create>])| {
+                let (context, changes) = begin(store, creates)?;
+                let (statements, done) = plan::new(stamp, &context, changes)?;
+                Ok((statements, apart(done)))
+            };
+            let ended = transactions.at_once(writes::OBJECT_CREATE, &records, &input, plan);
+            return ended.await.map_err(|error| match creates {
+                [create] => create.refine(error),
+                _ => error,
+            });
+        }
+        transactions
             .operate(
                 writes::OBJECT_CREATE,
                 &records,
-                &(self, creates),
+                &input,
                 |transaction, (store, creates)| {
                     Box::pin(async move {
-                        let operations = creates.iter().map(|create| (create.draft.id, &create.record));
-                        let context = Context::of_each(store, operations.collect());
-                        let changes = creates
-                            .iter()
-                            .map(|create| Change::create(&create.draft, create.managed_by(), None));
-                        let changes = changes.collect::<Result<_>>()?;
+                        let (context, changes) = begin(store, creates)?;
                         Ok(apart(write::write(transaction, &context, changes).await?))
                     })
                 },
             )
             .await
     }
+}
+
+/// What the creates have in common, and the change that each is.
+fn begin<'a>(store: &'a Store, creates: &'a [Arc<Create>]) -> Result<(Context<'a>, Vec<Change<'a>>)> {
+    let operations = creates.iter().map(|create| (create.draft.id, &create.record));
+    let changes = creates
+        .iter()
+        .map(|create| Change::create(&create.draft, create.managed_by(), None));
+    Ok((
+        Context::of_each(store, operations.collect()),
+        changes.collect::<Result<_>>()?,
+    ))
 }
 
 /// What was done for each object, with the notices of what it is; those of others, which are but hints, with the first.

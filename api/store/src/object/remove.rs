@@ -226,7 +226,7 @@ async fn mark(transaction: &Transaction, context: &Context<'_>, rows: &[ObjectRo
         Some(update),
         revision::insert(&parts, &ids.iter().copied().collect()),
         pending::insert(transaction, &due, Trigger::Change),
-        Some(operation::finish(&parts, operation::deleted)?),
+        operation::finish(&parts, operation::deleted)?,
     ];
     transaction
         .write(statements.into_iter().flatten().collect())

@@ -50,15 +50,25 @@ pub(crate) async fn seal(
             mark.list(&redacted.kept.keys().cloned().collect::<Vec<_>>());
             transaction.run(mark).await?;
         }
-        for value in redacted.values.values() {
-            let key = context
-                .key
-                .ok_or_else(|| Error::Secret("there is no encryption key".to_owned()))?;
-            let one = key.seal(change.id(), value, context.random.bytes())?;
-            sealed.push((change.id(), change.generation(), one));
-        }
+        seal_new(context, change, &mut sealed)?;
     }
     Ok(sealed)
+}
+
+/// Seals the values of a change that no former specification can have had.
+pub(crate) fn seal_new(
+    context: &Context<'_>,
+    change: &Change<'_>,
+    sealed: &mut Vec<(Uuid, i64, Sealed)>,
+) -> Result<()> {
+    for value in change.draft.redacted.values.values() {
+        let key = context
+            .key
+            .ok_or_else(|| Error::Secret("there is no encryption key".to_owned()))?;
+        let one = key.seal(change.id(), value, context.random.bytes())?;
+        sealed.push((change.id(), change.generation(), one));
+    }
+    Ok(())
 }
 
 /// Removes secret values that only former specifications had, too long ago to come back.

@@ -3,25 +3,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use threeport_model::protocol::{
-    apply::{Applied, Outcome},
-    claim::Trigger,
-};
+use threeport_model::protocol::apply::{Applied, Outcome};
 use uuid::Uuid;
 
-use super::{change::Change, remove, rows, secrets};
+use super::{
+    change::Change,
+    plan::{self, Plan, refine},
+    remove, rows, secrets,
+};
 use crate::{
-    Store, document,
+    Store,
     draft::Draft,
-    error::{Error, Result},
-    operation::{self, Part, Record},
+    error::Result,
+    operation::{Part, Record},
     pending,
     random::Random,
     reference::{self, Resolved},
     request::{Notice, Written},
-    revision,
     row::ObjectRow,
-    secret::{EncryptionKey, table},
+    secret::EncryptionKey,
     sql::Sql,
     status,
     transaction::Transaction,
@@ -147,107 +147,34 @@ pub(crate) async fn write(
     }
     let sealed = secrets::seal(transaction, context, &respecified).await?;
 
-    let mut rows: Vec<(Outcome, ObjectRow)> = Vec::with_capacity(changes.len());
-    for change in &changes {
-        let row = match (&change.old, change.outcome()) {
-            (Some(old), Outcome::Unchanged) => old.clone(),
-            _ => change.row(now),
-        };
-        rows.push((change.outcome(), row));
-    }
-    let done = |rows: Vec<(Outcome, ObjectRow)>, notices| {
-        let mut by_id: BTreeMap<Uuid, (Outcome, ObjectRow)> =
-            rows.into_iter().map(|row| (row.1.id, row)).collect();
-        Done {
-            results: places.iter().filter_map(|id| by_id.remove(id)).collect(),
-            notices,
-        }
+    let plan = Plan {
+        places,
+        rows: plan::rows_of(&changes, now),
+        changes: &changes,
+        references,
+        sealed,
     };
     if effective.is_empty() && !context.keeps_answers() {
         transaction.run(context.forget()).await?;
-        return Ok(done(rows, Vec::new()));
+        return Ok(plan.done(Vec::new()));
     }
 
     clear(transaction, &effective, &old).await?;
-    let written: Vec<&ObjectRow> = rows
-        .iter()
-        .filter(|(outcome, _)| *outcome != Outcome::Unchanged)
-        .map(|(_, row)| row)
-        .collect();
-    let created: Vec<&ObjectRow> = rows
-        .iter()
-        .filter(|(outcome, _)| *outcome == Outcome::Created)
-        .map(|(_, row)| row)
-        .collect();
-    let due: Vec<(Uuid, &str)> = respecified
-        .iter()
-        .map(|found| (found.id(), found.draft.kind.kind))
-        .collect();
-    let documents: BTreeMap<&str, &document::Document> = respecified
-        .iter()
-        .filter_map(|found| found.draft.document.as_ref())
-        .map(|document| (document.digest.as_str(), document))
-        .collect();
-    let labelled: Vec<&ObjectRow> = written
-        .iter()
-        .zip(&effective)
-        .filter(|(_, change)| change.relabelled())
-        .map(|(row, _)| *row)
-        .collect();
-    let ordered = places
-        .iter()
-        .filter_map(|id| rows.iter().find(|(_, row)| row.id == *id))
-        .map(|(outcome, row)| (*outcome, row));
-    let parts = context.by_operation(ordered.collect());
-    let revised: BTreeSet<Uuid> = respecified.iter().map(|change| change.id()).collect();
-    let suspended: BTreeSet<Uuid> = effective
-        .iter()
-        .filter(|change| change.draft.suspended)
-        .map(|change| change.id())
-        .collect();
-    let updated: Vec<&ObjectRow> = rows
-        .iter()
-        .filter(|(outcome, _)| *outcome == Outcome::Configured)
-        .map(|(_, row)| row)
-        .collect();
-    let reference_rows: Vec<_> = references
-        .iter()
-        .map(|(from, reference, to)| (*from, reference, *to))
-        .collect();
-    let sealed_rows: Vec<_> = sealed
-        .iter()
-        .map(|(id, generation, sealed)| (*id, *generation, sealed))
-        .collect();
-    let documents: Vec<&document::Document> = documents.into_values().collect();
+    let updated = plan.written(Outcome::Configured);
+    let mut statements: Vec<Sql> = plan.documents(now).into_iter().collect();
     if !updated.is_empty() {
-        if let Some(insert) = document::insert(&documents, now) {
-            transaction.run(insert).await?;
-        }
+        transaction.write(std::mem::take(&mut statements)).await?;
         free_slots(transaction, &changes, &updated).await?;
         transaction
-            .run(rows::update_objects(&updated, &suspended))
+            .run(rows::update_objects(&updated, &plan.suspended()))
             .await
-            .map_err(|error| refine(error, &updated))?;
+            .map_err(|error| refine(error, updated.iter().copied()))?;
     }
-    let statements = [
-        if updated.is_empty() {
-            document::insert(&documents, now)
-        } else {
-            None
-        },
-        rows::insert_objects(context.origin, &created, &suspended)?,
-        rows::insert_statuses(&created, now),
-        rows::insert_labels(&labelled),
-        reference::insert(&reference_rows),
-        revision::insert(&parts, &revised),
-        table::insert(&sealed_rows),
-        pending::insert(transaction, &due, Trigger::Change),
-        Some(operation::finish(&parts, operation::changed)?),
-    ];
+    statements.extend(plan.inserts(transaction, context)?);
     transaction
-        .write(statements.into_iter().flatten().collect())
+        .write(statements)
         .await
-        .map_err(|error| refine(error, &written))?;
+        .map_err(|error| refine(error, plan.written(Outcome::Created).into_iter().chain(updated)))?;
 
     let templates: Vec<Uuid> = respecified
         .iter()
@@ -257,7 +184,7 @@ pub(crate) async fn write(
     if !templates.is_empty() {
         transaction.run(status::touch_instances(&templates, now)).await?;
     }
-    let mut notices = pending::notices(transaction, &due);
+    let mut notices = pending::notices(transaction, &plan.due());
     notices.extend(pending::wake_referrers(transaction, &old).await?);
     for change in respecified.iter().filter(|found| found.old.is_some()) {
         if change.draft.kind.kind == "KubernetesRuntimeInstance" {
@@ -272,14 +199,14 @@ pub(crate) async fn write(
         .collect();
     notices.extend(pending::wake_definitions(transaction, &instances).await?);
     // What is being deleted may have waited for just this reference.
-    let kept: BTreeSet<Uuid> = references.iter().map(|(_, _, to)| *to).collect();
+    let kept: BTreeSet<Uuid> = plan.references.iter().map(|(_, _, to)| *to).collect();
     let freed: BTreeSet<Uuid> = targets.into_values().flatten().collect();
     let freed: BTreeSet<Uuid> = freed.difference(&kept).copied().collect();
     let (gone, woken) = remove::settle(transaction, freed.clone()).await?;
     notices.extend(woken);
     let waiting: Vec<Uuid> = freed.difference(&gone).copied().collect();
     notices.extend(pending::wake_deleting(transaction, &waiting).await?);
-    Ok(done(rows, notices))
+    Ok(plan.done(notices))
 }
 
 /// Removes what is written anew, and wakes the definitions that lose an instance.
@@ -321,25 +248,6 @@ async fn free_slots(transaction: &Transaction, changes: &[Change<'_>], updated: 
     let mut sql = Sql::new("UPDATE object SET slot = NULL WHERE id IN ");
     sql.list(&freed);
     transaction.run(sql).await.map(drop)
-}
-
-/// Says which object a violated constraint speaks of.
-fn refine(error: Error, rows: &[&ObjectRow]) -> Error {
-    let Error::Database(database) = &error else {
-        return error;
-    };
-    let what = || rows.first().map_or_else(String::new, |row| row.reference());
-    match crate::transaction::violated(database).as_deref() {
-        Some("object_name") => Error::AlreadyExists { what: what() },
-        Some("object_slot") => {
-            let holder = rows.iter().find(|row| row.slot.is_some());
-            Error::SlotTaken {
-                what: holder.map_or_else(what, |row| row.reference()),
-                slot: holder.and_then(|row| row.slot.clone()).unwrap_or_default(),
-            }
-        }
-        _ => error,
-    }
 }
 
 impl Store {

@@ -1,5 +1,7 @@
 //! An open transaction: what it knows of its beginning, and how its statements are run.
 
+use std::ops::Deref;
+
 use sea_orm::DatabaseTransaction;
 
 use crate::{
@@ -9,16 +11,30 @@ use crate::{
     sql::{Fetch, Row, Sql},
 };
 
-/// An open transaction, as closures see it.
-pub(crate) struct Transaction {
-    pub(super) inner: DatabaseTransaction,
-    pub(crate) dialect: Dialect,
+/// What all rows have in common that one try writes.
+#[derive(Clone, Debug)]
+pub(crate) struct Stamp {
     /// New for every try: what pending rows get that are made or refreshed here.
     pub(crate) token: String,
     /// The database's clock as the transaction began.
     pub(crate) now: i64,
+}
+
+/// An open transaction, as closures see it.
+pub(crate) struct Transaction {
+    pub(super) inner: DatabaseTransaction,
+    pub(crate) dialect: Dialect,
+    pub(super) stamp: Stamp,
     /// What it read in its first statement, where that was given.
     pub(crate) first: Vec<Row>,
+}
+
+impl Deref for Transaction {
+    type Target = Stamp;
+
+    fn deref(&self) -> &Stamp {
+        &self.stamp
+    }
 }
 
 /// What the first statement reads, and the clock.
