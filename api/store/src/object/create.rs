@@ -33,6 +33,11 @@ pub(crate) struct Create {
 }
 
 impl Create {
+    /// Whether nothing must be read to do it, and nothing is kept of it but what it makes.
+    fn is_plain(&self) -> bool {
+        self.draft.stands_alone() && self.record.idempotency.is_none()
+    }
+
     /// Says that the error is about this object.
     fn refine(&self, error: Error) -> Error {
         let change = Change::create(&self.draft, self.managed_by(), None);
@@ -99,30 +104,26 @@ impl Store {
     async fn objects_create_or_end(&self, creates: &[Arc<Create>]) -> Result<Ended<Vec<Done>>> {
         let records: Vec<&Record> = creates.iter().map(|create| &create.record).collect();
         let (transactions, input) = (self.transactions(), (self, creates));
-        if creates.iter().all(|create| create.draft.stands_alone()) {
+        let write = writes::OBJECT_CREATE;
+        if creates.iter().all(|create| create.is_plain()) {
             let plan = |stamp: &Stamp, (store, creates): &(&Self, &[Arc<Create>])| {
                 let (context, changes) = begin(store, creates)?;
                 let (statements, done) = plan::new(stamp, &context, changes)?;
                 Ok((statements, apart(done)))
             };
-            let ended = transactions.at_once(writes::OBJECT_CREATE, &records, &input, plan);
+            let ended = transactions.at_once(write, &records, &input, plan);
             return ended.await.map_err(|error| match creates {
                 [create] => create.refine(error),
                 _ => error,
             });
         }
         transactions
-            .operate(
-                writes::OBJECT_CREATE,
-                &records,
-                &input,
-                |transaction, (store, creates)| {
-                    Box::pin(async move {
-                        let (context, changes) = begin(store, creates)?;
-                        Ok(apart(write::write(transaction, &context, changes).await?))
-                    })
-                },
-            )
+            .operate(write, &records, &input, |transaction, (store, creates)| {
+                Box::pin(async move {
+                    let (context, changes) = begin(store, creates)?;
+                    Ok(apart(write::write(transaction, &context, changes).await?))
+                })
+            })
             .await
     }
 }

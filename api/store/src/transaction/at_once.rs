@@ -3,13 +3,14 @@
 //!
 //! Their rows carry the time that the database's clock has by [`clock::Clock`], worked out from when it was last heard. The
 //! statement ends with a look at the clock itself and fails where that is further off than [`clock::Clock::MOST_WRONG`] (as a
-//! machine that was stopped in between has it): nothing of it is written then, and it is tried again.
+//! machine that was stopped in between has it). Where that or a constraint stands against it, nothing of it is written, and
+//! a transaction does the same in its order, which finds what was done before, or says what the matter is.
 
 use futures::{FutureExt, future::BoxFuture};
 use sea_orm::ConnectionTrait;
 use threeport_failpoint::{Write, around};
 
-use super::{Ended, Stamp, Transaction, Transactions, before, code};
+use super::{Ended, Stamp, Transaction, Transactions, code, violated};
 use crate::{
     clock,
     error::{Error, Result},
@@ -21,7 +22,8 @@ use crate::{
 const DIVISION_BY_ZERO: &str = "22012";
 
 impl Transactions {
-    /// Writes what `plan` says, as the operations `records`. What it says is none that another of its statements writes.
+    /// Writes what `plan` says, as the operations `records`. None of its statements may
+    /// read what another writes, the row of the operation included.
     pub(crate) async fn at_once<I, T, P>(
         &self,
         write: Write,
@@ -81,7 +83,9 @@ impl Transactions {
                 self.clock.forget();
                 Ok(None)
             }
-            Err(error) => before(error).map(Some),
+            // Which of several constraints is named, and so what the violation means, is not said by one statement.
+            Err(Error::Database(error)) if violated(&error).is_some() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
