@@ -33,11 +33,11 @@ const DRAIN: Duration = Duration::from_secs(7);
 /// The longest pause.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause while many wait.
-const FLOOD_PAUSE: Duration = Duration::from_millis(500);
+const FLOOD_PAUSE: Duration = Duration::from_secs(1);
 /// From how many on they are many.
-const FLOOD: usize = 100;
+const FLOOD: usize = 50;
 /// How long a run takes where the API server has time.
-const QUICK: Duration = Duration::from_millis(10);
+const QUICK: Duration = Duration::from_millis(5);
 
 /// One object, on both sides.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -306,8 +306,8 @@ mod tests {
         assert_eq!(of(false, true, 60, FLOOD), 60);
         for new in [false, true] {
             assert_eq!(of(new, false, 60, FLOOD - 1), 60);
-            assert_eq!(of(new, false, 10, FLOOD), 10, "the API server has time");
-            assert_eq!(of(new, false, 60, FLOOD), 360);
+            assert_eq!(of(new, false, 5, FLOOD), 5, "the API server has time");
+            assert_eq!(of(new, false, 60, FLOOD), 720);
             assert_eq!(of(new, false, 5000, FLOOD), FLOOD_PAUSE.as_millis());
             assert_eq!(of(new, false, 5000, 0), PAUSE.as_millis());
         }
