@@ -112,9 +112,15 @@ impl Pace {
     }
 
     /// Says for as long as it is kept that somebody who is no controller wants to write.
-    pub(crate) fn asking(&self) -> Asking<'_> {
+    pub(crate) fn asking(&self) -> Asking {
         self.state().asking += 1;
-        Asking(self)
+        Asking(self.clone())
+    }
+
+    /// How many want to.
+    #[cfg(test)]
+    pub(crate) fn asked(&self) -> usize {
+        self.state().asking
     }
 
     async fn stand_back(&self) {
@@ -141,9 +147,9 @@ impl Pace {
 }
 
 /// Somebody asks for a turn, and is not a controller.
-pub(crate) struct Asking<'a>(&'a Pace);
+pub(crate) struct Asking(Pace);
 
-impl Drop for Asking<'_> {
+impl Drop for Asking {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.asking -= 1;

@@ -78,7 +78,7 @@ pub(crate) struct Transactions {
     connections: Connections,
     random: Random,
     timeout: Duration,
-    pace: Pace,
+    pub(crate) pace: Pace,
     pub(crate) clock: Arc<Clock>,
     counts: Arc<Mutex<BTreeMap<&'static str, TransactionCount>>>,
     #[cfg(test)]
@@ -127,7 +127,7 @@ impl Transactions {
     }
 
     /// Says for as long as it is kept that somebody who is no controller wants to write.
-    pub(crate) fn asking(&self) -> Asking<'_> {
+    pub(crate) fn asking(&self) -> Asking {
         self.pace.asking()
     }
 

@@ -5,7 +5,7 @@
 //!
 //! [`together`]: crate::together
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use threeport_model::{ManagedBy, Object};
@@ -20,6 +20,7 @@ use crate::{
     draft::Draft,
     error::{Error, Result},
     operation::Record,
+    pace::Asking,
     request::{Request, Written},
     transaction::{Ended, Stamp},
     writes,
@@ -30,9 +31,24 @@ pub(crate) struct Create {
     request: Request,
     record: Record,
     draft: Draft,
+    /// Until somebody begins with it, controllers stand back.
+    asking: Mutex<Option<Asking>>,
+}
+
+/// The caller waits. Where it goes away its request may stay in the queue for long.
+struct Waits<'a>(&'a Create);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.ask_no_more();
+    }
 }
 
 impl Create {
+    fn ask_no_more(&self) {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     /// Whether nothing must be read to do it, and nothing is kept of it but what it makes.
     fn is_plain(&self) -> bool {
         self.draft.stands_alone() && self.record.idempotency.is_none()
@@ -61,10 +77,11 @@ impl Store {
             request: request.clone(),
             record: Record::of_create(request, &draft),
             draft,
+            asking: Mutex::new(Some(self.transactions().asking())),
         });
         let bytes = create.draft.bytes();
+        let _waits = Waits(&create);
         let lead = |creates| -> BoxFuture<'_, _> { Box::pin(self.objects_create(creates)) };
-        let _asking = self.transactions().asking();
         match self.creates().join(Arc::clone(&create), bytes, lead).await {
             Some(answer) => answer,
             None => self.object_create_alone(&create).await,
@@ -73,6 +90,13 @@ impl Store {
 
     /// Creates objects in one transaction. Nothing for those that must be tried alone.
     async fn objects_create(&self, creates: Vec<Arc<Create>>) -> Vec<Option<Result<Written>>> {
+        for create in &creates {
+            create
+                .asking
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+        }
         if let [create] = creates.as_slice() {
             return vec![Some(self.object_create_alone(create).await)];
         }

@@ -331,7 +331,14 @@ async fn test(bed: &Bed) {
     }
     let (rounds, samples) = if is_long() { (15, 300) } else { (5, 100) };
     let ratio = |times: [Duration; 2]| times[1].as_secs_f64() / times[0].as_secs_f64();
-    let control = compare([&few, &many], Work::Search, 3, 20).await;
+    let mut control = compare([&few, &many], Work::Search, 3, 20).await;
+    for factor in [2, 4] {
+        if ratio(control) > MOST {
+            break;
+        }
+        println!("{:?}: {control:?}, once more", Work::Search);
+        control = compare([&few, &many], Work::Search, 3 * factor, 20).await;
+    }
     println!("{:?}: p99 at {FEW} and {MANY} objects {control:?}", Work::Search);
     assert!(ratio(control) > MOST, "the control: {control:?}");
     for work in ALL {

@@ -1,6 +1,6 @@
 //! Requests that come at the same time: done together, answered each for itself.
 
-use futures::future::join_all;
+use futures::{FutureExt, future::join_all};
 use threeport_model::{Code, ManagedBy, protocol::apply::Outcome};
 
 use super::{
@@ -153,4 +153,23 @@ database_test!(a_clock_that_was_thought_to_be_elsewhere_dates_nothing, bed, {
             "dated {off} microseconds after the first"
         );
     }
+});
+
+database_test!(controllers_do_not_stand_back_for_who_went_away, bed, {
+    let asked = || bed.store.transactions().pace.asked();
+    let requests: Vec<Request> = (0..4).map(|number| request(bed, number)).collect();
+    let mut creates: Vec<_> = requests
+        .iter()
+        .enumerate()
+        .map(|(number, request)| {
+            let object = object(KIND, &name(number), definition_spec("one"));
+            Box::pin(bed.store.object_create(request, object))
+        })
+        .collect();
+    for create in &mut creates {
+        assert!(create.now_or_never().is_none());
+    }
+    assert!(asked() >= 2, "two lead, and two wait for them");
+    drop(creates);
+    assert_eq!(asked(), 0);
 });
