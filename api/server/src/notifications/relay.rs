@@ -1,6 +1,6 @@
-//! The relay: publishes what is pending, due and unclaimed, at start and then every two seconds, in every replica.
+//! The relay: publishes what is pending, due and unclaimed, at start and then every two seconds, in every replica; what
+//! this replica told a moment ago ([`super::told`]) apart.
 //!
-//! What this replica told a moment ago ([`super::told`]) apart.
 //! So a notification that was lost (a crash after the commit, NATS down, JetStream wiped) costs seconds. Replicas don't
 //! agree on anything: the message id has a time bucket, and JetStream drops what another replica published in it.
 

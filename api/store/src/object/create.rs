@@ -91,11 +91,7 @@ impl Store {
     /// Creates objects in one transaction. Nothing for those that must be tried alone.
     async fn objects_create(&self, creates: Vec<Arc<Create>>) -> Vec<Option<Result<Written>>> {
         for create in &creates {
-            create
-                .asking
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
+            create.ask_no_more();
         }
         if let [create] = creates.as_slice() {
             return vec![Some(self.object_create_alone(create).await)];

@@ -22,8 +22,8 @@ use crate::{
 const DIVISION_BY_ZERO: &str = "22012";
 
 impl Transactions {
-    /// Writes what `plan` says, as the operations `records`. None of its statements may
-    /// read what another writes, the row of the operation included.
+    /// Writes what `plan` says, as the operations `records`. None of its statements may read what another writes, the row
+    /// of the operation included.
     pub(crate) async fn at_once<I, T, P>(
         &self,
         write: Write,
@@ -36,11 +36,13 @@ impl Transactions {
         T: Send,
         P: Fn(&Stamp, &I) -> Result<(Vec<Sql>, T)> + Sync,
     {
+        // A closure of `once` may borrow from nothing but its input.
+        let planned = (input, &plan);
         let attempt = || {
             async {
                 match self.statement(write, records, input, &plan).await? {
                     Some(ended) => Ok(ended),
-                    None => self.transaction(write, records, input, &plan).await,
+                    None => self.once(write, records, None, &planned, &write_planned).await,
                 }
             }
             .boxed()
@@ -65,7 +67,11 @@ impl Transactions {
         }
         let now = match self.clock.now() {
             Some(now) => now,
-            None => clock::read(writer, dialect).await?,
+            None => {
+                let now = clock::read(writer, dialect).await?;
+                self.clock.note(now);
+                now
+            }
         };
         let (statements, answer) = plan(&self.stamp(now), input)?;
         let mut all = vec![operation::insert(records, dialect, Some(now))?];
@@ -87,24 +93,6 @@ impl Transactions {
             Err(Error::Database(error)) if violated(&error).is_some() => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// As a transaction.
-    async fn transaction<I, T, P>(
-        &self,
-        write: Write,
-        records: &[&Record],
-        input: &I,
-        plan: &P,
-    ) -> Result<Ended<T>>
-    where
-        I: Sync,
-        T: Send,
-        P: Fn(&Stamp, &I) -> Result<(Vec<Sql>, T)> + Sync,
-    {
-        // A closure of `once` may borrow from nothing but its input.
-        let planned = (input, plan);
-        self.once(write, records, None, &planned, &write_planned).await
     }
 
     /// Runs a statement that commits itself.
