@@ -56,7 +56,7 @@ impl Place {
         })
     }
 
-    /// Starts the testbed and installs the chart, of programs that are built with optimisation.
+    /// Starts the testbed and installs the chart, of programs as they are released.
     pub(crate) fn bring_up(&self) -> Result<()> {
         if !self.arguments.keep {
             self.take_down()?;
@@ -64,7 +64,7 @@ impl Place {
         let rate = self.arguments.controller_requests_per_second.to_string();
         self.run("testbed", &["up", "--controller-requests-per-second", &rate])?;
         let replicas = self.arguments.api_replicas.to_string();
-        let mut install = vec!["up", "--no-sample", "--profile", "image"];
+        let mut install = vec!["up", "--no-sample", "--profile", "release"];
         install.extend(["--database", self.database.as_str()]);
         if self.database == Database::Postgresql {
             install.extend(["--api-replicas", &replicas]);

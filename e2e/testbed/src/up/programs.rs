@@ -16,6 +16,8 @@ use threeport_testbed::progress;
 /// How they are built.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Profile {
+    /// As it is released: for measurements.
+    Release,
     /// Quick enough to run.
     Image,
     /// Quick to build.
@@ -25,6 +27,7 @@ pub(crate) enum Profile {
 impl Profile {
     fn name(self) -> &'static str {
         match self {
+            Self::Release => "release",
             Self::Image => "image",
             Self::Dev => "dev",
         }
@@ -33,14 +36,23 @@ impl Profile {
     /// Its folder in cargo's target folder.
     fn folder(self) -> &'static str {
         match self {
+            Self::Release => "release",
             Self::Image => "image",
             Self::Dev => "debug",
         }
     }
 
+    /// What cargo is told to build. With the testbed's crate dependencies have the features that they have in `make test`,
+    /// which builds them anew otherwise.
+    fn crates(self) -> impl Iterator<Item = &'static str> {
+        let with_tests = (self == Self::Dev).then_some("threeport-testbed");
+        CRATES.into_iter().chain(with_tests)
+    }
+
     /// How long building everything takes.
     fn cold(self) -> Duration {
         match self {
+            Self::Release => Duration::from_mins(15),
             Self::Image => Duration::from_mins(9),
             Self::Dev => Duration::from_mins(4),
         }
@@ -49,6 +61,7 @@ impl Profile {
     /// How long building takes after a change that much depends on.
     fn changed(self) -> Duration {
         match self {
+            Self::Release => Duration::from_mins(6),
             Self::Image => Duration::from_mins(3),
             Self::Dev => Duration::from_mins(1),
         }
@@ -114,7 +127,7 @@ fn build(profile: Profile) -> Result<Programs> {
     create_folder(&logs)?;
     let what = format!("Build the programs (profile {name})");
     progress::step(&what, build_time(profile, None)?, || {
-        run(name, &logs.join(format!("cargo-{name}.log")))
+        run(profile, &logs.join(format!("cargo-{name}.log")))
     })
 }
 
@@ -193,7 +206,7 @@ fn newest_below(path: &Path) -> Result<Option<SystemTime>> {
     Ok(newest)
 }
 
-fn run(profile: &str, log: &Path) -> Result<Programs> {
+fn run(profile: Profile, log: &Path) -> Result<Programs> {
     let errors = File::create(log).with_context(|| format!("failed to create {}", log.display()))?;
     let mut command = Command::new("cargo");
     command
@@ -204,9 +217,9 @@ fn run(profile: &str, log: &Path) -> Result<Programs> {
             "--bins",
             "--message-format=json-render-diagnostics",
             "--profile",
-            profile,
+            profile.name(),
         ])
-        .args(CRATES.iter().flat_map(|name| ["--package", name]))
+        .args(profile.crates().flat_map(|name| ["--package", name]))
         .stdin(Stdio::null())
         .stderr(errors);
     let output = command
