@@ -5,12 +5,15 @@ set -euo pipefail
 export CARGO_PROFILE_DEV_DEBUG=false CARGO_INCREMENTAL=0
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/threeport/tools
 
+# The name, the version, and what else cargo is told.
 install() {
     local name=$1 version=$2
+    shift 2
     if "$tools/bin/$name" --version 2>/dev/null | grep -qF "$version"; then return; fi
     echo "building $name $version, about two minutes"
-    cargo install "$name" --version "$version" --locked --debug --quiet --root "$tools"
+    cargo install "$name" --version "$version" "$@" --locked --debug --quiet --root "$tools"
 }
 
-install cargo-nextest 0.9.151
+# Without the updater, which has a web client of its own.
+install cargo-nextest 0.9.151 --no-default-features --features default-no-update
 install cargo-deny 0.20.2

@@ -29,10 +29,19 @@ pub fn path(binary: &str) -> Result<PathBuf> {
 
 /// Builds everything that is missing; gives each binary's path by name.
 pub fn all() -> Result<BTreeMap<String, PathBuf>> {
+    those(|_| true)
+}
+
+/// The same for what every testbed needs.
+pub fn of_every_testbed() -> Result<BTreeMap<String, PathBuf>> {
+    those(|pin| !pin.on_demand)
+}
+
+fn those(is_wanted: impl Fn(&Pin) -> bool) -> Result<BTreeMap<String, PathBuf>> {
     let mut paths = BTreeMap::new();
     for (component, pin) in versions::pins()?
         .into_iter()
-        .filter(|(_, pin)| pin.within.is_none())
+        .filter(|(_, pin)| pin.within.is_none() && is_wanted(pin))
     {
         let folder = ensure_built(&component, &pin)?;
         for name in pin.links.into_iter().chain([component]) {
@@ -42,9 +51,9 @@ pub fn all() -> Result<BTreeMap<String, PathBuf>> {
     Ok(paths)
 }
 
-/// How long building what is missing takes on two cores.
+/// How long building what is missing for a testbed takes on two cores.
 pub fn missing_build_time() -> Result<Duration> {
-    build_time(|_, _| true)
+    build_time(|_, pin| !pin.on_demand)
 }
 
 /// The same for the components that these binaries are of.

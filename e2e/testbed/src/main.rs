@@ -177,7 +177,7 @@ fn up(options: &ClusterOptions) -> Result<()> {
         return Ok(());
     }
     install::install()?;
-    binaries::all()?;
+    binaries::of_every_testbed()?;
     let what = format!("Start the testbed {:?}", site.name);
     progress::step(&what, preflight::START, || Cluster::start(options))?;
     println!("up: {}; use it with: . {}", site.name, site.path("env").display());

@@ -108,11 +108,11 @@ pub(crate) fn write_record(site: &Site, network: Option<Network>, complete: bool
     write_file(&site.path(RECORD), serde_json::to_vec_pretty(&record)?)
 }
 
-/// `bin/` with every tool, and `env` to source.
+/// `bin/` with the tools, and `env` to source.
 pub(crate) fn write_environment(site: &Site) -> Result<()> {
     let folder = site.path("bin");
     create_folder(&folder)?;
-    for (name, target) in binaries::all()? {
+    for (name, target) in binaries::of_every_testbed()? {
         let link = folder.join(name);
         if fs::read_link(&link).ok().as_ref() != Some(&target) {
             let _ = fs::remove_file(&link);

@@ -30,6 +30,9 @@ pub struct Pin {
     /// How long a cold build takes on two cores, for the announcement.
     #[serde(default)]
     pub build_seconds: u64,
+    /// Only some tests need it: built when it is first used.
+    #[serde(default)]
+    pub on_demand: bool,
     /// The component whose binary contains this one.
     pub within: Option<String>,
 }
@@ -50,6 +53,15 @@ pub fn pin(component: &str) -> Result<Pin> {
 mod tests {
     use super::*;
     use crate::paths;
+
+    /// `make up` builds the others, while somebody waits.
+    #[test]
+    fn what_only_some_tests_need_is_built_on_demand() {
+        let pins = pins().unwrap();
+        let on_demand = pins.iter().filter(|(_, pin)| pin.on_demand);
+        let names: Vec<_> = on_demand.map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["kwok", "registry"]);
+    }
 
     #[test]
     fn pins_equal_what_the_go_modules_require() {

@@ -211,7 +211,7 @@ impl Target {
 
 fn start(options: &ClusterOptions) -> Result<Cluster> {
     install::install()?;
-    binaries::all()?;
+    binaries::of_every_testbed()?;
     progress::step("Start Kubernetes", preflight::START, || Cluster::start(options))
 }
 
