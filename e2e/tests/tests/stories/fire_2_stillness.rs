@@ -77,10 +77,7 @@ async fn fire_2_nothing_is_written_while_idle_or_when_a_component_restarts() -> 
                 rolled_out(&world.namespace, part).await?;
                 heal(world, offset, instances).await?;
                 let mut written = writes(world, offset)?;
-                let namespace = &world.namespace;
-                written.retain(|call, _| {
-                    !is_own_record(call, namespace) && !is_of_healing(call, namespace, instances - 1)
-                });
+                written.retain(|call, _| !is_of_healing(call, &world.namespace, instances - 1));
                 ensure!(written.is_empty(), "{part} was restarted: {written:#?}");
             }
             Ok(())
@@ -131,11 +128,6 @@ fn is_of_healing(call: &str, namespace: &str, index: usize) -> bool {
     call == healing_of(index)
         || mirrors.iter().any(|mirror| call.ends_with(mirror))
         || call.contains(&format!(" events.events.k8s.io {namespace}/{name}."))
-}
-
-/// The control plane's record of itself says, as it should, that the component which is restarted is not ready.
-fn is_own_record(call: &str, namespace: &str) -> bool {
-    call.contains(&format!(" controlplaneinstances.threeport.io {namespace}/"))
 }
 
 /// All instances are Ready, in the database and in their mirrors, and none is pending.

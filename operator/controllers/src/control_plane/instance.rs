@@ -1,8 +1,15 @@
 //! The controller.
+//!
+//! A restart is no news: where all was ready, what lacks since less than [`LAPSE`] is looked at again before it is told.
+//! Telling would be two writes, by a system that has nothing to do.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
 use threeport_engine::{Controller, Lease, Outcome, Report, Run, RunError};
 use threeport_model::{
     ConditionStatus, Kind, condition,
@@ -29,12 +36,16 @@ const NOT_READY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often while they can't be read: that may be for lack of a right, and stay so.
 const UNKNOWN_INTERVAL: Duration = Duration::from_secs(10);
+/// How long what was ready may lack something before that is told.
+const LAPSE: SignedDuration = SignedDuration::from_secs(15);
 
 /// See the module.
 pub struct InstanceController {
     identity: Identity,
     api: Arc<dyn Api>,
     targets: Arc<Targets>,
+    /// Since when not all is seen to be ready.
+    lacking_since: Mutex<Option<Timestamp>>,
 }
 
 impl InstanceController {
@@ -44,7 +55,15 @@ impl InstanceController {
             identity,
             api,
             targets,
+            lacking_since: Mutex::default(),
         }
+    }
+
+    /// How long not all has been ready, as seen by this process.
+    fn lacking(&self, is_lacking: bool, now: Timestamp) -> SignedDuration {
+        let mut since = self.lacking_since.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = is_lacking.then(|| since.unwrap_or(now));
+        since.map_or(SignedDuration::ZERO, |since| now.duration_since(since))
     }
 }
 
@@ -83,14 +102,22 @@ impl Controller for InstanceController {
         })
     }
 
-    fn plan(&self, _: &World, _: jiff::Timestamp) {}
+    fn plan(&self, _: &World, _: Timestamp) {}
 
-    async fn execute(&self, _: &World, (): &(), _: &Lease, _: jiff::Timestamp) -> Result<(), RunError> {
+    async fn execute(&self, _: &World, (): &(), _: &Lease, _: Timestamp) -> Result<(), RunError> {
         Ok(())
     }
 
-    fn status(&self, world: &World, (): &(), (): &(), now: jiff::Timestamp) -> Report {
-        report(world, now)
+    fn status(&self, world: &World, (): &(), (): &(), now: Timestamp) -> Report {
+        let summary = world.summary();
+        let lacking = self.lacking(summary.ready != ConditionStatus::True, now);
+        report(world, &summary, lacking, now)
+    }
+}
+
+impl World {
+    fn summary(&self) -> Summary {
+        summary(&self.version.version, self.components.as_deref())
     }
 }
 
@@ -102,11 +129,13 @@ fn local() -> Connection {
     }
 }
 
-fn report(world: &World, now: jiff::Timestamp) -> Report {
+fn report(world: &World, summary: &Summary, lacking: SignedDuration, now: Timestamp) -> Report {
     let object = &world.claim.object;
     let previous: Status = object.typed_status().unwrap_or_default();
     let generation = object.generation();
-    let summary = summary(&world.version.version, world.components.as_deref());
+    if summary.ready != ConditionStatus::True && lacking < LAPSE && is_ready(&previous, generation) {
+        return Report::new(Outcome::RequeueAfter(NOT_READY_INTERVAL));
+    }
     // What can't be read now is what it was.
     let components = world
         .components
@@ -134,6 +163,12 @@ fn report(world: &World, now: jiff::Timestamp) -> Report {
         ..previous
     };
     Report::new(Outcome::RequeueAfter(interval)).with_status(to_value(&status))
+}
+
+/// Whether it was said that all is ready, of what is wanted now.
+fn is_ready(status: &Status, generation: i64) -> bool {
+    condition::find(&status.conditions, condition::READY)
+        .is_some_and(|ready| ready.status == ConditionStatus::True && ready.observed_generation == generation)
 }
 
 fn summary(version: &str, components: Result<&[Component], &String>) -> Summary {
@@ -217,38 +252,65 @@ mod tests {
         }
     }
 
+    /// What is reported when it has been like this for long.
+    fn settled(world: &World, now: Timestamp) -> Report {
+        report(world, &world.summary(), LAPSE, now)
+    }
+
     /// An idle system writes nothing, whatever the API says of itself.
     #[test]
     fn what_the_api_says_of_itself_stays() {
         let mut world = world(vec![component(2)]);
-        let now = jiff::Timestamp::UNIX_EPOCH;
-        let mut status = report(&world, now).status.unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        let mut status = settled(&world, now).status.unwrap();
         let degraded = json!({"type": "Degraded", "status": "True", "reason": "NatsUnavailable", "message": "m",
             "observedGeneration": 0, "lastTransitionTime": now});
         status["conditions"].as_array_mut().unwrap().insert(0, degraded);
         world.claim.object.status = status.clone();
         let later = now + jiff::SignedDuration::from_secs(60);
-        assert_eq!(report(&world, later).status, Some(status));
+        assert_eq!(settled(&world, later).status, Some(status));
     }
 
     #[test]
     fn it_is_looked_at_soon_while_something_is_not_ready() {
         let mut world = world(vec![component(2), component(1)]);
-        let outcome = |world: &World| report(world, jiff::Timestamp::UNIX_EPOCH).outcome;
+        let outcome = |world: &World| settled(world, Timestamp::UNIX_EPOCH).outcome;
         assert_eq!(outcome(&world), Outcome::RequeueAfter(Duration::from_secs(2)));
         world.components = Ok(vec![component(2), component(2)]);
         assert_eq!(outcome(&world), Outcome::RequeueAfter(Duration::from_secs(60)));
 
         // What can't be read is no proof of anything, and forgets nothing.
-        let status = report(&world, jiff::Timestamp::UNIX_EPOCH).status.unwrap();
+        let status = settled(&world, Timestamp::UNIX_EPOCH).status.unwrap();
         world.claim.object.status = status;
         world.components = Err("forbidden".to_owned());
-        let unknown = report(&world, jiff::Timestamp::UNIX_EPOCH).status.unwrap();
+        let unknown = settled(&world, Timestamp::UNIX_EPOCH).status.unwrap();
         let unknown: Status = serde_json::from_value(unknown).unwrap();
         assert_eq!(unknown.components.len(), 2);
         let ready = condition::find(&unknown.conditions, condition::READY).unwrap();
         assert_eq!(ready.status, ConditionStatus::Unknown);
         assert!(ready.message.contains("forbidden"), "{}", ready.message);
+    }
+
+    /// The restart of a component writes nothing; a component that stays away is told of, and so is one that never came.
+    #[test]
+    fn a_short_lapse_is_looked_at_again_before_it_is_told() {
+        let now = Timestamp::UNIX_EPOCH;
+        let lapse = |world: &World, lacking| report(world, &world.summary(), lacking, now);
+        let short = LAPSE - SignedDuration::from_secs(1);
+        let mut world = world(vec![component(1)]);
+        assert!(lapse(&world, short).status.is_some(), "it never was ready");
+
+        world.components = Ok(vec![component(2)]);
+        world.claim.object.status = settled(&world, now).status.unwrap();
+        for lacks in [Ok(vec![component(1)]), Err("time-out".to_owned())] {
+            world.components = lacks;
+            let soon = lapse(&world, short);
+            assert_eq!(soon.status, None);
+            assert_eq!(soon.outcome, Outcome::RequeueAfter(NOT_READY_INTERVAL));
+            assert!(lapse(&world, LAPSE).status.is_some());
+        }
+        world.claim.object.metadata.generation = Some(1);
+        assert!(lapse(&world, short).status.is_some(), "something else is wanted");
     }
 
     #[test]
