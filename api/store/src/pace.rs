@@ -7,18 +7,20 @@
 //! collision halves it, a while without one adds one ([AIMD](https://www.rfc-editor.org/rfc/rfc5681#section-3.1)).
 //!
 //! What a person waits for does not stand behind what controllers do: these ask for a turn only while nobody else does,
-//! or once they have waited for [`PATIENCE`], so that they go on under any load.
+//! or once they have waited for [`PATIENCE`], so that they go on under any load. In a [`CROWD`] they also wait for the gaps
+//! between two requests to end: what they do in them takes the processor from the next, and is as well done after it.
 //!
 //! What not to do: don't hold a turn over a pause between two tries.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 /// Where it begins.
@@ -29,6 +31,10 @@ const CALM: usize = 16;
 const BEHIND: usize = 6;
 /// How long one of controllers stands back at most.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// So many that asked [within](CROWDED) a while are a crowd.
+const CROWD: usize = 16;
+/// For so long a crowd is one.
+const CROWDED: Duration = Duration::from_millis(50);
 
 /// See the module. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -54,6 +60,16 @@ struct State {
     calm: usize,
     /// How many ask that are no controllers.
     asking: usize,
+    /// When the last of them began to, [`CROWD`] at most.
+    asked: VecDeque<Instant>,
+}
+
+impl State {
+    /// Until when there is a crowd if nobody else comes.
+    fn crowded_until(&self) -> Option<Instant> {
+        let first = self.asked.front().filter(|_| self.asked.len() == CROWD)?;
+        Some(*first + CROWDED)
+    }
 }
 
 /// Who waits for whom.
@@ -87,6 +103,7 @@ impl Pace {
                 owed: 0,
                 calm: 0,
                 asking: 0,
+                asked: VecDeque::with_capacity(CROWD),
             }),
         }))
     }
@@ -113,7 +130,13 @@ impl Pace {
 
     /// Says for as long as it is kept that somebody who is no controller wants to write.
     pub(crate) fn asking(&self) -> Asking {
-        self.state().asking += 1;
+        let mut state = self.state();
+        state.asking += 1;
+        if state.asked.len() == CROWD {
+            state.asked.pop_front();
+        }
+        state.asked.push_back(Instant::now());
+        drop(state);
         Asking(self.clone())
     }
 
@@ -125,10 +148,18 @@ impl Pace {
 
     async fn stand_back(&self) {
         let until = Instant::now() + PATIENCE;
-        loop {
+        while Instant::now() < until {
             let quiet = self.0.quiet.notified();
-            if self.state().asking == 0 || timeout_at(until, quiet).await.is_err() {
-                return;
+            let (asking, crowded) = {
+                let state = self.state();
+                (state.asking, state.crowded_until())
+            };
+            let crowded = crowded.filter(|end| *end > Instant::now());
+            match (asking, crowded) {
+                (0, None) => return,
+                (0, Some(end)) => sleep_until(end.min(until)).await,
+                // Either way the loop says what it means.
+                _ => drop(timeout_at(until, quiet).await),
             }
         }
     }
@@ -265,5 +296,34 @@ mod tests {
         assert_eq!(asked.elapsed(), PATIENCE, "though somebody still asks");
         drop(people);
         assert_eq!(all(&pace).len(), FIRST, "who gave up asking is not waited for");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn controllers_wait_for_the_end_of_a_crowd() {
+        let ask = |pace: &Pace, count: usize| (0..count).for_each(|_| drop(pace.asking()));
+        let pace = Pace::new(4);
+        let stands_back = async |pace: &Pace| {
+            let begun = Instant::now();
+            drop(pace.turn(Rank::Behind).await);
+            begun.elapsed()
+        };
+        ask(&pace, CROWD - 1);
+        assert_eq!(stands_back(&pace).await, Duration::ZERO, "they are few");
+        ask(&pace, 1);
+        assert_eq!(stands_back(&pace).await, CROWDED, "nobody else came");
+
+        // A stream of requests with gaps between them.
+        let stream = tokio::spawn({
+            let pace = pace.clone();
+            async move {
+                loop {
+                    drop(pace.asking());
+                    tokio::time::sleep(CROWDED / 20).await;
+                }
+            }
+        });
+        tokio::time::sleep(CROWDED).await;
+        assert_eq!(stands_back(&pace).await, PATIENCE, "but not for ever");
+        stream.abort();
     }
 }
