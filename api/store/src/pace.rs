@@ -295,6 +295,11 @@ mod tests {
         controller.await.unwrap();
         assert_eq!(asked.elapsed(), PATIENCE, "though somebody still asks");
         drop(people);
+
+        let (asking, begun) = (pace.asking(), Instant::now());
+        drop(pace.turn(Rank::Behind).await);
+        assert_eq!(begun.elapsed(), PATIENCE, "a turn is free, but somebody asks");
+        drop(asking);
         assert_eq!(all(&pace).len(), FIRST, "who gave up asking is not waited for");
     }
 
