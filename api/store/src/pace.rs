@@ -31,7 +31,8 @@ const CALM: usize = 16;
 const BEHIND: usize = 6;
 /// How long one of controllers stands back at most.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// So many that asked [within](CROWDED) a while are a crowd.
+/// So many that asked [within](CROWDED) a while are a crowd. A create that is done alone asks twice: when it comes and for
+/// its turn.
 const CROWD: usize = 16;
 /// For so long a crowd is one.
 const CROWDED: Duration = Duration::from_millis(50);

@@ -267,7 +267,7 @@ mod tests {
             "observedGeneration": 0, "lastTransitionTime": now});
         status["conditions"].as_array_mut().unwrap().insert(0, degraded);
         world.claim.object.status = status.clone();
-        let later = now + jiff::SignedDuration::from_secs(60);
+        let later = now + SignedDuration::from_secs(60);
         assert_eq!(settled(&world, later).status, Some(status));
     }
 
