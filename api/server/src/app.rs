@@ -1,10 +1,6 @@
 //! What every handler may use. Made once by [`crate::serve`], and by tests.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use threeport_model::protocol::apply::{Applied, Outcome};
 use threeport_store::{Request, Store, Written};
@@ -12,7 +8,7 @@ use threeport_telemetry::stages::Stage;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    authentication::Authenticator, changes::Changes, limits::Admission, metrics::Metrics,
+    authentication::Authenticator, changes::Changes, health::Health, limits::Admission, metrics::Metrics,
     notifications::Notifier,
 };
 
@@ -75,51 +71,5 @@ impl std::ops::Deref for App {
 
     fn deref(&self) -> &Parts {
         &self.0
-    }
-}
-
-/// How the process is, as its background tasks saw it last.
-#[derive(Clone)]
-pub struct Health(Arc<RwLock<State>>);
-
-#[derive(Clone, Default)]
-struct State {
-    unready: Option<String>,
-    degraded: Vec<String>,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        let unready = Some("the database was not asked yet".to_owned());
-        Self(Arc::new(RwLock::new(State {
-            unready,
-            degraded: Vec::new(),
-        })))
-    }
-}
-
-impl Health {
-    /// Ready means database and schema.
-    pub fn set_ready(&self, ready: Result<(), String>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).unready = ready.err();
-    }
-
-    /// What does not work, though the API serves.
-    pub fn set_degraded(&self, degraded: Vec<String>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).degraded = degraded;
-    }
-
-    /// Why not, where it is not ready.
-    pub fn ready(&self) -> Result<(), String> {
-        self.state().unready.map_or(Ok(()), Err)
-    }
-
-    /// What does not work, though the API serves.
-    pub fn degraded(&self) -> Vec<String> {
-        self.state().degraded
-    }
-
-    fn state(&self) -> State {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

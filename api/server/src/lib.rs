@@ -17,6 +17,7 @@ pub mod cluster;
 pub mod configuration;
 pub mod extract;
 pub mod files;
+pub mod health;
 pub mod limits;
 pub mod metrics;
 pub mod notifications;

@@ -1,9 +1,10 @@
 //! What this control plane says of itself: the degradations that its API sees, as a condition of its own record.
 //!
 //! Everything else in that status is its controller's, and this condition is none of the controller's; so this reads it,
-//! changes the one condition, and writes it only where that differs and nobody wrote meanwhile.
+//! changes the one condition, and writes it only where that differs and nobody wrote meanwhile. What is news is
+//! [`crate::health`]'s.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use threeport_model::{
@@ -17,12 +18,15 @@ use uuid::Uuid;
 
 use crate::app::App;
 
-/// How often it looks: a short interruption is no news.
+/// How often it looks.
 pub const EVERY: Duration = Duration::from_secs(15);
 const DEGRADED: &str = "Degraded";
 
 /// Writes the condition where it differs.
-pub async fn report(app: &App, authentication_disabled: bool) -> Result<(), Error> {
+pub async fn report(app: &App, authentication_disabled: bool, now: Instant) -> Result<(), Error> {
+    let Some(reasons) = app.health.lasting_degraded(now) else {
+        return Ok(());
+    };
     let (record, version) = app
         .store
         .status_get(ControlPlaneInstance::KIND, &app.control_plane)
@@ -34,11 +38,7 @@ pub async fn report(app: &App, authentication_disabled: bool) -> Result<(), Erro
     if status.observed_generation != record.generation() {
         return Ok(());
     }
-    let wanted = degraded(
-        app.health.degraded(),
-        authentication_disabled,
-        record.generation(),
-    );
+    let wanted = degraded(reasons, authentication_disabled, record.generation());
     let same = |found: &Condition| {
         let Condition {
             status,

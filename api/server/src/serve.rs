@@ -9,12 +9,13 @@ use threeport_store::{EncryptionKey, Options, SelfRecord, Store};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    app::{App, Health, Parts},
+    app::{App, Parts},
     authentication::{Authenticator, account_user, admin_token::AdminToken, token_review::TokenReviewer},
     changes::Changes,
     cluster,
     configuration::{Authentication, Configuration, Mode},
     files,
+    health::Health,
     limits::Admission,
     metrics::Metrics,
     notifications::{self, Notifier, jetstream::JetStream, relay},

@@ -1,7 +1,10 @@
 //! What runs beside the requests: health, re-verification, retention, metrics, and what this control plane says of
 //! itself. Each is a loop with one bounded step, and ends with the shutdown token.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
 
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +50,7 @@ pub async fn health(app: App, jetstream: Option<JetStream>, shutdown: Cancellati
         if !connected {
             degraded.push("NATS is not connected: controllers find work by their sweep".to_owned());
         }
-        app.health.set_degraded(degraded);
+        app.health.set_degraded(degraded, Instant::now());
     })
     .await;
 }
@@ -104,7 +107,7 @@ pub async fn metrics(app: App, shutdown: CancellationToken) {
 /// The control plane's own record says what is degraded.
 pub async fn own_record(app: App, authentication_disabled: bool, shutdown: CancellationToken) {
     every(own_record::EVERY, &shutdown, || async {
-        if let Err(error) = own_record::report(&app, authentication_disabled).await {
+        if let Err(error) = own_record::report(&app, authentication_disabled, Instant::now()).await {
             tracing::debug!("failed to write the control plane's own status: {error}");
         }
     })

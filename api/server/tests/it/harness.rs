@@ -18,9 +18,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use threeport_model::protocol::whoami::Role;
 use threeport_server::{
-    app::{App, Health, Parts},
+    app::{App, Parts},
     authentication::{Authenticator, admin_token::AdminToken, token_review::TokenReviewer},
     changes::Changes,
+    health::Health,
     limits::Admission,
     metrics::Metrics,
     notifications::Notifier,

@@ -1,4 +1,9 @@
-use threeport_server::limits::Admission;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use threeport_model::protocol::claim::StatusUpdate;
+use threeport_server::{health::LAPSE, limits::Admission, own_record};
+use threeport_store::StatusFence;
 
 use crate::harness::{ADMIN, Api};
 
@@ -9,7 +14,9 @@ async fn ready_says_what_is_degraded_and_why_it_is_not() {
         api.send("GET", "/readyz", "", &[], None).await.expect(200).text,
         "ok"
     );
-    api.app.health.set_degraded(vec!["NATS is away".to_owned()]);
+    api.app
+        .health
+        .set_degraded(vec!["NATS is away".to_owned()], Instant::now());
     let degraded = api.send("GET", "/readyz", "", &[], None).await.expect(200).text;
     assert_eq!(degraded, "ok, degraded: NATS is away");
     api.app
@@ -58,4 +65,48 @@ async fn more_requests_than_places_are_refused_and_probes_are_not() {
         "Unavailable"
     );
     api.send("GET", "/healthz", "", &[], None).await.expect(200);
+}
+
+/// A short interruption writes nothing; what lasts is told, and its end at once.
+#[tokio::test]
+async fn the_own_record_tells_what_is_degraded_once_it_lasts() {
+    let api = Api::new().await;
+    // Its controller has said something: before that there is nothing to add to.
+    let (kind, name) = ("ControlPlaneInstance", "threeport");
+    let (record, _) = api.app.store.status_get(kind, name).await.unwrap();
+    let generation = record.generation();
+    let status = StatusUpdate {
+        observed_generation: generation,
+        status: json!({"observedGeneration": generation, "conditions": []}),
+    };
+    let put = api
+        .app
+        .store
+        .status_put(kind, name, &status, StatusFence::default());
+    put.await.unwrap();
+    let start = Instant::now();
+    let report = async |after, reasons: &[&str]| {
+        let now = start + after;
+        let reasons = reasons.iter().map(|&reason| reason.to_owned());
+        api.app.health.set_degraded(reasons.collect(), now);
+        own_record::report(&api.app, false, now).await.unwrap();
+        let record = api.admin("GET", "/v1alpha1/controlplaneinstances/threeport", None);
+        let status = record.await.expect(200).json()["status"].clone();
+        let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+        let degraded = conditions
+            .into_iter()
+            .find(|condition| condition["type"] == "Degraded");
+        degraded.and_then(|found| found["status"].as_str().map(str::to_owned))
+    };
+    let away = ["NATS is away"];
+    assert_eq!(report(Duration::ZERO, &[]).await.as_deref(), Some("False"));
+    let before = LAPSE - Duration::from_secs(1);
+    for (after, reasons, told) in [
+        (Duration::from_secs(1), away.as_slice(), "False"),
+        (before, &away, "False"),
+        (Duration::from_secs(1) + LAPSE, &away, "True"),
+        (Duration::from_secs(2) + LAPSE, &[], "False"),
+    ] {
+        assert_eq!(report(after, reasons).await.as_deref(), Some(told), "{after:?}");
+    }
 }

@@ -21,7 +21,10 @@ use threeport_model::{
     protocol::{claim::Claim, whoami::Version},
 };
 
-use super::components;
+use super::{
+    components,
+    lapses::{LAPSE, Lapses},
+};
 use crate::{
     Identity,
     api::Api,
@@ -33,19 +36,17 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(60);
 /// How often while one is not: nothing tells of a component that becomes ready, and after an install people wait for it.
 const NOT_READY_INTERVAL: Duration = Duration::from_secs(2);
-
 /// How often while they can't be read: that may be for lack of a right, and stay so.
 const UNKNOWN_INTERVAL: Duration = Duration::from_secs(10);
-/// How long what was ready may lack something before that is told.
-const LAPSE: SignedDuration = SignedDuration::from_secs(15);
+/// The name of the lapse of all of them.
+const UNKNOWN: &str = "";
 
 /// See the module.
 pub struct InstanceController {
     identity: Identity,
     api: Arc<dyn Api>,
     targets: Arc<Targets>,
-    /// Since when not all is seen to be ready.
-    lacking_since: Mutex<Option<Timestamp>>,
+    lapses: Mutex<Lapses>,
 }
 
 impl InstanceController {
@@ -55,15 +56,8 @@ impl InstanceController {
             identity,
             api,
             targets,
-            lacking_since: Mutex::default(),
+            lapses: Mutex::default(),
         }
-    }
-
-    /// How long not all has been ready, as seen by this process.
-    fn lacking(&self, is_lacking: bool, now: Timestamp) -> SignedDuration {
-        let mut since = self.lacking_since.lock().unwrap_or_else(PoisonError::into_inner);
-        *since = is_lacking.then(|| since.unwrap_or(now));
-        since.map_or(SignedDuration::ZERO, |since| now.duration_since(since))
     }
 }
 
@@ -109,15 +103,22 @@ impl Controller for InstanceController {
     }
 
     fn status(&self, world: &World, (): &(), (): &(), now: Timestamp) -> Report {
-        let summary = world.summary();
-        let lacking = self.lacking(summary.ready != ConditionStatus::True, now);
-        report(world, &summary, lacking, now)
+        let mut lapses = self.lapses.lock().unwrap_or_else(PoisonError::into_inner);
+        report(world, lapses.longest(world.lacking(), now), now)
     }
 }
 
 impl World {
-    fn summary(&self) -> Summary {
-        summary(&self.version.version, self.components.as_deref())
+    /// What has not all it should have, by its name; all of it, where that can't be read.
+    fn lacking(&self) -> Vec<&str> {
+        match &self.components {
+            Ok(components) => components
+                .iter()
+                .filter(|component| is_lacking(component))
+                .map(|component| component.name.as_str())
+                .collect(),
+            Err(_) => vec![UNKNOWN],
+        }
     }
 }
 
@@ -129,7 +130,13 @@ fn local() -> Connection {
     }
 }
 
-fn report(world: &World, summary: &Summary, lacking: SignedDuration, now: Timestamp) -> Report {
+fn is_lacking(component: &Component) -> bool {
+    component.ready < component.desired
+}
+
+/// `lacking`: how long something has lacked what it should have.
+fn report(world: &World, lacking: SignedDuration, now: Timestamp) -> Report {
+    let summary = summary(&world.version.version, world.components.as_deref());
     let object = &world.claim.object;
     let previous: Status = object.typed_status().unwrap_or_default();
     let generation = object.generation();
@@ -184,10 +191,7 @@ fn summary(version: &str, components: Result<&[Component], &String>) -> Summary 
             );
         }
     };
-    match components
-        .iter()
-        .find(|component| component.ready < component.desired)
-    {
+    match components.iter().find(|component| is_lacking(component)) {
         Some(lacking) => {
             let message = format!(
                 "{}: {} of {} replicas are ready",
@@ -254,7 +258,7 @@ mod tests {
 
     /// What is reported when it has been like this for long.
     fn settled(world: &World, now: Timestamp) -> Report {
-        report(world, &world.summary(), LAPSE, now)
+        report(world, LAPSE, now)
     }
 
     /// An idle system writes nothing, whatever the API says of itself.
@@ -295,7 +299,7 @@ mod tests {
     #[test]
     fn a_short_lapse_is_looked_at_again_before_it_is_told() {
         let now = Timestamp::UNIX_EPOCH;
-        let lapse = |world: &World, lacking| report(world, &world.summary(), lacking, now);
+        let lapse = |world: &World, lacking| report(world, lacking, now);
         let short = LAPSE - SignedDuration::from_secs(1);
         let mut world = world(vec![component(1)]);
         assert!(lapse(&world, short).status.is_some(), "it never was ready");

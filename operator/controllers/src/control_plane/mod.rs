@@ -2,5 +2,6 @@
 
 mod components;
 mod instance;
+mod lapses;
 
 pub use instance::InstanceController;

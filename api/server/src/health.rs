@@ -1,0 +1,130 @@
+//! How the process is, as its background tasks saw it last.
+//!
+//! A short interruption is no news: what does not work is part of the probes' text at once, but of the control plane's own
+//! record only once it has lasted for [`LAPSE`]. A restart of NATS writes nothing.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+/// How long something may not work before the control plane's own record tells.
+pub const LAPSE: Duration = Duration::from_secs(15);
+
+/// Shared by whoever looks and whoever tells.
+#[derive(Clone)]
+pub struct Health(Arc<RwLock<State>>);
+
+struct State {
+    unready: Option<String>,
+    /// Nothing, before anybody looked.
+    degraded: Option<Vec<Degradation>>,
+}
+
+/// Something that does not work, though the API serves.
+#[derive(Clone)]
+struct Degradation {
+    reason: String,
+    since: Instant,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self(Arc::new(RwLock::new(State {
+            unready: Some("the database was not asked yet".to_owned()),
+            degraded: None,
+        })))
+    }
+}
+
+impl Health {
+    /// Ready means database and schema.
+    pub fn set_ready(&self, ready: Result<(), String>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).unready = ready.err();
+    }
+
+    /// Why not, where it is not ready.
+    pub fn ready(&self) -> Result<(), String> {
+        let unready = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .unready
+            .clone();
+        unready.map_or(Ok(()), Err)
+    }
+
+    /// What is seen not to work at `now`, though the API serves.
+    pub fn set_degraded(&self, reasons: Vec<String>, now: Instant) {
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let before = state.degraded.take().unwrap_or_default();
+        let since = |reason: &String| {
+            let known = before.iter().find(|degradation| degradation.reason == *reason);
+            known.map_or(now, |degradation| degradation.since)
+        };
+        let degraded = reasons.into_iter().map(|reason| Degradation {
+            since: since(&reason),
+            reason,
+        });
+        state.degraded = Some(degraded.collect());
+    }
+
+    /// What does not work, though the API serves.
+    pub fn degraded(&self) -> Vec<String> {
+        reasons(self.degradations().as_deref().unwrap_or_default())
+    }
+
+    /// The same, where it is news: nothing while that is not known yet, or changed less than [`LAPSE`] ago to the worse.
+    pub fn lasting_degraded(&self, now: Instant) -> Option<Vec<String>> {
+        let degradations = self.degradations()?;
+        let lasts = |degradation: &Degradation| now.saturating_duration_since(degradation.since) >= LAPSE;
+        degradations.iter().all(lasts).then(|| reasons(&degradations))
+    }
+
+    fn degradations(&self) -> Option<Vec<Degradation>> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .degraded
+            .clone()
+    }
+}
+
+fn reasons(degradations: &[Degradation]) -> Vec<String> {
+    degradations
+        .iter()
+        .map(|degradation| degradation.reason.clone())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_interruption_is_no_news() {
+        let (health, start) = (Health::default(), Instant::now());
+        assert_eq!(health.lasting_degraded(start), None, "nobody looked yet");
+        health.set_degraded(Vec::new(), start);
+        assert_eq!(health.lasting_degraded(start), Some(Vec::new()));
+
+        let away = vec!["NATS is away".to_owned()];
+        for second in [1, 8, 15] {
+            let now = start + Duration::from_secs(second);
+            health.set_degraded(away.clone(), now);
+            assert_eq!(health.degraded(), away);
+            assert_eq!(health.lasting_degraded(now), None, "{second}");
+        }
+        assert_eq!(
+            health.lasting_degraded(start + Duration::from_secs(16)),
+            Some(away)
+        );
+
+        // What works again is told at once, and what fails once more begins anew.
+        let later = start + Duration::from_secs(20);
+        health.set_degraded(Vec::new(), later);
+        assert_eq!(health.lasting_degraded(later), Some(Vec::new()));
+        health.set_degraded(vec!["NATS is away".to_owned()], later);
+        assert_eq!(health.lasting_degraded(later), None);
+    }
+}
