@@ -32,6 +32,8 @@ const LOOK_BACK_EVERY: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Many commits in a row are one look.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(50);
+/// Between two looks are so many times as long as the first took: under load many commits are one look.
+const PAUSES_PER_LOOK: u32 = 3;
 const BATCH: u32 = 500;
 /// How many changes a slow watcher may be behind.
 const BEHIND: usize = 1024;
@@ -53,8 +55,8 @@ pub struct Encoded {
     pub event: &'static str,
     /// The token to continue from.
     pub token: String,
-    /// JSON.
-    pub data: Bytes,
+    /// JSON. Nothing where the object is large, so that what is kept for slow watchers is not: it is read for each.
+    pub data: Option<Bytes>,
 }
 
 /// Where watchers subscribe.
@@ -98,11 +100,13 @@ impl Changes {
             looked_back: Instant::now(),
         };
         loop {
+            let began = Instant::now();
             if let Err(error) = tailer.look().await {
                 tracing::warn!("failed to read changes: {error}");
             }
+            let pause = (began.elapsed() * PAUSES_PER_LOOK).clamp(LOOK_AT_MOST_EVERY, LOOK_EVERY);
             let pause = async {
-                tokio::time::sleep(LOOK_AT_MOST_EVERY).await;
+                tokio::time::sleep(pause).await;
                 let _ = tokio::time::timeout(LOOK_EVERY, self.wake.notified()).await;
             };
             if shutdown.run_until_cancelled(pause).await.is_none() {
@@ -211,15 +215,13 @@ impl Tailer<'_> {
 pub fn encode(change: &Change) -> Option<Encoded> {
     let object = &change.object;
     let (event, data) = if change.deleted {
-        (
-            "removed",
-            removed(object.id(), &object.kind, &object.metadata.name),
-        )
+        let removed = removed(object.id(), &object.kind, &object.metadata.name);
+        ("removed", Some(removed))
     } else {
-        let object = Box::new(object.clone());
-        ("changed", WatchEvent::Changed { object })
+        let object = change.is_whole.then(|| Box::new(object.clone()));
+        ("changed", object.map(|object| WatchEvent::Changed { object }))
     };
-    let data = serde_json::to_vec(&data).ok()?;
+    let data = data.map(|data| serde_json::to_vec(&data)).transpose().ok()?;
     Some(Encoded {
         id: object.id(),
         kind: object.kind.clone(),
@@ -228,7 +230,7 @@ pub fn encode(change: &Change) -> Option<Encoded> {
         managed_by: object.metadata.managed_by.unwrap_or_default(),
         event,
         token: change.cursor.to_string(),
-        data: data.into(),
+        data: data.map(Bytes::from),
     })
 }
 

@@ -148,20 +148,22 @@ impl Pace {
     }
 
     async fn stand_back(&self) {
-        let until = Instant::now() + PATIENCE;
-        while Instant::now() < until {
+        let mut now = Instant::now();
+        let until = now + PATIENCE;
+        while now < until {
             let quiet = self.0.quiet.notified();
             let (asking, crowded) = {
                 let state = self.state();
                 (state.asking, state.crowded_until())
             };
-            let crowded = crowded.filter(|end| *end > Instant::now());
+            let crowded = crowded.filter(|end| *end > now);
             match (asking, crowded) {
                 (0, None) => return,
                 (0, Some(end)) => sleep_until(end.min(until)).await,
                 // Either way the loop says what it means.
                 _ => drop(timeout_at(until, quiet).await),
             }
+            now = Instant::now();
         }
     }
 

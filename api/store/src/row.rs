@@ -14,12 +14,60 @@ use crate::{
     sql::{Row, from_json},
 };
 
-/// What [`read`] needs. `o` is the object, `s` its status, `d` its document, `w` the definition that it refers to.
-pub(crate) const COLUMNS: &str = "o.id, o.kind, o.name, o.generation, o.resource_version, o.spec, o.document, \
-    d.content, o.labels, o.annotations, o.managed_by, o.source_uid, o.source_generation, o.source_former, o.slot, \
-    o.created_at, o.updated_at, o.deletion_requested_at, o.deleted_at, s.version AS status_version, s.status, \
-    s.updated_at AS status_updated_at, s.seen_definition, s.epoch, w.generation AS definition_generation, \
-    w.updated_at AS definition_updated_at";
+/// All columns but those that may be large.
+macro_rules! small {
+    () => {
+        "o.id, o.kind, o.name, o.generation, o.resource_version, o.document, o.labels, o.annotations, o.managed_by, \
+         o.source_uid, o.source_generation, o.source_former, o.slot, o.created_at, o.updated_at, \
+         o.deletion_requested_at, o.deleted_at, s.version AS status_version, s.status, \
+         s.updated_at AS status_updated_at, s.seen_definition, s.epoch, w.generation AS definition_generation, \
+         w.updated_at AS definition_updated_at"
+    };
+}
+
+/// How many bytes a specification has, its document included.
+macro_rules! size {
+    () => {
+        "octet_length(o.spec) + COALESCE(octet_length(d.content), 0)"
+    };
+}
+
+/// From how many bytes on a specification is large.
+macro_rules! large {
+    () => {
+        32768
+    };
+}
+
+/// What [`ObjectRow::read`] needs. `o` is the object, `s` its status, `d` its document, `w` the definition that it refers
+/// to.
+pub(crate) const COLUMNS: &str = concat!(small!(), ", o.spec, d.content");
+
+/// The same without specifications that are [large](is_large), so that many rows are never too much.
+pub(crate) const LIGHT_COLUMNS: &str = concat!(
+    small!(),
+    ", CASE WHEN ",
+    size!(),
+    " < ",
+    large!(),
+    " THEN o.spec ELSE '{}' END AS spec, CASE WHEN ",
+    size!(),
+    " < ",
+    large!(),
+    " THEN d.content END AS content, CAST(",
+    size!(),
+    " AS BIGINT) AS size"
+);
+
+/// How many bytes the specification has, by [`LIGHT_COLUMNS`].
+pub(crate) fn size(row: &Row) -> Result<i64> {
+    row.get("size")
+}
+
+/// Whether the specification is not among [`LIGHT_COLUMNS`].
+pub(crate) fn is_large(row: &Row) -> Result<bool> {
+    Ok(size(row)? >= large!())
+}
 
 /// Where the columns come from.
 pub(crate) const FROM: &str = "FROM object o JOIN object_status s ON s.object_id = o.id \

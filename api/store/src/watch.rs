@@ -12,8 +12,8 @@ use crate::{
     Store, clock,
     connection::Dialect,
     error::{Error, Result},
-    object::read::of_ids,
-    row::ObjectRow,
+    object::read::light_of_ids,
+    row::{self, ObjectRow},
     sql::{Fetch, Row, Sql},
 };
 
@@ -71,8 +71,10 @@ impl Cursor {
 pub struct Change {
     /// Where it stands.
     pub cursor: Cursor,
-    /// As it is now.
+    /// As it is now, without its specification where that is large.
     pub object: Object,
+    /// Whether the specification is there.
+    pub is_whole: bool,
     /// Whether it is a tombstone.
     pub deleted: bool,
     /// Versions of the object and of its status: an equal pair was seen already.
@@ -193,7 +195,7 @@ impl Store {
         }
         let ids: Vec<Uuid> = places.iter().map(|place| place.id).collect();
         let mut rows = HashMap::with_capacity(places.len());
-        for row in self.reader().all(of_ids(&ids)).await? {
+        for row in self.reader().all(light_of_ids(&ids)).await? {
             rows.insert(row.get::<Uuid>("id")?, row);
         }
         for place in places {
@@ -239,6 +241,7 @@ fn read(row: &Row, cursor: Cursor) -> Result<Change> {
     let object = ObjectRow::read(row)?;
     Ok(Change {
         cursor,
+        is_whole: !row::is_large(row)?,
         deleted: object.deleted_at.is_some(),
         version: (object.resource_version, object.status_version),
         object: object.served()?,

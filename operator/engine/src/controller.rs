@@ -144,10 +144,10 @@ impl<C: Controller> Reconciler for Driver<C> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::Arc, time::Duration};
+    use std::{sync::Arc, time::Duration};
 
     use prometheus_client::registry::Registry;
-    use threeport_model::{Object, protocol::claim::Trigger};
+    use threeport_model::Object;
     use tokio::time::sleep;
     use uuid::Uuid;
 
@@ -189,21 +189,7 @@ mod tests {
         let mut object = Object::new("Thing", "thing", Value::Null);
         object.metadata.id = Some(Uuid::from_u128(1));
         Run {
-            claim: Claim {
-                object,
-                deleted: false,
-                token: String::new(),
-                epoch: 1,
-                trigger: Trigger::Change,
-                attempts: 0,
-                pending_milliseconds: 0,
-                references: Vec::new(),
-                secrets: BTreeMap::new(),
-                inventory: Vec::new(),
-                agent: None,
-                instances: None,
-                worst_instance: None,
-            },
+            claim: Claim::of(object),
             found: Found::Signal,
             lease: Arc::new(Lease::until(Instant::now() + Duration::from_secs(10))),
         }

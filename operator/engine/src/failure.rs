@@ -44,10 +44,9 @@ pub(crate) fn status(claim: &Claim, reason: &str, now: jiff::Timestamp) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use serde_json::json;
-    use threeport_model::{Object, protocol::claim::Trigger};
+    use threeport_model::Object;
 
     use super::*;
 
@@ -55,21 +54,7 @@ mod tests {
         let mut object = Object::new("Thing", "thing", json!({}));
         object.metadata.generation = Some(4);
         object.status = status;
-        Claim {
-            object,
-            deleted: false,
-            token: String::new(),
-            epoch: 1,
-            trigger: Trigger::Change,
-            attempts: 0,
-            pending_milliseconds: 0,
-            references: Vec::new(),
-            secrets: BTreeMap::new(),
-            inventory: Vec::new(),
-            agent: None,
-            instances: None,
-            worst_instance: None,
-        }
+        Claim::of(object)
     }
 
     #[test]

@@ -93,6 +93,27 @@ pub struct Claim {
     pub worst_instance: Option<String>,
 }
 
+impl Claim {
+    /// The first claim on an object that refers to nothing, after a change, and that no run has ended of.
+    pub fn of(object: Object) -> Self {
+        Self {
+            object,
+            deleted: false,
+            token: String::new(),
+            epoch: 1,
+            trigger: Trigger::Change,
+            attempts: 0,
+            pending_milliseconds: 0,
+            references: Vec::new(),
+            secrets: BTreeMap::new(),
+            inventory: Vec::new(),
+            agent: None,
+            instances: None,
+            worst_instance: None,
+        }
+    }
+}
+
 /// What made an object pending.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,

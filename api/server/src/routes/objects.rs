@@ -44,7 +44,7 @@ pub const ROUTES: &[Route] = &[
         query: &[
             Parameter {
                 name: "limit",
-                description: "the most objects in one page, at most 500",
+                description: "the most objects in one page, at most 500; a page has fewer where they are large",
             },
             Parameter {
                 name: "continue",

@@ -16,7 +16,7 @@ use axum::{
 };
 use serde::Deserialize;
 use threeport_model::{
-    find_kind, kinds,
+    Object, find_kind, kinds,
     problem::Code,
     protocol::{watch::WatchEvent, whoami::Role},
 };
@@ -224,15 +224,37 @@ impl Watcher {
             return Ok(());
         }
         let event = Event::default().id(&encoded.token);
-        let event = if self.selection.selects(encoded) {
-            let text = String::from_utf8_lossy(&encoded.data);
-            event.event(encoded.event).data(text)
-        } else {
+        if !self.selection.selects(encoded) {
             let removed = removed(encoded.id, &encoded.kind, &encoded.name);
             let text = serde_json::to_string(&removed).unwrap_or_default();
-            event.event("removed").data(text)
+            return self.put(event.event("removed").data(text)).await;
+        }
+        let event = event.event(encoded.event);
+        if let Some(data) = &encoded.data {
+            return self.put(event.data(String::from_utf8_lossy(data))).await;
+        }
+        match self.app.store.object_get_by_id(encoded.id).await {
+            Ok(object) => self.put_large(event, object).await,
+            // Its removal is a change of its own.
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(_) => Err(Ended::Gone),
+        }
+    }
+
+    /// Once all before it was taken, so that what waits for one watcher is one large object at most.
+    async fn put_large(&self, event: Event, object: Object) -> Result<(), Ended> {
+        let all = self.sender.reserve_many(self.sender.max_capacity());
+        let mut places = match tokio::time::timeout(SLOW, all).await {
+            Ok(Ok(places)) => places,
+            Ok(Err(_)) => return Err(Ended::Gone),
+            Err(_) => return Err(Ended::Slow),
         };
-        self.put(event).await
+        let object = Box::new(object);
+        let text = serde_json::to_string(&WatchEvent::Changed { object }).unwrap_or_default();
+        if let Some(place) = places.next() {
+            place.send(Ok(event.data(text)));
+        }
+        Ok(())
     }
 
     async fn bookmark(&self, token: &str) -> Result<(), Ended> {

@@ -1,16 +1,28 @@
 //! Lists: keyset cursors over names, walked along an index.
+//!
+//! A page has no more objects than were asked for, and fewer where they are large: what a process holds of it is bounded by
+//! bytes too. So the index is walked without what is large, which is read for those that fit.
+
+use std::collections::HashMap;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use threeport_model::{Object, object::ObjectList};
+use uuid::Uuid;
 
-use super::selector::{FieldSelector, LabelSelector};
+use super::{
+    read::of_ids,
+    selector::{FieldSelector, LabelSelector},
+};
 use crate::{
     Store,
     error::{Error, Result},
-    row::{COLUMNS, FROM, ObjectRow},
-    sql::{Fetch, Sql},
+    row::{self, FROM, LIGHT_COLUMNS, ObjectRow},
+    sql::{Fetch, Row, Sql},
     watch::Cursor,
 };
+
+/// The most bytes of specifications in a page that has more than one object.
+const BYTES: i64 = 8 << 20;
 
 /// Which objects to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,8 +44,18 @@ impl Store {
     pub async fn object_list(&self, query: &ListQuery) -> Result<ObjectList> {
         let start: Cursor = self.watch_start().await?;
         let rows = self.reader().all(self.list_statement(query)?).await?;
-        let mut items: Vec<Object> = Vec::with_capacity(rows.len());
-        for row in &rows {
+        let page = fitting(&rows)?;
+        let large = self.large_of(page).await?;
+        let mut items: Vec<Object> = Vec::with_capacity(page.len());
+        for row in page {
+            let row = match row::is_large(row)? {
+                false => row,
+                // What was purged meanwhile is gone.
+                true => match large.get(&row.get::<Uuid>("id")?) {
+                    Some(row) => row,
+                    None => continue,
+                },
+            };
             // One that can't be read must not hide the others; whoever asks for it by name is told why.
             match ObjectRow::read(row).and_then(|row| row.served()) {
                 Ok(object) => items.push(object),
@@ -44,7 +66,7 @@ impl Store {
             }
         }
         let full = rows.len() == usize::try_from(query.limit).unwrap_or(usize::MAX);
-        let next = match rows.last().filter(|_| full) {
+        let next = match page.last().filter(|_| full || page.len() < rows.len()) {
             Some(last) => Some(URL_SAFE_NO_PAD.encode(last.get::<String>("name")?)),
             None => None,
         };
@@ -55,9 +77,26 @@ impl Store {
         })
     }
 
+    /// Those of the rows that are large, with what is stored of them.
+    async fn large_of(&self, rows: &[Row]) -> Result<HashMap<Uuid, Row>> {
+        let mut ids: Vec<Uuid> = Vec::new();
+        for row in rows {
+            if row::is_large(row)? {
+                ids.push(row.get("id")?);
+            }
+        }
+        let mut large = HashMap::with_capacity(ids.len());
+        if !ids.is_empty() {
+            for row in self.reader().all(of_ids(&ids)).await? {
+                large.insert(row.get("id")?, row);
+            }
+        }
+        Ok(large)
+    }
+
     pub(crate) fn list_statement(&self, query: &ListQuery) -> Result<Sql> {
         let (driver, rest) = query.labels.driver();
-        let mut sql = Sql::new(format!("SELECT {COLUMNS} {FROM}"));
+        let mut sql = Sql::new(format!("SELECT {LIGHT_COLUMNS} {FROM}"));
         let order = match driver {
             Some((key, value)) => {
                 sql.push(" JOIN label l ON l.object_id = o.id WHERE l.kind = ")
@@ -98,6 +137,18 @@ impl Store {
             .bind(i64::from(query.limit));
         Ok(sql)
     }
+}
+
+/// The first of the rows, as many as fit into a page.
+fn fitting(rows: &[Row]) -> Result<&[Row]> {
+    let mut bytes = 0;
+    for (index, row) in rows.iter().enumerate() {
+        bytes += row::size(row)?;
+        if bytes > BYTES && index > 0 {
+            return Ok(&rows[..index]);
+        }
+    }
+    Ok(rows)
 }
 
 impl Error {

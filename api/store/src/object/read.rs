@@ -7,7 +7,7 @@ use crate::{
     Store, clock,
     connection::Dialect,
     error::{Error, Result},
-    row::{COLUMNS, FROM, ObjectRow},
+    row::{COLUMNS, FROM, LIGHT_COLUMNS, ObjectRow},
     sql::{Fetch, Sql},
     transaction::Transaction,
 };
@@ -25,7 +25,12 @@ pub(crate) fn of_ids(ids: &[Uuid]) -> Sql {
     selected(COLUMNS, ids)
 }
 
-/// The same, with the clock as `now`: what a transaction can begin with.
+/// The same, without specifications that are large.
+pub(crate) fn light_of_ids(ids: &[Uuid]) -> Sql {
+    selected(LIGHT_COLUMNS, ids)
+}
+
+/// [`of_ids`], with the clock as `now`: what a transaction can begin with.
 pub(crate) fn of_ids_and_now(ids: &[Uuid], dialect: Dialect) -> Sql {
     selected(&format!("{COLUMNS}, {} AS now", clock::expression(dialect)), ids)
 }

@@ -194,3 +194,45 @@ database_test!(more_than_a_statement_takes_is_the_requests_fault, bed, {
         "{error:?}"
     );
 });
+
+database_test!(what_is_large_makes_short_pages_and_light_changes, bed, {
+    let start = bed.store.watch_start().await.unwrap();
+    let manifest = |bytes: usize| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"v": "v".repeat(bytes)}});
+    let manifests = |mebibytes: usize| json!({"manifests": [manifest(mebibytes << 20)]});
+    let document = |kibibytes: usize| json!({"yamlDocument": manifest(kibibytes << 10).to_string()});
+    let specs = [
+        ("a", manifests(3), false),
+        ("b", document(64), false),
+        ("c", manifests(6), false),
+        ("d", document(16), true),
+        ("e", manifests(9), false),
+    ];
+    for (name, spec, _) in &specs {
+        bed.create("WorkloadDefinition", name, spec.clone()).await;
+    }
+    let mut query = ListQuery {
+        kind: "WorkloadDefinition".to_owned(),
+        limit: 4,
+        ..ListQuery::default()
+    };
+    let mut listed = Vec::new();
+    for expected in [["a", "b"].as_slice(), &["c", "d"], &["e"]] {
+        let page = bed.store.object_list(&query).await.unwrap();
+        let names: Vec<_> = page.items.iter().map(|object| &object.metadata.name).collect();
+        assert_eq!(names, expected);
+        listed.extend(page.items);
+        query.after = page.continue_token;
+    }
+    assert_eq!(query.after, None);
+
+    let changes = bed.store.changes_since(start, 10, std::time::Duration::ZERO);
+    let changes = changes.await.unwrap().items;
+    for (((name, spec, is_whole), object), change) in specs.iter().zip(&listed).zip(&changes) {
+        assert!(object.spec == *spec, "{name} is listed with something else");
+        assert_eq!(
+            (&change.object.metadata.name[..], change.is_whole),
+            (*name, *is_whole)
+        );
+        assert_eq!(change.object.spec == *spec, *is_whole, "{name}");
+    }
+});

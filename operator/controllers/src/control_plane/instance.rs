@@ -199,7 +199,7 @@ fn summary(version: &str, components: Result<&[Component], &String>) -> Summary 
             );
             Summary::new(
                 ConditionStatus::False,
-                "Progressing",
+                condition::PROGRESSING,
                 message,
                 Progress::Reconciling,
             )
@@ -216,7 +216,7 @@ fn summary(version: &str, components: Result<&[Component], &String>) -> Summary 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use threeport_model::{Object, protocol::claim::Trigger};
+    use threeport_model::Object;
 
     use super::*;
 
@@ -232,21 +232,7 @@ mod tests {
     fn world(components: Vec<Component>) -> World {
         let object = Object::new(ControlPlaneInstance::KIND, "threeport", json!({}));
         World {
-            claim: Claim {
-                object,
-                deleted: false,
-                token: String::new(),
-                epoch: 1,
-                trigger: Trigger::Change,
-                attempts: 0,
-                pending_milliseconds: 0,
-                references: Vec::new(),
-                secrets: std::collections::BTreeMap::new(),
-                inventory: Vec::new(),
-                agent: None,
-                instances: None,
-                worst_instance: None,
-            },
+            claim: Claim::of(object),
             version: Version {
                 version: "0.1.0".to_owned(),
                 schema_version: 1,

@@ -170,12 +170,11 @@ fn summary(version: &Result<String, String>, agent: Option<&AgentState>) -> Summ
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use prometheus_client::registry::Registry;
     use serde_json::json;
     use threeport_engine::{Found, metrics::Stages};
-    use threeport_model::{Object, protocol::claim::Trigger};
+    use threeport_model::Object;
     use uuid::Uuid;
 
     use super::*;
@@ -231,21 +230,7 @@ mod tests {
 
     fn run_of(object: Object) -> Run {
         Run {
-            claim: Claim {
-                object,
-                deleted: false,
-                token: String::new(),
-                epoch: 1,
-                trigger: Trigger::Change,
-                attempts: 0,
-                pending_milliseconds: 0,
-                references: Vec::new(),
-                secrets: BTreeMap::new(),
-                inventory: Vec::new(),
-                agent: None,
-                instances: None,
-                worst_instance: None,
-            },
+            claim: Claim::of(object),
             found: Found::Signal,
             lease: Arc::new(Lease::until(
                 tokio::time::Instant::now() + Duration::from_secs(10),

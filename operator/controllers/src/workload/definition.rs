@@ -143,7 +143,7 @@ fn readiness(instances: InstanceCounts, worst: Option<&str>) -> Summary {
     let message = format!("{current} of {total} instances have applied it, {ready} are ready{worst}");
     Summary::new(
         ConditionStatus::False,
-        "Progressing",
+        condition::PROGRESSING,
         message,
         Progress::Reconciling,
     )
@@ -152,7 +152,7 @@ fn readiness(instances: InstanceCounts, worst: Option<&str>) -> Summary {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use threeport_model::{Object, condition::READY, protocol::claim::Trigger};
+    use threeport_model::{Object, condition::READY};
 
     use super::*;
 
@@ -160,19 +160,9 @@ mod tests {
         let mut object = Object::new(WorkloadDefinition::KIND, "web", json!({"yamlDocument": document}));
         object.metadata.generation = Some(4);
         Claim {
-            object,
-            deleted: false,
-            token: String::new(),
-            epoch: 1,
-            trigger: Trigger::Change,
-            attempts: 0,
-            pending_milliseconds: 0,
-            references: Vec::new(),
-            secrets: std::collections::BTreeMap::new(),
-            inventory: Vec::new(),
-            agent: None,
             instances: Some(instances),
             worst_instance: Some("WorkloadInstance/web: no image".to_owned()),
+            ..Claim::of(object)
         }
     }
 

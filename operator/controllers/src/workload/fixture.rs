@@ -9,7 +9,7 @@ use threeport_model::{
         WorkloadDefinition, WorkloadInstance, workload_definition::ResourceIdentity,
         workload_instance::Status,
     },
-    protocol::claim::{Claim, Trigger},
+    protocol::claim::Claim,
 };
 use uuid::Uuid;
 
@@ -51,19 +51,9 @@ pub(super) fn world() -> World {
         obstacle: None,
         until: tokio::time::Instant::now() + std::time::Duration::from_secs(40),
         claim: Claim {
-            object,
-            deleted: false,
-            token: String::new(),
-            epoch: 1,
-            trigger: Trigger::Change,
-            attempts: 0,
-            pending_milliseconds: 0,
             references: vec![definition],
-            secrets: BTreeMap::new(),
-            inventory: Vec::new(),
             agent: Some(agent()),
-            instances: None,
-            worst_instance: None,
+            ..Claim::of(object)
         },
     }
 }

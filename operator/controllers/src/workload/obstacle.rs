@@ -1,7 +1,7 @@
 //! Why something can't be done: the reasons of `Ready`, and what follows from each. Pure.
 
 use threeport_engine::Outcome;
-use threeport_model::ConditionStatus;
+use threeport_model::{ConditionStatus, condition};
 
 use crate::{
     condition::{Progress, Summary},
@@ -45,7 +45,7 @@ impl Reason {
             Self::KindNotFound => "KindNotFound",
             Self::RuntimeUnreachable => "RuntimeUnreachable",
             Self::WaitingForDependency => "WaitingForDependency",
-            Self::Progressing => "Progressing",
+            Self::Progressing => condition::PROGRESSING,
             Self::Suspended => "Suspended",
         }
     }

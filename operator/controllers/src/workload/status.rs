@@ -134,7 +134,7 @@ fn summary(world: &World, plan: &Plan, applied: &Applied, healths: &[ResourceHea
     let progressing = |message| {
         Summary::new(
             ConditionStatus::False,
-            "Progressing",
+            condition::PROGRESSING,
             message,
             Progress::Reconciling,
         )

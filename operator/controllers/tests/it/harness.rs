@@ -23,7 +23,7 @@ use threeport_model::{
     ownership,
     protocol::{
         agent::AgentState,
-        claim::{Claim, Trigger},
+        claim::Claim,
         inventory::{IntentRequest, IntentResponse, InventoryRow, Observed, OwnedBy},
         whoami::Version,
     },
@@ -265,11 +265,6 @@ impl World {
         references.push(runtime);
         Claim {
             deleted: store.finalized.iter().any(|other| other == name),
-            token: String::new(),
-            epoch: 1,
-            trigger: Trigger::Change,
-            attempts: 0,
-            pending_milliseconds: 0,
             references,
             secrets: store.secrets.clone(),
             inventory: store
@@ -286,9 +281,7 @@ impl World {
                 heard: self.agent_heard,
                 closed: Vec::new(),
             }),
-            instances: None,
-            worst_instance: None,
-            object,
+            ..Claim::of(object)
         }
     }
 

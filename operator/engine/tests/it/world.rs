@@ -17,7 +17,7 @@ use threeport_model::{
     Object,
     protocol::claim::{
         Claim, ClaimRequest, ClaimResponse, CompleteRequest, CompleteResponse, Next, RenewRequest,
-        RenewResponse, Trigger,
+        RenewResponse,
     },
 };
 use tokio::{
@@ -95,19 +95,10 @@ fn claim_of(id: Uuid, row: &Row) -> Claim {
     let mut object = Object::new("Thing", "thing", json!({"budget": row.budget}));
     object.metadata.id = Some(id);
     Claim {
-        object,
-        deleted: false,
         token: row.token.to_string(),
         epoch: row.epoch,
-        trigger: Trigger::Change,
         attempts: row.attempts,
-        pending_milliseconds: 0,
-        references: Vec::new(),
-        secrets: BTreeMap::new(),
-        inventory: Vec::new(),
-        agent: None,
-        instances: None,
-        worst_instance: None,
+        ..Claim::of(object)
     }
 }
 

@@ -95,6 +95,30 @@ async fn changes_come_as_they_happen() {
     }
 }
 
+/// What is kept for watchers is small; they get all of it nevertheless, as it happens and from the past.
+#[tokio::test]
+async fn a_large_object_comes_whole() {
+    for api in Api::everywhere().await {
+        let path = "/v1alpha1/watch?kinds=WorkloadDefinition";
+        let mut events = Events::open(&api, path).await;
+        let (_, token, _) = events.next().await;
+        let value = "v".repeat(100 << 10);
+        for (name, value) in [("large", value.as_str()), ("small", "v")] {
+            let path = "/v1alpha1/workloaddefinitions";
+            api.admin("POST", path, definition(name, value)).await.expect(201);
+        }
+        for mut events in [events, Events::open(&api, &format!("{path}&since={token}")).await] {
+            for (name, value) in [("large", value.as_str()), ("small", "v")] {
+                let (_, _, data) = events.change().await;
+                let object = &data["object"];
+                assert_eq!(object["metadata"]["name"], name);
+                let found = object["spec"]["manifests"][0]["data"]["v"].as_str();
+                assert!(found == Some(value), "{name} has another value");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn only_the_wanted_kinds_come() {
     let api = Api::new().await;
