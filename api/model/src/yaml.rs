@@ -33,7 +33,7 @@ pub fn documents(text: &str) -> Result<Vec<Document>, FieldError> {
         serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| {
             let line = error.location().map(|location| location.line());
             let message = plain(&error.without_snippet().to_string());
-            let document = line.map(|line| document_at(text, line));
+            let document = line.map(|line| Starts::of(text).document_at(line));
             FieldError {
                 field: String::new(),
                 message,
@@ -41,10 +41,11 @@ pub fn documents(text: &str) -> Result<Vec<Document>, FieldError> {
                 document,
             }
         })?;
+    let starts = Starts::of(text);
     let numbered = parsed.into_iter().map(|document| {
         let line = document.referenced.line();
         Document {
-            number: document_at(text, line),
+            number: starts.document_at(line),
             line,
             value: document.value,
         }
@@ -106,21 +107,31 @@ fn options() -> Options {
     options
 }
 
-fn document_at(text: &str, line: u64) -> u64 {
-    let before = text
-        .lines()
-        .take(usize::try_from(line).unwrap_or(usize::MAX).saturating_sub(1));
-    let mut count = 1;
-    let mut content = false;
-    for line in before {
-        if line == "---" || line.starts_with("--- ") {
-            count += u64::from(content);
-            content = true;
-        } else if !line.trim().is_empty() && !line.starts_with('#') {
-            content = true;
+/// The lines, counted from one, after which a document begins that is not the first.
+struct Starts(Vec<u64>);
+
+impl Starts {
+    fn of(text: &str) -> Self {
+        let mut starts = Vec::new();
+        let mut content = false;
+        for (number, line) in (1..).zip(text.lines()) {
+            if line == "---" || line.starts_with("--- ") {
+                if content {
+                    starts.push(number);
+                }
+                content = true;
+            } else if !line.trim().is_empty() && !line.starts_with('#') {
+                content = true;
+            }
         }
+        Self(starts)
     }
-    count
+
+    /// Which document the line is of, counted from one.
+    fn document_at(&self, line: u64) -> u64 {
+        let before = self.0.partition_point(|start| *start < line);
+        u64::try_from(before).map_or(u64::MAX, |before| before.saturating_add(1))
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +145,22 @@ mod tests {
         assert_eq!(read[0].value["a"], 1);
         assert_eq!(read[1].value["b"][1], "q");
         assert_eq!(read[1].line, 6);
+    }
+
+    /// Of as many documents as may be, in a text as long as may be, no line is counted more than once.
+    #[test]
+    fn numbering_costs_no_more_than_reading() {
+        let comment = "#\n".repeat(2000);
+        let text = format!("---\na: 1\n{comment}").repeat(super::MAX_DOCUMENTS);
+        let began = std::time::Instant::now();
+        let starts = super::Starts::of(&text);
+        let once = began.elapsed();
+        let began = std::time::Instant::now();
+        let lines = (0..super::MAX_DOCUMENTS as u64).map(|index| index * 2002 + 2);
+        let numbers: Vec<u64> = lines.map(|line| starts.document_at(line)).collect();
+        let all = began.elapsed();
+        assert_eq!(numbers, (1..=super::MAX_DOCUMENTS as u64).collect::<Vec<_>>());
+        assert!(all < once, "{all:?} after {once:?}");
     }
 
     #[test]
