@@ -382,7 +382,8 @@ mod tests {
         for name in 0..50 {
             queue.wake(key(&format!("old-{name}"))).await;
         }
-        queue.wake(key("new")).await;
+        // Due when all of them wait.
+        queue.after(key("new"), Duration::from_millis(1)).await;
         let (shutdown, started) = (CancellationToken::new(), Instant::now());
         let shown = Arc::new(Mutex::new(None));
         let (end, at) = (shutdown.clone(), shown.clone());

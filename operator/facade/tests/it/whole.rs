@@ -373,11 +373,15 @@ async fn what_a_restored_database_says_is_shown_when_it_is_back() {
     whole.start_api().await;
     whole.admin.object_replace(kind, &web("two"), None).await.unwrap();
     whole.place.wait("changed", "tpwd", "web", row(2)).await;
+    let late = Object::new(kind.kind, "late", json!({"yamlDocument": document("late")}));
+    whole.admin.object_create(kind, &late).await.unwrap();
+    whole.place.wait("mirrored", "tpwd", "late", row(1)).await;
 
     whole.stop_api().await;
     whole.restore(&backup);
     whole.start_api().await;
-    // No watch tells what a restore changed, and the next full list is minutes away.
+    // No watch tells what a restore changed, least of all what is no more, and the next full list is minutes away.
+    whole.place.wait_gone("tpwd", "late").await;
     let restored = whole.place.wait("restored", "tpwd", "web", row(1)).await;
     assert_eq!(
         (
