@@ -20,7 +20,7 @@ use crate::{
 
 /// As many as one apply takes.
 const OBJECTS: usize = 1000;
-const LABELS: usize = 10;
+const LABELS: usize = 14;
 /// More than 65,535 parameters make rows of 22.
 const ROWS: usize = 3100;
 /// The same for events.
