@@ -34,8 +34,9 @@ const DRAIN: Duration = Duration::from_secs(7);
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause while many wait.
 const FLOOD_PAUSE: Duration = Duration::from_secs(1);
-/// From how many on they are many.
-const FLOOD: usize = 50;
+/// From how many on they are many. More than what comes in some seconds of ten new instances each: a load that can be
+/// followed must not be taken for a flood after a moment's halt, for a flood is followed so slowly that it would stay one.
+const FLOOD: usize = 200;
 /// How long a run takes where the API server has time.
 const QUICK: Duration = Duration::from_millis(5);
 
