@@ -50,7 +50,7 @@ impl Store {
         for row in page {
             let row = match row::is_large(row)? {
                 false => row,
-                // What was purged meanwhile is gone.
+                // What was deleted meanwhile is gone.
                 true => match large.get(&row.get::<Uuid>("id")?) {
                     Some(row) => row,
                     None => continue,
@@ -77,7 +77,7 @@ impl Store {
         })
     }
 
-    /// Those of the rows that are large, with what is stored of them.
+    /// Those of the rows that are large and still live, with what is stored of them.
     async fn large_of(&self, rows: &[Row]) -> Result<HashMap<Uuid, Row>> {
         let mut ids: Vec<Uuid> = Vec::new();
         for row in rows {
@@ -88,7 +88,9 @@ impl Store {
         let mut large = HashMap::with_capacity(ids.len());
         if !ids.is_empty() {
             for row in self.reader().all(of_ids(&ids)).await? {
-                large.insert(row.get("id")?, row);
+                if row.get::<Option<i64>>("deleted_at")?.is_none() {
+                    large.insert(row.get("id")?, row);
+                }
             }
         }
         Ok(large)
