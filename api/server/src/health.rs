@@ -4,7 +4,7 @@
 //! record only once it has lasted for [`LAPSE`]. A restart of NATS writes nothing.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::{Duration, Instant},
 };
 
@@ -22,7 +22,6 @@ struct State {
 }
 
 /// Something that does not work, though the API serves.
-#[derive(Clone)]
 struct Degradation {
     reason: String,
     since: Instant,
@@ -45,13 +44,7 @@ impl Health {
 
     /// Why not, where it is not ready.
     pub fn ready(&self) -> Result<(), String> {
-        let unready = self
-            .0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .unready
-            .clone();
-        unready.map_or(Ok(()), Err)
+        self.state().unready.clone().map_or(Ok(()), Err)
     }
 
     /// What is seen not to work at `now`, though the API serves.
@@ -71,22 +64,19 @@ impl Health {
 
     /// What does not work, though the API serves.
     pub fn degraded(&self) -> Vec<String> {
-        reasons(self.degradations().as_deref().unwrap_or_default())
+        reasons(self.state().degraded.as_deref().unwrap_or_default())
     }
 
     /// The same, where it is news: nothing while that is not known yet, or changed less than [`LAPSE`] ago to the worse.
     pub fn lasting_degraded(&self, now: Instant) -> Option<Vec<String>> {
-        let degradations = self.degradations()?;
+        let state = self.state();
+        let degradations = state.degraded.as_deref()?;
         let lasts = |degradation: &Degradation| now.saturating_duration_since(degradation.since) >= LAPSE;
-        degradations.iter().all(lasts).then(|| reasons(&degradations))
+        degradations.iter().all(lasts).then(|| reasons(degradations))
     }
 
-    fn degradations(&self) -> Option<Vec<Degradation>> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .degraded
-            .clone()
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -39,6 +39,13 @@ macro_rules! large {
     };
 }
 
+/// Whether it is not.
+macro_rules! fits {
+    () => {
+        concat!(size!(), " < ", large!())
+    };
+}
+
 /// What [`ObjectRow::read`] needs. `o` is the object, `s` its status, `d` its document, `w` the definition that it refers
 /// to.
 pub(crate) const COLUMNS: &str = concat!(small!(), ", o.spec, d.content");
@@ -47,13 +54,9 @@ pub(crate) const COLUMNS: &str = concat!(small!(), ", o.spec, d.content");
 pub(crate) const LIGHT_COLUMNS: &str = concat!(
     small!(),
     ", CASE WHEN ",
-    size!(),
-    " < ",
-    large!(),
+    fits!(),
     " THEN o.spec ELSE '{}' END AS spec, CASE WHEN ",
-    size!(),
-    " < ",
-    large!(),
+    fits!(),
     " THEN d.content END AS content, CAST(",
     size!(),
     " AS BIGINT) AS size"

@@ -3,7 +3,7 @@
 //! A cursor is (time, id) by the database's clock. Transactions commit in another order than they read the clock, so the
 //! tailer asks again for what is a little older than its cursor (the overlap) and drops what it has seen, by version.
 
-use std::{collections::HashMap, fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use threeport_model::Object;
 use uuid::Uuid;
@@ -194,10 +194,7 @@ impl Store {
             return Ok((items, unreadable));
         }
         let ids: Vec<Uuid> = places.iter().map(|place| place.id).collect();
-        let mut rows = HashMap::with_capacity(places.len());
-        for row in self.reader().all(light_of_ids(&ids)).await? {
-            rows.insert(row.get::<Uuid>("id")?, row);
-        }
+        let rows = self.rows_by_id(light_of_ids(&ids)).await?;
         for place in places {
             let Some(row) = rows.get(&place.id) else { continue };
             match read(row, *place) {

@@ -94,7 +94,8 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The first claim on an object that refers to nothing, after a change, and that no run has ended of.
+    /// The first claim on an object that refers to nothing, after a change, and that no run has ended of: what
+    /// tests begin with.
     pub fn of(object: Object) -> Self {
         Self {
             object,

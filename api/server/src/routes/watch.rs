@@ -16,7 +16,7 @@ use axum::{
 };
 use serde::Deserialize;
 use threeport_model::{
-    Object, find_kind, kinds,
+    find_kind, kinds,
     problem::Code,
     protocol::{watch::WatchEvent, whoami::Role},
 };
@@ -226,48 +226,45 @@ impl Watcher {
         let event = Event::default().id(&encoded.token);
         if !self.selection.selects(encoded) {
             let removed = removed(encoded.id, &encoded.kind, &encoded.name);
-            let text = serde_json::to_string(&removed).unwrap_or_default();
-            return self.put(event.event("removed").data(text)).await;
+            return self.put(event.event("removed").data(text(&removed)), 1).await;
         }
         let event = event.event(encoded.event);
         if let Some(data) = &encoded.data {
-            return self.put(event.data(String::from_utf8_lossy(data))).await;
+            return self.put(event.data(String::from_utf8_lossy(data)), 1).await;
         }
         match self.app.store.object_get_by_id(encoded.id).await {
-            Ok(object) => self.put_large(event, object).await,
+            Ok(object) => {
+                let object = Box::new(object);
+                let event = event.data(text(&WatchEvent::Changed { object }));
+                // Once all before it was taken: what waits for one watcher is one large object at most.
+                self.put(event, self.sender.max_capacity()).await
+            }
             // Its removal is a change of its own.
             Err(error) if error.is_not_found() => Ok(()),
             Err(_) => Err(Ended::Gone),
         }
     }
 
-    /// Once all before it was taken, so that what waits for one watcher is one large object at most.
-    async fn put_large(&self, event: Event, object: Object) -> Result<(), Ended> {
-        let all = self.sender.reserve_many(self.sender.max_capacity());
-        let mut places = match tokio::time::timeout(SLOW, all).await {
-            Ok(Ok(places)) => places,
-            Ok(Err(_)) => return Err(Ended::Gone),
-            Err(_) => return Err(Ended::Slow),
-        };
-        let object = Box::new(object);
-        let text = serde_json::to_string(&WatchEvent::Changed { object }).unwrap_or_default();
-        if let Some(place) = places.next() {
-            place.send(Ok(event.data(text)));
-        }
-        Ok(())
-    }
-
     async fn bookmark(&self, token: &str) -> Result<(), Ended> {
-        let text = serde_json::to_string(&WatchEvent::Bookmark).unwrap_or_default();
-        self.put(Event::default().event("bookmark").id(token).data(text))
-            .await
+        let bookmark = Event::default().event("bookmark").id(token);
+        self.put(bookmark.data(text(&WatchEvent::Bookmark)), 1).await
     }
 
-    async fn put(&self, event: Event) -> Result<(), Ended> {
-        match self.sender.send_timeout(Ok(event), SLOW).await {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(Ended::Slow),
-            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(Ended::Gone),
+    /// Sends once so many places are free.
+    async fn put(&self, event: Event, free: usize) -> Result<(), Ended> {
+        match tokio::time::timeout(SLOW, self.sender.reserve_many(free)).await {
+            Ok(Ok(mut places)) => {
+                if let Some(place) = places.next() {
+                    place.send(Ok(event));
+                }
+                Ok(())
+            }
+            Ok(Err(_)) => Err(Ended::Gone),
+            Err(_) => Err(Ended::Slow),
         }
     }
+}
+
+fn text(event: &WatchEvent) -> String {
+    serde_json::to_string(event).unwrap_or_default()
 }

@@ -85,14 +85,11 @@ impl Store {
                 ids.push(row.get("id")?);
             }
         }
-        let mut large = HashMap::with_capacity(ids.len());
-        if !ids.is_empty() {
-            for row in self.reader().all(of_ids(&ids)).await? {
-                if row.get::<Option<i64>>("deleted_at")?.is_none() {
-                    large.insert(row.get("id")?, row);
-                }
-            }
+        if ids.is_empty() {
+            return Ok(HashMap::new());
         }
+        let mut large = self.rows_by_id(of_ids(&ids)).await?;
+        large.retain(|_, row| !matches!(row.get::<Option<i64>>("deleted_at"), Ok(Some(_))));
         Ok(large)
     }
 

@@ -1,5 +1,7 @@
 //! Reading one object.
 
+use std::collections::HashMap;
+
 use threeport_model::Object;
 use uuid::Uuid;
 
@@ -8,7 +10,7 @@ use crate::{
     connection::Dialect,
     error::{Error, Result},
     row::{COLUMNS, FROM, LIGHT_COLUMNS, ObjectRow},
-    sql::{Fetch, Sql},
+    sql::{Fetch, Row, Sql},
     transaction::Transaction,
 };
 
@@ -56,6 +58,12 @@ pub(crate) async fn find(
 }
 
 impl Store {
+    /// What a statement for several objects finds, by their ids.
+    pub(crate) async fn rows_by_id(&self, statement: Sql) -> Result<HashMap<Uuid, Row>> {
+        let rows = self.reader().all(statement).await?;
+        rows.into_iter().map(|row| Ok((row.get("id")?, row))).collect()
+    }
+
     /// The living object of that kind and name.
     pub async fn object_get(&self, kind: &str, name: &str) -> Result<Object> {
         self.object_row(kind, name).await?.served()
