@@ -166,6 +166,8 @@ fn build(component: &str, pin: &Pin, parent: &Path, folder: &Path) -> Result<()>
             "-trimpath",
             "-buildvcs=false",
             "-mod=readonly",
+            // The linker would take it out again.
+            "-gcflags=all=-dwarf=false",
             "-ldflags",
         ])
         .arg(format!("-s -w {}", pin.ldflags).trim_end())
@@ -174,6 +176,8 @@ fn build(component: &str, pin: &Pin, parent: &Path, folder: &Path) -> Result<()>
         .arg(&pin.package)
         .current_dir(paths::components().join(component))
         .env("CGO_ENABLED", "0")
+        // The compiler collects its garbage half as often: less of its time for more of its memory, of which there is enough.
+        .env("GOGC", "200")
         .env("GOTOOLCHAIN", "local")
         .env_remove("GOFLAGS")
         .env_remove("GOOS")
