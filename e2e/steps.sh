@@ -10,6 +10,8 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
 export PATH=$cache/tools/bin:$PATH
 # What failed and on what is in the messages; forty lines of frames above them only hide it.
 export RUST_BACKTRACE=0
+# One more than there are processors: tests wait for a database or an apiserver much of their time.
+export NEXTEST_TEST_THREADS=${NEXTEST_TEST_THREADS:-$(($(nproc) + 1))}
 export NEXTEST_PROFILE=${NEXTEST_PROFILE:-default}
 state=${THREEPORT_TEST_STATE:-$cache/test}
 # nextest keeps its reports beside the workspace, wherever the target directory is.
@@ -19,6 +21,7 @@ results=target/nextest/$NEXTEST_PROFILE/junit.xml
 packages=(--workspace --features threeport-failpoint/failpoints)
 mkdir -p "$state"
 passed=0 failed=0 failures=() skips=()
+asides=() processes=() logs=$(mktemp -d)
 
 say() { printf '\n[%s] %s\n' "$(date +%H:%M:%S)" "$*"; }
 
@@ -35,6 +38,35 @@ step() {
         return 1
     fi
 }
+
+# A step that is begun now and ends with `ask_asides`: it takes what the steps meanwhile leave of the processors, so that
+# nothing that they time waits for it.
+aside() {
+    asides+=("$1")
+    shift
+    chrt --idle 0 "$@" >"$logs/aside-${#processes[@]}" 2>&1 &
+    processes+=($!)
+}
+
+aside_ended() {
+    local code=0
+    wait "${processes[$1]}" || code=$?
+    cat "$logs/aside-$1"
+    return "$code"
+}
+
+ask_asides() {
+    local index
+    for index in "${!asides[@]}"; do step "${asides[$index]}" aside_ended "$index"; done
+    asides=() processes=()
+}
+
+# Ctrl-C does not reach what bash runs in the background.
+end_asides() {
+    [ "${#processes[@]}" -eq 0 ] || kill "${processes[@]}" 2>/dev/null
+    rm -r "$logs"
+}
+trap end_asides EXIT
 
 # A test run: its name, which tests (what `cargo nextest run` and `list` take), and what it runs within. Its numbers come
 # from the report that nextest writes, which has every test that ran.
@@ -74,7 +106,7 @@ finish() {
 # What every run needs before its first test.
 prepare() {
     step "what the machine needs" e2e/testbed/prepare.sh || finish
-    step "cargo-nextest and cargo-deny" e2e/tools.sh || finish
+    step "cargo-nextest" e2e/tools.sh cargo-nextest || finish
     step "testbed program" cargo build --locked -q "${packages[@]}" --bin testbed --bin threeport-up || finish
     export PATH=$CARGO_TARGET_DIR/debug:$PATH
     step "Debian packages of the testbed" testbed install || finish

@@ -32,14 +32,17 @@ without_fire() {
 
 everything() {
     step "format" cargo fmt --all --check
-    step "lints" cargo clippy --locked -q "${packages[@]}" --all-targets -- -D warnings
-    step "dependencies: bans, licences, sources" cargo deny --locked check bans licenses sources
     step "an ignored test says why" ignored_tests_say_why
     step "mutants apply" mutants_apply
     build_tests
     step "tests under fire are told" without_fire
     without_cluster "unit, store, API, operator and testbed" "not (binary(stories) | binary(up) | ($fire))"
+    # Stories wait for the cluster most of their time. A target directory of their own: cargo locks it while it builds.
+    aside "lints" env CARGO_TARGET_DIR="$cache/lints" \
+        cargo clippy --locked -q "${packages[@]}" --all-targets -- -D warnings
+    aside "dependencies: bans, licences, sources" e2e/dependencies.sh
     on_a_cluster "stories" "binary(stories) - ($fire)"
+    ask_asides
     # After the stories: what it brings up is built then.
     # shellcheck disable=SC2034 # suite reads it by its name
     local of_up=(--offline "${packages[@]}" -E 'binary(up)')

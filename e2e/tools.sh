@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The two cargo tools of `make test`, in pinned versions, kept in the cache. Unoptimised and without debug information:
+# The named cargo tools of `make test`, in pinned versions, kept in the cache. Unoptimised and without debug information:
 # they build in a fourth of the time, and what they do is wait for others.
 set -euo pipefail
 export CARGO_PROFILE_DEV_DEBUG=false CARGO_INCREMENTAL=0
@@ -14,6 +14,14 @@ install() {
     cargo install "$name" --version "$version" "$@" --locked --debug --quiet --root "$tools"
 }
 
-# Without the updater, which has a web client of its own.
-install cargo-nextest 0.9.151 --no-default-features --features default-no-update
-install cargo-deny 0.20.2
+for tool in "$@"; do
+    case $tool in
+        # Without the updater, which has a web client of its own.
+        cargo-nextest) install "$tool" 0.9.151 --no-default-features --features default-no-update ;;
+        cargo-deny) install "$tool" 0.20.2 ;;
+        *)
+            echo "e2e/tools.sh: no tool $tool is pinned" >&2
+            exit 2
+            ;;
+    esac
+done

@@ -147,7 +147,7 @@ flock --nonblock 9 || {
 }
 cd "$repository"
 e2e/testbed/prepare.sh
-e2e/tools.sh
+e2e/tools.sh cargo-nextest
 remove_tree
 trap remove_tree EXIT
 git worktree add --quiet --detach "$tree" HEAD
