@@ -11,7 +11,8 @@ export NEXTEST_PROFILE=soak
 main() {
     prepare
     build_tests
-    without_cluster "long forms without a cluster" 'package(threeport-e2e) & test(/(^|::)(fire|story)_/) - binary(stories)'
+    without_cluster "long forms without a cluster" '(package(threeport-e2e) & test(/(^|::)(fire|story)_/) - binary(stories))
+        | (package(threeport-store) & test(/^tests::growth::/)) | (package(threeport-server) & test(/^state_machine::/))'
     on_a_cluster "long forms on a cluster" 'binary(stories)'
     finish
 }

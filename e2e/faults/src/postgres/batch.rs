@@ -11,6 +11,8 @@ use super::wire::{Frame, text};
 pub(super) enum Does {
     Commit,
     Rollback,
+    /// Where no transaction is open, it commits itself.
+    Write,
     Else,
 }
 
@@ -63,6 +65,14 @@ fn does(text: &str) -> Does {
         ("COMMIT", "PREPARED") | ("ROLLBACK", "PREPARED" | "TO") => Does::Else,
         ("COMMIT" | "END", _) => Does::Commit,
         ("ROLLBACK" | "ABORT", _) => Does::Rollback,
+        ("INSERT" | "UPDATE" | "DELETE", _) => Does::Write,
+        ("WITH", _)
+            if ["INSERT INTO ", "UPDATE ", "DELETE FROM "]
+                .iter()
+                .any(|write| text.contains(write)) =>
+        {
+            Does::Write
+        }
         _ => Does::Else,
     }
 }
@@ -110,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_transaction_is_recognised() {
+    fn the_end_of_a_transaction_and_a_write_are_recognised() {
         for (statement, expected) in [
             ("COMMIT", Does::Commit),
             ("commit;", Does::Commit),
@@ -120,6 +130,13 @@ mod tests {
             ("ROLLBACK TO SAVEPOINT a", Does::Else),
             ("COMMITTED", Does::Else),
             ("SELECT 'COMMIT'", Does::Else),
+            ("SELECT 'INSERT INTO a'", Does::Else),
+            ("insert into a values (1)", Does::Write),
+            (
+                "WITH a AS (INSERT INTO b VALUES (1) RETURNING 1) SELECT * FROM a",
+                Does::Write,
+            ),
+            ("WITH a AS (SELECT 1) SELECT * FROM a", Does::Else),
             ("", Does::Else),
         ] {
             assert_eq!(does(statement), expected, "{statement:?}");

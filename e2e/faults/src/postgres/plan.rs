@@ -41,7 +41,7 @@ pub enum Kind {
 /// Where it goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
-    /// At COMMIT.
+    /// At COMMIT, or at a write outside of a transaction, which commits itself.
     Commit,
     /// At any other statement.
     Statement,
@@ -86,8 +86,8 @@ impl fmt::Display for Fault {
     }
 }
 
-/// How many of a thousand statements get which fault. A write is some twenty statements and one COMMIT; a connection that
-/// is lost costs its client more than all else, so it is lost where it matters.
+/// How many of a thousand statements get which fault. A write is some twenty statements and one COMMIT, or one statement
+/// that commits itself; a connection that is lost costs its client more than all else, so it is lost where it matters.
 const STATEMENTS: [(Kind, u32); 5] = [
     (Kind::Serialization, 8),
     (Kind::LostBefore, 1),

@@ -141,6 +141,7 @@ impl Session<'_> {
     async fn statement(&mut self, batch: Batch) -> Result<Flow, Error> {
         let place = match batch.does {
             Does::Commit => Place::Commit,
+            Does::Write if self.transaction == b'I' => Place::Commit,
             _ => Place::Statement,
         };
         let (number, fault) = self.journal.next(place);
@@ -168,7 +169,9 @@ impl Session<'_> {
     fn possible(&self, fault: Fault, batch: &Batch) -> bool {
         match (fault, batch.does) {
             (Fault::Serialization, Does::Rollback) => false,
-            (Fault::Serialization, Does::Else) => self.transaction != b'E' && !batch.text.is_empty(),
+            (Fault::Serialization, Does::Write | Does::Else) => {
+                self.transaction != b'E' && !batch.text.is_empty()
+            }
             (_, Does::Commit) => self.transaction == b'T',
             _ => true,
         }
@@ -191,7 +194,12 @@ impl Session<'_> {
         }
         self.server.send_all(&batch.frames).await?;
         let answer = self.answer().await?;
-        let done = batch.does != Does::Commit || answer.iter().any(|frame| frame.completes("COMMIT"));
+        let done = match batch.does {
+            Does::Commit => answer.iter().any(|frame| frame.completes("COMMIT")),
+            // What the server refused has no lost acknowledgement either.
+            Does::Write => answer.iter().all(|frame| frame.sqlstate().is_none()),
+            Does::Rollback | Does::Else => true,
+        };
         if !done {
             self.client.send_all(&answer).await?;
             return Ok((Flow::Continue(()), false));
