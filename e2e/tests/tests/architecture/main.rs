@@ -3,10 +3,10 @@
 #![allow(missing_docs, clippy::expect_used, clippy::panic)]
 
 mod failpoints;
+mod kinds;
 mod sources;
+mod told;
 mod writing_calls;
-
-mod failures;
 
 use std::{collections::BTreeMap, process::Command};
 
