@@ -6,6 +6,7 @@ mod harness;
 mod agents;
 mod applying;
 mod claims;
+mod connections;
 mod deletion;
 mod documents;
 mod growth;

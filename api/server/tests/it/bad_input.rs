@@ -121,6 +121,8 @@ fn bodies() -> Vec<Case> {
         case("a wrong type", post, envelope("KubernetesRuntimeDefinition", r#"{"name": "a"}"#, r#"{"nodeMaximum": "many"}"#), INVALID, "spec.nodeMaximum", 0),
         case("out of range", post, envelope("KubernetesRuntimeDefinition", r#"{"name": "a"}"#, r#"{"nodeMaximum": 0}"#), INVALID, "spec.nodeMaximum", 0),
         case("not served", post, envelope("KubernetesRuntimeDefinition", r#"{"name": "a"}"#, r#"{"infraProvider": "eks"}"#), NOT_SUPPORTED, "spec.infraProvider", 0),
+        case("a kubeconfig", ("POST", "/v1alpha1/kubernetesruntimeinstances", JSON), envelope("KubernetesRuntimeInstance", r#"{"name": "a"}"#, r#"{"definition": "local", "connection": {"kubeconfig": {"secret": "a"}}}"#), NOT_SUPPORTED, "spec.connection.kubeconfig", 0),
+        case("Amazon EKS", ("POST", "/v1alpha1/kubernetesruntimeinstances", JSON), envelope("KubernetesRuntimeInstance", r#"{"name": "a"}"#, r#"{"definition": "local", "connection": {"eks": {}}}"#), NOT_SUPPORTED, "spec.connection.eks", 0),
         case("a child control plane", ("POST", "/v1alpha1/controlplaneinstances", JSON), envelope("ControlPlaneInstance", r#"{"name": "child"}"#, r#"{"definition": "default", "runtime": "local", "namespace": "child"}"#), NOT_SUPPORTED, "metadata.name", 0),
     ]
 }

@@ -12,6 +12,7 @@ mod fire_2_stillness;
 mod fire_3_namespace;
 mod installation;
 mod invariants;
+mod runtime;
 mod scene;
 mod steps;
 mod story_1_apply;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use threeport_e2e::{World, kubectl, leftovers, wait_until, workload};
 
@@ -71,6 +71,19 @@ async fn story_5_after_the_deletion_the_cluster_is_as_before() -> Result<()> {
         .await
 }
 
+/// Objects with all that they have, their resourceVersion too: nobody wrote what is equal.
+async fn whole(namespace: &str, names: &[&str]) -> Result<Vec<Value>> {
+    let mut found = Vec::new();
+    for name in names {
+        found.push(
+            live(namespace, name)
+                .await?
+                .with_context(|| format!("there is no {name}"))?,
+        );
+    }
+    Ok(found)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn story_5_what_was_there_before_and_a_neighbour_are_untouched() -> Result<()> {
     let into = json!({"namespace": "shared"});
@@ -86,24 +99,28 @@ async fn story_5_what_was_there_before_and_a_neighbour_are_untouched() -> Result
             kubectl("-n shared create configmap foreign --from-literal=a=b", None)
                 .await?
                 .success()?;
-            let foreign = uid("shared", "configmap/foreign").await?;
+            let foreign = whole("shared", &["configmap/foreign", "namespace/shared"]).await?;
             apply(world, &objects).await?;
             wait_ready(world, &objects).await?;
-            let neighbour = uid("shared", "deployment/two").await?;
+            ensure!(
+                live("shared", "deployment/one").await?.is_some(),
+                "positive control: the instance has no Deployment"
+            );
+            let names = ["configmap/two", "service/two"];
+            let neighbour = whole("shared", &names).await?;
+            let runs = uid("shared", "deployment/two").await?;
             delete(world, &objects[2..3]).await?;
             ensure!(
                 live("shared", "deployment/one").await?.is_none(),
                 "the deleted instance's Deployment is there"
             );
             ensure!(
-                uid("shared", "deployment/two").await? == neighbour,
+                whole("shared", &names).await? == neighbour && uid("shared", "deployment/two").await? == runs,
                 "the neighbour was touched"
             );
             delete(world, &objects).await?;
-            ensure!(
-                uid("shared", "configmap/foreign").await? == foreign,
-                "the foreign ConfigMap was touched"
-            );
+            let left = whole("shared", &["configmap/foreign", "namespace/shared"]).await?;
+            ensure!(left == foreign, "{foreign:?} were touched: {left:?}");
             Ok(())
         })
         .await
@@ -164,6 +181,10 @@ async fn story_5_kubectl_delete_ends_in_every_order_of_the_documents() -> Result
             for (name, objects) in &rounds {
                 apply(world, objects).await?;
                 wait_ready(world, objects).await?;
+                ensure!(
+                    live(name, "configmap/only").await?.is_some(),
+                    "positive control: {name} has no ConfigMap"
+                );
                 delete(world, objects).await?;
                 ensure!(
                     live(name, "configmap/only").await?.is_none(),

@@ -25,6 +25,9 @@ use crate::testbed::kubectl;
 /// What the machine is not to have.
 const ABSENT: [&str; 4] = ["kubectl", "helm", "kind", "k3s"];
 
+/// What was there before, and is no business of ours.
+const SOMEBODY_S: &str = "somebody-s";
+
 /// A shell's environment with a kubeconfig of the cluster, and none of the tools in its PATH.
 struct Elsewhere<'a> {
     cluster: &'a Cluster,
@@ -102,6 +105,8 @@ pub(crate) fn without_a_way_for_images(cluster: &Cluster) -> Result<()> {
 pub(crate) fn up_and_down_by_a_registry(cluster: &Cluster) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let elsewhere = Elsewhere::new(cluster)?;
+    kubectl(cluster, &["create", "namespace", SOMEBODY_S])?;
+    kubectl(cluster, &["create", "configmap", SOMEBODY_S, "-n", SOMEBODY_S])?;
     let before = runtime.block_on(identities(cluster))?;
     let registry = Registry::start(Ipv4Addr::LOCALHOST)?;
     let prefix = format!("{}/x", registry.address());
@@ -147,7 +152,18 @@ pub(crate) fn up_and_down_by_a_registry(cluster: &Cluster) -> Result<()> {
         let left: Vec<_> = now.difference(&before).collect();
         ensure!(left.is_empty(), "there is still {left:#?}");
         Ok(())
-    })
+    })?;
+    let now = runtime.block_on(identities(cluster))?;
+    let is_somebody_s = |(_, namespace, name, _): &&Identity| namespace == SOMEBODY_S || name == SOMEBODY_S;
+    let (had, gone): (Vec<_>, Vec<_>) = (
+        before.iter().filter(is_somebody_s).collect(),
+        before.difference(&now).filter(is_somebody_s).collect(),
+    );
+    ensure!(
+        had.len() >= 2 && gone.is_empty(),
+        "of {had:?} `down` took {gone:?}"
+    );
+    kubectl(cluster, &["delete", "namespace", SOMEBODY_S]).map(drop)
 }
 
 /// Every container's image is the registry's, and was pulled from there.

@@ -6,16 +6,18 @@
 //! nobody else does yet.
 
 use serde_json::Value;
-
-use super::render::Desired;
+use threeport_model::kinds::workload_definition::ResourceIdentity;
 
 /// Whether the object's author set replicas at all.
 pub(super) fn has_replicas(object: &Value) -> bool {
     object.pointer("/spec/replicas").is_some_and(Value::is_number)
 }
 
-/// Whether an autoscaler among `objects` (HorizontalPodAutoscalers, desired or live) names the desired one.
-pub(super) fn is_named<'a>(desired: &Desired, objects: impl IntoIterator<Item = &'a Value>) -> bool {
+/// Whether an autoscaler among `objects` (HorizontalPodAutoscalers, desired or live) names this one.
+pub(super) fn is_named<'a>(
+    identity: &ResourceIdentity,
+    objects: impl IntoIterator<Item = &'a Value>,
+) -> bool {
     objects
         .into_iter()
         .filter(|object| object["kind"] == "HorizontalPodAutoscaler")
@@ -23,10 +25,10 @@ pub(super) fn is_named<'a>(desired: &Desired, objects: impl IntoIterator<Item = 
             let reference = &autoscaler["spec"]["scaleTargetRef"];
             let api_version = reference["apiVersion"].as_str().unwrap_or_default();
             let group = api_version.split_once('/').map_or("", |(group, _)| group);
-            autoscaler["metadata"]["namespace"] == *desired.identity.namespace
-                && group == desired.identity.group
-                && reference["kind"] == *desired.identity.kind
-                && reference["name"] == *desired.identity.name
+            autoscaler["metadata"]["namespace"] == *identity.namespace
+                && group == identity.group
+                && reference["kind"] == *identity.kind
+                && reference["name"] == *identity.name
         })
 }
 
@@ -72,6 +74,37 @@ mod tests {
         let entry = json!({"manager": manager, "subresource": subresource,
             "fieldsV1": {"f:spec": {"f:replicas": {}}}});
         json!({"spec": {"replicas": 7}, "metadata": {"managedFields": [entry]}})
+    }
+
+    #[test]
+    fn an_autoscaler_names_one_object_of_its_namespace() {
+        let web = ResourceIdentity {
+            group: "apps".to_owned(),
+            version: "v1".to_owned(),
+            kind: "Deployment".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+        };
+        let autoscaler = json!({
+            "kind": "HorizontalPodAutoscaler", "metadata": {"namespace": "shop", "name": "any"},
+            "spec": {"scaleTargetRef": {"apiVersion": "apps/v1beta1", "kind": "Deployment", "name": "web"}},
+        });
+        assert!(is_named(&web, [&json!({"kind": "ConfigMap"}), &autoscaler]));
+        assert!(!is_named(&web, []));
+        for (pointer, other) in [
+            ("/kind", "VerticalPodAutoscaler"),
+            ("/metadata/namespace", "default"),
+            ("/spec/scaleTargetRef/apiVersion", "example.org/v1"),
+            ("/spec/scaleTargetRef/apiVersion", "v1"),
+            ("/spec/scaleTargetRef/kind", "StatefulSet"),
+            ("/spec/scaleTargetRef/name", "web-2"),
+        ] {
+            let mut changed = autoscaler.clone();
+            if let Some(field) = changed.pointer_mut(pointer) {
+                *field = other.into();
+            }
+            assert!(!is_named(&web, [&changed]), "{pointer}: {other}");
+        }
     }
 
     #[test]

@@ -72,7 +72,10 @@ impl World {
     /// Whether an autoscaler, of the set or of the cluster, names the object.
     pub(super) fn is_autoscaled(&self, desired: &Desired) -> bool {
         let of_set = self.desired.iter().map(|other| &other.object);
-        replicas::is_named(desired, of_set.chain(self.autoscalers.values().flatten()))
+        replicas::is_named(
+            &desired.identity,
+            of_set.chain(self.autoscalers.values().flatten()),
+        )
     }
 
     /// Whose a live object is.
