@@ -11,7 +11,7 @@ export PATH=$cache/tools/bin:$PATH
 # What failed and on what is in the messages; forty lines of frames above them only hide it.
 export RUST_BACKTRACE=0
 # One more than there are processors: tests wait for a database or an apiserver much of their time.
-export NEXTEST_TEST_THREADS=${NEXTEST_TEST_THREADS:-$(($(nproc) + 1))}
+threads=$(($(nproc) + 1))
 export NEXTEST_PROFILE=${NEXTEST_PROFILE:-default}
 state=${THREEPORT_TEST_STATE:-$cache/test}
 # nextest keeps its reports beside the workspace, wherever the target directory is.
@@ -82,7 +82,7 @@ suite() {
         failures+=("$name: what it leaves out")
     fi
     rm -f "$results"
-    "$@" cargo nextest run "${selected[@]}"
+    "$@" cargo nextest run --test-threads "$threads" "${selected[@]}"
     local code=$?
     run=$(grep -c '<testcase ' "$results" 2>/dev/null)
     bad=$(grep -c -E '^ *<(failure|error)[ >]' "$results" 2>/dev/null)

@@ -5,6 +5,7 @@
 mod failpoints;
 mod kinds;
 mod sources;
+mod steps;
 mod told;
 mod writing_calls;
 

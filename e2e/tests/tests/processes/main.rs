@@ -14,3 +14,4 @@ mod fire_6_target;
 mod integrity;
 mod load;
 mod story_7_concurrency;
+mod transport;

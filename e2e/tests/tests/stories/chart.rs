@@ -99,7 +99,16 @@ async fn chart_uninstall_leaves_workloads_and_a_new_install_takes_them_over() ->
         .and_control_plane(NAMESPACE);
     scene
         .play(async |world| {
-            install(world, NAMESPACE).await?;
+            let notes = install(world, NAMESPACE).await?;
+            for said in [
+                "tptctl --namespace threeport-again --token-file admin-token doctor",
+                "helm test -n threeport-again threeport",
+                "the running workloads, the custom resources and their definitions, the volume threeport-database",
+                "the Secrets threeport-*",
+                "a new install of the same name in the same namespace takes it over",
+            ] {
+                ensure!(notes.contains(said), "the notes don't say {said:?}:\n{notes}");
+            }
             kubectl(&format!("-n {NAMESPACE} apply -f -"), Some(&text))
                 .await?
                 .success()?;
@@ -108,7 +117,12 @@ async fn chart_uninstall_leaves_workloads_and_a_new_install_takes_them_over() ->
             ensure!(!workload_pods.is_empty(), "the workload has no pod");
             let id = database_id(NAMESPACE).await?;
 
-            uninstall(NAMESPACE).await?;
+            let said = uninstall(NAMESPACE).await?;
+            // The Secrets, which helm doesn't know, the notes have told.
+            ensure!(
+                said.contains("threeport-database"),
+                "it is not said that the volume stays:\n{said}"
+            );
             ensure!(
                 pods("again").await? == workload_pods,
                 "uninstalling touched the workload"

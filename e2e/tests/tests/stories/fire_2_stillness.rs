@@ -55,6 +55,7 @@ async fn fire_2_nothing_is_written_while_idle_or_when_a_component_restarts() -> 
     let instances = form::choose(INSTANCES);
     let objects = objects(instances);
     Scene::of(&objects)
+        .alone()
         .play(async |world| {
             world
                 .api

@@ -108,8 +108,8 @@ pub(crate) async fn rolled_out(namespace: &str, part: &str) -> Result<()> {
     .map(drop)
 }
 
-/// Installs a further control plane with the images of the first, in a namespace of its own.
-pub(crate) async fn install(world: &World, namespace: &str) -> Result<()> {
+/// Installs a further control plane with the images of the first, in a namespace of its own; what helm said.
+pub(crate) async fn install(world: &World, namespace: &str) -> Result<String> {
     let values = helm(&["get", "values", RELEASE, "--output", "json"], &world.namespace).await?;
     let mut values: Value = serde_json::from_str(&values).context("failed to read the release's values")?;
     // The first one's fixed node port can't be had twice.
@@ -124,14 +124,12 @@ pub(crate) async fn install(world: &World, namespace: &str) -> Result<()> {
         "-",
         "--wait",
     ];
-    helm_with(&arguments, namespace, Some(&values.to_string()))
-        .await
-        .map(drop)
+    helm_with(&arguments, namespace, Some(&values.to_string())).await
 }
 
-/// Removes a further control plane, if it is there. Of one whose namespace was deleted, with all that helm knew of it,
-/// there may be left what is in no namespace.
-pub(crate) async fn uninstall(namespace: &str) -> Result<()> {
+/// Removes a further control plane, if it is there; what helm said. Of one whose namespace was deleted, with all that helm
+/// knew of it, there may be left what is in no namespace.
+pub(crate) async fn uninstall(namespace: &str) -> Result<String> {
     let arguments = [
         "uninstall",
         RELEASE,
@@ -140,7 +138,7 @@ pub(crate) async fn uninstall(namespace: &str) -> Result<()> {
         "--timeout",
         "120s",
     ];
-    helm(&arguments, namespace).await?;
+    let said = helm(&arguments, namespace).await?;
     let left = kubectl("get clusterroles,clusterrolebindings -o json", None)
         .await?
         .success()?
@@ -154,5 +152,5 @@ pub(crate) async fn uninstall(namespace: &str) -> Result<()> {
         let (kind, name) = kind.as_str().zip(name.as_str()).context("it has no name")?;
         kubectl(&format!("delete {kind} {name}"), None).await?.success()?;
     }
-    Ok(())
+    Ok(said)
 }

@@ -83,6 +83,7 @@ async fn quiet(world: &World, name: &str) -> Result<()> {
 async fn invariant_5_every_object_is_created_once_and_only_where_nothing_was() -> Result<()> {
     let objects = pair("once-each");
     Scene::of(&objects)
+        .alone()
         .play(async |world| {
             let offset = audit::end(&world.audit_log)?;
             apply(world, &objects).await?;
@@ -119,6 +120,7 @@ async fn invariant_5_every_object_is_created_once_and_only_where_nothing_was() -
 async fn invariant_9_a_restart_of_every_part_writes_nothing() -> Result<()> {
     let (still, after) = (pair("still"), pair("after-restart"));
     Scene::of(&still)
+        .alone()
         .and(&after)
         .play(async |world| {
             let namespace = &world.namespace;

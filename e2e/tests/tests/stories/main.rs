@@ -27,3 +27,4 @@ mod story_6_without_agent;
 mod story_6_without_nats;
 mod story_8_bad_input;
 mod story_9_two_control_planes;
+mod what_stories_left;

@@ -2,22 +2,25 @@
 //! whatever became of it. So one failure stays one.
 //!
 //! A story names what it makes ([`Scene::of`] and on) and is told in [`Scene::play`]. What it deletes itself, as part of
-//! what it tells, is gone by then; the rest goes as a person would take it away, and what the control plane does not
-//! give up in time goes by force. That is a failure of its own: a deletion must end.
+//! what it tells, is gone by then; the rest goes as a person would take it away. Kubernetes lets five seconds go by before
+//! it looks at a namespace that is to go, so the next story begins meanwhile, unless the story made one itself or the next
+//! one counts what others do ([`Scene::alone`]). A deletion must end: one that doesn't fails whichever story is alone
+//! next, and at the end [`crate::what_stories_left`].
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{collections::BTreeSet, panic::AssertUnwindSafe, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::FutureExt;
+use kube::{Resource, ResourceExt, api::ListParams};
 use serde_json::Value;
 use threeport_client::Propagation;
 use threeport_e2e::{World, form, kubectl, wait_until};
-use threeport_model::{Code, KindDescriptor, ManagedBy, find_kind};
+use threeport_model::{Code, KindDescriptor, ManagedBy, find_kind, kinds};
 use tokio::time::timeout;
 
 use crate::{
     installation,
-    steps::{self, custom_resource},
+    steps::{self, custom_resource, custom_resources},
 };
 
 /// A story that takes longer hangs: short form, long form. Shorter than what nextest gives it, so that what it made can
@@ -32,6 +35,8 @@ pub(crate) struct Scene {
     namespaces: Vec<String>,
     releases: Vec<&'static str>,
     changes_the_installation: bool,
+    is_alone: bool,
+    makes_namespaces: bool,
 }
 
 impl Scene {
@@ -56,6 +61,7 @@ impl Scene {
 
     /// A namespace that the story makes itself.
     pub(crate) fn and_namespace(mut self, name: &str) -> Self {
+        self.makes_namespaces = true;
         self.namespaces.push(name.to_owned());
         self
     }
@@ -72,12 +78,23 @@ impl Scene {
         self
     }
 
+    /// Nothing of an earlier story is on its way out meanwhile.
+    pub(crate) fn alone(mut self) -> Self {
+        self.is_alone = true;
+        self
+    }
+
     /// Tells the story.
     pub(crate) async fn play(self, story: impl AsyncFnOnce(&World) -> Result<()>) -> Result<()> {
         let world = World::connect().await?;
-        self.is_empty(&world)
-            .await
-            .context("the story was not begun: something is there already")?;
+        if self.is_alone {
+            nothing_is_on_its_way_out(&world).await?;
+        }
+        // What an earlier story of the same names left may be on its way out.
+        wait_until("nothing of the story is there", form::choose(GONE), || async {
+            self.is_empty(&world).await.map(Ok)
+        })
+        .await?;
         if self.changes_the_installation {
             installation::as_installed(&world.namespace).await?;
         }
@@ -85,7 +102,9 @@ impl Scene {
         let told = AssertUnwindSafe(timeout(limit, story(&world)))
             .catch_unwind()
             .await;
-        let cleared = self.clear(&world).await;
+        // What failed is cleared up whole, so that it is not in the way of others.
+        let is_told = matches!(told, Ok(Ok(Ok(()))));
+        let cleared = self.clear(&world, is_told).await;
         match told {
             Ok(Ok(Ok(()))) => cleared,
             Ok(Ok(Err(error))) => Err(with(error, cleared)),
@@ -133,7 +152,7 @@ impl Scene {
     }
 
     /// Takes away what is left, all of it even where some of it does not go.
-    async fn clear(&self, world: &World) -> Result<()> {
+    async fn clear(&self, world: &World, is_told: bool) -> Result<()> {
         let mut wrong = Vec::new();
         if self.changes_the_installation {
             note(
@@ -143,16 +162,19 @@ impl Scene {
                     .context("the installation"),
             );
         }
-        note(&mut wrong, self.delete_objects(world).await);
+        let waits = !is_told || self.makes_namespaces;
+        note(&mut wrong, self.delete_objects(world, waits).await);
         for namespace in &self.releases {
-            note(&mut wrong, installation::uninstall(namespace).await);
+            note(&mut wrong, installation::uninstall(namespace).await.map(drop));
         }
-        note(&mut wrong, self.delete_namespaces().await);
+        if waits {
+            note(&mut wrong, self.delete_namespaces().await);
+        }
         ensure!(wrong.is_empty(), "what the story made was left: {wrong:?}");
         Ok(())
     }
 
-    async fn delete_objects(&self, world: &World) -> Result<()> {
+    async fn delete_objects(&self, world: &World, waits: bool) -> Result<()> {
         let names = self.names()?;
         let mut left = Vec::new();
         for (object, (kind, name)) in self.objects.iter().zip(names) {
@@ -172,6 +194,9 @@ impl Scene {
                 }
                 Err(error) => bail!("{}/{name}: {error}", kind.kind),
             }
+        }
+        if !waits {
+            return Ok(());
         }
         wait_until("the story's objects are gone", form::choose(GONE), || async {
             for (kind, name) in &left {
@@ -200,6 +225,40 @@ impl Scene {
         .success()
         .map(drop)
     }
+}
+
+/// Waits until no object of ours and no namespace is being deleted, and nothing but what the API has is mirrored.
+pub(crate) async fn nothing_is_on_its_way_out(world: &World) -> Result<()> {
+    wait_until("all deletions have ended", form::choose(GONE), || async {
+        for kind in kinds::ALL {
+            let (stored, _) = world.api.object_list_all(kind, None).await?;
+            if let Some(object) = stored.iter().find(|object| object.is_deleting()) {
+                return Ok(Err(format!("{} with {}", object.reference(), object.status)));
+            }
+            let stored: BTreeSet<_> = stored.into_iter().map(|object| object.metadata.name).collect();
+            let listed = custom_resources(world, kind).list(&ListParams::default()).await?;
+            let shown: BTreeSet<_> = listed.iter().map(ResourceExt::name_any).collect();
+            if shown != stored
+                || listed
+                    .iter()
+                    .any(|shown| shown.meta().deletion_timestamp.is_some())
+            {
+                return Ok(Err(format!(
+                    "{} are stored, {shown:?} are shown: {stored:?}",
+                    kind.plural
+                )));
+            }
+        }
+        let template = "-o=jsonpath={.items[?(@.status.phase==\"Terminating\")].metadata.name}";
+        let namespaces = kubectl(&format!("get namespaces {template}"), None)
+            .await?
+            .success()?;
+        Ok(match namespaces.stdout.trim() {
+            "" => Ok(()),
+            names => Err(names.to_owned()),
+        })
+    })
+    .await
 }
 
 async fn is_stored(world: &World, kind: &KindDescriptor, name: &str) -> Result<bool> {

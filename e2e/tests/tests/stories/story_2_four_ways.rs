@@ -25,7 +25,7 @@ async fn story_2_four_ways_give_equal_spec_and_status() -> Result<()> {
     let pair = |name: &str| pair(name, &manifests);
     let scene = NAMES
         .iter()
-        .fold(Scene::default(), |scene, name| scene.and(&pair(name)));
+        .fold(Scene::default().alone(), |scene, name| scene.and(&pair(name)));
     scene
         .play(async |world| {
             apply(world, &pair("ways-kubectl")).await?;

@@ -114,6 +114,7 @@ async fn delete_as_the_collector(world: &World, name: &str) -> Result<()> {
 async fn story_3_a_mirror_of_57_made_anew_at_1_and_edited_does_not_fool_wait() -> Result<()> {
     let objects = pair("anew", workload::IMAGE, 1);
     Scene::of(&objects)
+        .alone()
         .play(async |world| {
             world
                 .api
@@ -247,6 +248,7 @@ async fn story_3_a_resource_at_57_over_a_restored_row_at_3_does_not_hang_wait() 
     let own = pair("own-back", workload::IMAGE, 1);
     let backup = std::env::temp_dir().join(format!("threeport-e2e-{}", uuid::Uuid::new_v4()));
     Scene::of(&mirrored)
+        .alone()
         .and(&own)
         .and_changes_of_the_installation()
         .play(async |world| {

@@ -72,6 +72,7 @@ async fn story_5_deleting_the_crds_loses_no_workload_and_they_come_back() -> Res
     let (mirrored, own) = (pair("crds-mirrored"), pair("crds-own"));
     let names = ["crds-mirrored", "crds-own"];
     Scene::of(&mirrored)
+        .alone()
         .and(&own)
         .play(async |world| {
             world

@@ -29,6 +29,7 @@ async fn story_5_after_the_deletion_the_cluster_is_as_before() -> Result<()> {
     )];
     let instance = [workload::instance("gone", "gone", &json!({}))];
     Scene::of(&definition)
+        .alone()
         .and(&instance)
         .play(async |world| {
             apply(world, &definition).await?;
@@ -94,6 +95,7 @@ async fn story_5_what_was_there_before_and_a_neighbour_are_untouched() -> Result
         workload::instance("two", "two", &into),
     ];
     Scene::of(&objects)
+        .and_namespace("shared")
         .play(async |world| {
             kubectl("create namespace shared", None).await?.success()?;
             kubectl("-n shared create configmap foreign --from-literal=a=b", None)
@@ -133,6 +135,7 @@ async fn story_5_creating_over_a_foreign_object_is_stalled_conflict() -> Result<
         workload::instance("taken", "taken", &json!({"namespace": "taken"})),
     ];
     Scene::of(&objects)
+        .and_namespace("taken")
         .play(async |world| {
             kubectl("create namespace taken", None).await?.success()?;
             kubectl(

@@ -61,6 +61,7 @@ async fn story_6_with_the_sweep_at_10_minutes_100_creates_come_by_signal() -> Re
     let burst = |name| Burst { name, count: CREATES };
     let (usual, signalled) = (burst("usual"), burst("signalled"));
     Scene::of(&usual.objects())
+        .alone()
         .and(&signalled.objects())
         .and_changes_of_the_installation()
         .play(async |world| {

@@ -153,6 +153,10 @@ async fn story_6_without_its_agent_an_instance_is_unknown_within_30_s_never_true
                 "Ready was True while nobody looked: {seen:?}"
             );
 
+            ensure!(
+                live("unseen", "configmap/unseen").await?.is_none(),
+                "somebody healed what nobody saw"
+            );
             scale(namespace, AGENT, 1).await?;
             there("unseen", "configmap/unseen").await?;
             watch.is_now("True", Duration::from_secs(60)).await?;

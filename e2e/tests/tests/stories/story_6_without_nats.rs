@@ -54,6 +54,7 @@ async fn story_6_without_nats_nothing_is_applied_until_the_sweep_and_everything_
     let burst = |name, count| Burst { name, count };
     let (probe, swept) = (burst("probe", 1), burst("swept", 10));
     Scene::of(&probe.objects())
+        .alone()
         .and(&swept.objects())
         .and_changes_of_the_installation()
         .play(async |world| {

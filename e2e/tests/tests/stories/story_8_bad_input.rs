@@ -277,6 +277,7 @@ async fn story_8_every_bad_input_is_refused_with_its_field_and_leaves_nothing() 
         &workload::service("good", workload::IMAGE),
     )];
     Scene::of(&objects)
+        .alone()
         .and(&good)
         .play(async |world| {
             let begin = Timestamp::now();
@@ -335,6 +336,7 @@ async fn story_8_what_is_no_document_at_all_is_refused_by_the_cluster() -> Resul
         ),
     ];
     Scene::default()
+        .alone()
         .play(async |world| {
             for (what, text, words) in cases {
                 let output = kubectl(&format!("-n {} apply -f -", world.namespace), Some(text)).await?;
@@ -360,6 +362,7 @@ async fn story_8_a_missing_reference_is_waited_for_and_ends_by_itself() -> Resul
         workload::instance("later", "later", &json!({})),
     ];
     Scene::of(&objects)
+        .alone()
         .play(async |world| {
             apply(world, &objects[1..]).await?;
             let resource = "workloadinstance/later";

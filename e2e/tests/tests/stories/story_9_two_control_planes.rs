@@ -64,6 +64,7 @@ async fn story_9_two_control_planes_share_a_cluster_without_crosstalk() -> Resul
     let text = workload::text(&same);
     let both = ["WorkloadDefinition/same", "WorkloadInstance/same"];
     Scene::of(&same)
+        .alone()
         .and_namespace(OTHER_WORKLOAD)
         .and_control_plane(OTHER)
         .play(async |world| {

@@ -11,6 +11,7 @@
 #![allow(missing_docs)]
 
 mod current;
+mod dev;
 mod machine;
 mod makefile;
 mod program;
@@ -44,6 +45,11 @@ fn up_is_interrupted_run_again_used_and_taken_down() -> Result<()> {
     let untouched = machine.network()?;
     let up = ThreeportUp::new(&selection)?;
 
+    testbed::refuses_what_is_in_the_way(&up)?;
+    ensure!(
+        machine.network()? == untouched,
+        "a refused `up` left something in the network"
+    );
     testbed::interrupt_the_start_of_kubernetes(&up, &site)?;
     testbed::interrupt_the_loading_of_images(&up)?;
     let running = Cluster::attach(&site).context("the interrupted run had started Kubernetes")?;
@@ -67,6 +73,7 @@ fn up_is_interrupted_run_again_used_and_taken_down() -> Result<()> {
         "a second `up` restarted pods: {pods:?}"
     );
     println!("again: {:.1} s", again.took.as_secs_f32());
+    dev::runs_until_ctrl_c(&up)?;
     ensure!(
         again.took < Duration::from_secs(60),
         "again it took {:?}",

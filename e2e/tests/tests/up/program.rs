@@ -48,6 +48,22 @@ enum Line {
     Stderr(String),
 }
 
+impl Line {
+    fn stdout(&self) -> Option<&str> {
+        match self {
+            Self::Stdout(text) => Some(text),
+            Self::Stderr(_) => None,
+        }
+    }
+
+    fn stderr(&self) -> Option<&str> {
+        match self {
+            Self::Stderr(text) => Some(text),
+            Self::Stdout(_) => None,
+        }
+    }
+}
+
 impl ThreeportUp {
     pub(crate) fn new(selection: &Selection) -> Result<Self> {
         let folders = std::env::var_os("PATH").unwrap_or_default();
@@ -61,12 +77,14 @@ impl ThreeportUp {
     }
 
     fn command(&self, options: &[&str]) -> Command {
-        let mut command = Command::new("threeport-up");
+        let mut command = self.action("up");
+        command.args(options);
         command
-            .arg("up")
-            .args(&self.selection)
-            .args(options)
-            .env("PATH", &self.path);
+    }
+
+    fn action(&self, action: &str) -> Command {
+        let mut command = Command::new("threeport-up");
+        command.arg(action).args(&self.selection).env("PATH", &self.path);
         command
     }
 
@@ -74,6 +92,13 @@ impl ThreeportUp {
     pub(crate) fn run(&self, options: &[&str]) -> Result<Run> {
         let run = run(&mut self.command(options), SILENCE)?;
         ensure!(run.succeeded, "`up` failed:\n{}{}", run.stdout, run.stderr);
+        Ok(run)
+    }
+
+    /// Runs `up` to its end, which must be a bad one.
+    pub(crate) fn run_in_vain(&self, options: &[&str]) -> Result<Run> {
+        let run = run(&mut self.command(options), SILENCE)?;
+        ensure!(!run.succeeded, "`up` succeeded:\n{}{}", run.stdout, run.stderr);
         Ok(run)
     }
 
@@ -87,7 +112,7 @@ impl ThreeportUp {
     ) -> Result<()> {
         println!("up, until: {line}");
         let mut started = Started::new(&mut self.command(options), SILENCE)?;
-        let stderr = started.until(line);
+        let stderr = started.until(|found| found.stderr().is_some_and(|text| text.starts_with(line)));
         let reached = stderr.and_then(|_| wait::until(line, Duration::from_secs(60), is_reached));
         let id = Pid::from_child(&started.child);
         match how {
@@ -102,6 +127,17 @@ impl ThreeportUp {
             "it had ended before it was interrupted: {line}"
         );
         Ok(())
+    }
+
+    /// Runs `dev`, does something with what it has printed once it is up, and interrupts it; how long it took to end.
+    pub(crate) fn dev(&self, meanwhile: impl FnOnce(&str) -> Result<()>) -> Result<Duration> {
+        let mut started = Started::new(&mut self.action("dev"), SILENCE)?;
+        let said = started.until(|found| found.stdout().is_some_and(|text| text == "  tptctl get all"));
+        let done = said.and_then(|said| meanwhile(&said));
+        let begin = Instant::now();
+        kill_process_group(Pid::from_child(&started.child), Signal::INT).context("failed to interrupt")?;
+        started.child.wait().context("failed to wait")?;
+        done.map(|()| begin.elapsed())
     }
 }
 
@@ -182,19 +218,21 @@ impl Started {
         Ok(next.ok())
     }
 
-    /// Reads until a line of standard error begins so.
-    fn until(&mut self, wanted: &str) -> Result<()> {
+    /// Reads until the wanted line; what there was on standard output by then.
+    fn until(&mut self, is_wanted: impl Fn(&Line) -> bool) -> Result<String> {
         let begin = Instant::now();
-        let mut seen = String::new();
+        let (mut stdout, mut stderr) = (String::new(), String::new());
         while let Some(line) = self.next(begin)? {
-            if let Line::Stderr(text) = line {
-                if text.starts_with(wanted) {
-                    return Ok(());
-                }
-                seen += &(text + "\n");
+            let found = is_wanted(&line);
+            match line {
+                Line::Stdout(text) => stdout += &(text + "\n"),
+                Line::Stderr(text) => stderr += &(text + "\n"),
+            }
+            if found {
+                return Ok(stdout);
             }
         }
-        bail!("it ended before it printed {wanted:?}:\n{seen}")
+        bail!("it ended before what was waited for:\n{stdout}{stderr}")
     }
 }
 

@@ -1,6 +1,7 @@
 //! `up` on the testbed's own cluster: where it is interrupted, and what it shows at its end.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -12,6 +13,26 @@ use crate::shell;
 
 /// What every run of `up` is given.
 pub(crate) const OPTIONS: [&str; 4] = ["--profile", "dev", "--database", "postgresql"];
+
+/// Before it builds or starts anything: a port that somebody else has.
+pub(crate) fn refuses_what_is_in_the_way(up: &ThreeportUp) -> Result<()> {
+    let somebody = TcpListener::bind("0.0.0.0:6443").context("failed to listen on port 6443")?;
+    let run = up.run_in_vain(&OPTIONS)?;
+    drop(somebody);
+    ensure!(
+        run.stderr.contains("6443") && run.stderr.contains("kube-apiserver"),
+        "it does not say that port 6443 is in use:\n{}",
+        run.stderr
+    );
+    for step in ["Build the programs", "Start Kubernetes"] {
+        ensure!(
+            !run.stderr.contains(step),
+            "it began all the same: {step}\n{}",
+            run.stderr
+        );
+    }
+    Ok(())
+}
 
 pub(crate) fn interrupt_the_start_of_kubernetes(up: &ThreeportUp, site: &Site) -> Result<()> {
     let apiserver_runs = || {
