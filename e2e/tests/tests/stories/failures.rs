@@ -100,8 +100,20 @@ async fn failure_without_the_controllers_work_waits_and_its_age_is_told() -> Res
 
             without(world, "controllers").await?;
             apply(world, &late).await?;
-            let ready = condition(world, "workloadinstance/late", "Ready", "False", NOTICED).await?;
-            ensure!(ready["reason"] == "Progressing", "{ready}");
+            // Its definition may come a moment after it.
+            wait_until("the instance is said to be in progress", NOTICED, || async {
+                let instance = custom_resource(world, "workloadinstance/late").await?;
+                let instance = instance.context("absent")?;
+                let ready = condition_of(&instance, "Ready").cloned().unwrap_or_default();
+                Ok(
+                    if ready["status"] == "False" && ready["reason"] == "Progressing" {
+                        Ok(())
+                    } else {
+                        Err(ready.to_string())
+                    },
+                )
+            })
+            .await?;
             wait_until("the oldest pending work has an age", NOTICED, || async {
                 let samples = metrics::of_deployment(&world.namespace, "api").await?;
                 let labels = [r#"kind="WorkloadInstance""#];

@@ -40,6 +40,14 @@ impl Scope {
 /// A way to the database that nothing is in between of.
 pub(crate) struct Database(Mutex<PgConnection>);
 
+/// What became of planted damage, by the names of its sorts.
+#[derive(Debug, Default)]
+pub(crate) struct Planted {
+    /// Nothing was there to damage so.
+    pub(crate) impossible: Vec<&'static str>,
+    pub(crate) unfound: Vec<&'static str>,
+}
+
 impl Database {
     pub(crate) async fn connect(url: &str) -> Result<Self> {
         let connection = PgConnection::connect(url).await;
@@ -78,26 +86,23 @@ impl Database {
         damage(&mut *self.0.lock().await, scope).await
     }
 
-    /// Does each sort of damage, looks for it, and undoes it. Answers the names of what was not found.
-    pub(crate) async fn unfound(&self) -> Result<Vec<&'static str>> {
+    /// Does each sort of damage, looks for it, and undoes it.
+    pub(crate) async fn plant(&self) -> Result<Planted> {
         let mut connection = self.0.lock().await;
-        let mut unfound = Vec::new();
+        let mut all = Planted::default();
         for check in CHECKS {
             let mut transaction = connection.begin().await?;
             let planted = sqlx::raw_sql(check.plant).execute(&mut *transaction).await;
             let planted = planted.with_context(|| format!("failed to plant {:?}", check.name))?;
-            anyhow::ensure!(
-                planted.rows_affected() > 0,
-                "{:?} found nothing to damage",
-                check.name
-            );
             let found = damage(&mut transaction, &Scope::everything()).await?;
-            if !found.iter().any(|found| found.starts_with(check.name)) {
-                unfound.push(check.name);
+            if planted.rows_affected() == 0 {
+                all.impossible.push(check.name);
+            } else if !found.iter().any(|found| found.starts_with(check.name)) {
+                all.unfound.push(check.name);
             }
             transaction.rollback().await?;
         }
-        Ok(unfound)
+        Ok(all)
     }
 
     /// What [`crate::load::verdict`] needs to know.
