@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use threeport_e2e::{World, kubectl, wait_until};
 
-use crate::steps::{condition_of, custom_resource, kind};
+use crate::steps::{condition_of, custom_resource, kind, rest_get};
 
 async fn asked(arguments: &str) -> Result<Value> {
     kubectl(arguments, None).await?.success()?.json()
@@ -26,12 +26,6 @@ async fn runtime_s_record_tells_version_nodes_agent_and_that_it_is_reachable() -
     let nodes = asked("get nodes -o json").await?["items"]
         .as_array()
         .map_or(0, Vec::len);
-    let agent = asked(&format!(
-        "-n {} get deployment threeport-agent -o json",
-        world.namespace
-    ))
-    .await?;
-    let image = agent["spec"]["template"]["spec"]["containers"][0]["image"].clone();
     ensure!(
         nodes > 0 && version.is_string(),
         "kubectl tells {nodes} nodes, version {version}"
@@ -46,7 +40,7 @@ async fn runtime_s_record_tells_version_nodes_agent_and_that_it_is_reachable() -
                 .await?
                 .context("it has no mirror")?;
             for status in [
-                &record_now(&world, &record.metadata.name).await?,
+                &rest_get(&world, "tpkri", &record.metadata.name).await?.status,
                 &resource["status"],
             ] {
                 let told = status["version"] == version
@@ -58,7 +52,7 @@ async fn runtime_s_record_tells_version_nodes_agent_and_that_it_is_reachable() -
                         .as_str()
                         .is_some_and(|version| !version.is_empty());
                 if !told {
-                    return Ok(Err(format!("{status}, and the agent is {image}")));
+                    return Ok(Err(status.to_string()));
                 }
             }
             let ready = condition_of(&resource, "Ready").cloned().unwrap_or_default();
@@ -70,12 +64,4 @@ async fn runtime_s_record_tells_version_nodes_agent_and_that_it_is_reachable() -
         },
     )
     .await
-}
-
-async fn record_now(world: &World, name: &str) -> Result<Value> {
-    let record = world
-        .api
-        .object_get(kind("KubernetesRuntimeInstance")?, name)
-        .await?;
-    Ok(record.status)
 }
