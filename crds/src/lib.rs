@@ -13,11 +13,13 @@
 
 pub mod definition;
 pub mod kinds;
+pub mod resource;
 pub mod schema;
 pub mod status;
 
 pub use definition::{HASH_ANNOTATION, VERSION_ANNOTATION};
 pub use kinds::all;
+pub use resource::CustomResource;
 pub use status::{ApiStatus, Status};
 
 /// What a definition is called in its file in `yaml/`: `workloadinstances.yaml`.

@@ -10,6 +10,7 @@ use kube::{
         reflector::{ObjectRef, Store, store::Writer},
     },
 };
+use threeport_crds::CustomResource;
 use threeport_model::{KindDescriptor, Object, kinds};
 use threeport_telemetry::stages::Stage;
 use tokio::sync::watch;
@@ -121,7 +122,7 @@ impl Context {
     }
 
     /// The custom resources of a kind, on the API server.
-    pub(crate) fn api(&self, kind: &KindDescriptor) -> Api<DynamicObject> {
+    pub(crate) fn api(&self, kind: &KindDescriptor) -> Api<CustomResource> {
         resource::api(&self.options.kube, &self.options.namespace, kind)
     }
 

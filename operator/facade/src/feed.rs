@@ -14,6 +14,7 @@ use kube::{
     },
 };
 use threeport_client::{Error, ListQuery, WatchItem, WatchStream};
+use threeport_crds::CustomResource;
 use threeport_model::{Code, KindDescriptor, protocol::watch::WatchEvent};
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +38,7 @@ pub(crate) async fn resources(
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                let event = event.modify(resource::trim);
+                let event = content(event).modify(resource::trim);
                 if matches!(event, Event::Init) {
                     before = names(&writer);
                 }
@@ -62,6 +63,17 @@ pub(crate) async fn resources(
                 }
             }
         }
+    }
+}
+
+/// Read at any depth, it is an object like any other from here on.
+fn content(event: Event<CustomResource>) -> Event<DynamicObject> {
+    match event {
+        Event::Apply(resource) => Event::Apply(resource.0),
+        Event::Delete(resource) => Event::Delete(resource.0),
+        Event::Init => Event::Init,
+        Event::InitApply(resource) => Event::InitApply(resource.0),
+        Event::InitDone => Event::InitDone,
     }
 }
 

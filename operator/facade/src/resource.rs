@@ -1,11 +1,14 @@
-//! A custom resource of any kind, as JSON with metadata, and how it is read and written.
+//! A custom resource of any kind, as JSON with metadata, and how it is read and written: as a [`CustomResource`], so that
+//! one that is nested too deeply holds up no other.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
-    Api, ResourceExt,
-    core::{ApiResource, DynamicObject, GroupVersionKind},
+    Api, Resource, ResourceExt,
+    api::ListParams,
+    core::{ApiResource, DynamicObject, GroupVersionKind, ObjectList, Request},
 };
 use serde_json::Value;
+use threeport_crds::CustomResource;
 use threeport_model::{GROUP, KindDescriptor, ManagedBy, VERSION, identity};
 
 /// Under which name the API server records what the facade writes.
@@ -17,8 +20,21 @@ pub(crate) fn api_resource(kind: &KindDescriptor) -> ApiResource {
 }
 
 /// The custom resources of a kind in a namespace.
-pub(crate) fn api(kube: &kube::Client, namespace: &str, kind: &KindDescriptor) -> Api<DynamicObject> {
+pub(crate) fn api(kube: &kube::Client, namespace: &str, kind: &KindDescriptor) -> Api<CustomResource> {
     Api::namespaced_with(kube.clone(), namespace, &api_resource(kind))
+}
+
+/// All of a kind in a namespace, without their content.
+pub(crate) async fn metadata(
+    kube: &kube::Client,
+    namespace: &str,
+    kind: &KindDescriptor,
+) -> Result<Vec<CustomResource>, kube::Error> {
+    let path = CustomResource::url_path(&api_resource(kind), Some(namespace));
+    let request = Request::new(path).list_metadata(&ListParams::default());
+    let request = request.map_err(kube::Error::BuildRequest)?;
+    let listed: ObjectList<CustomResource> = kube.request(request).await?;
+    Ok(listed.items)
 }
 
 /// What is kept in memory: all but the lists of owned fields, which are most of a small object.

@@ -55,8 +55,8 @@ pub(crate) async fn on_shutdown(kube: &kube::Client, namespace: &str) -> anyhow:
 async fn strip(kube: &kube::Client, namespace: &str) -> anyhow::Result<()> {
     for kind in kinds::ALL.iter().filter(|kind| kind.custom_resource) {
         let api = resource::api(kube, namespace, kind);
-        let found = match api.list_metadata(&ListParams::default()).await {
-            Ok(found) => found.items,
+        let found = match resource::metadata(kube, namespace, kind).await {
+            Ok(found) => found,
             // No definition, no resources.
             Err(error) if is_not_found(&error) => continue,
             Err(error) => return Err(error).with_context(|| format!("failed to list {}", kind.plural)),

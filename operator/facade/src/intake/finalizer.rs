@@ -3,9 +3,10 @@
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
-    core::{DynamicObject, PartialObjectMeta},
+    core::DynamicObject,
 };
 use serde_json::json;
+use threeport_crds::CustomResource;
 use threeport_failpoint::around;
 use threeport_model::identity::FINALIZER;
 
@@ -18,17 +19,17 @@ use crate::{
 const TRIES: usize = 5;
 
 /// Puts it on, if the resource is still as it was found.
-pub(crate) async fn add(api: &Api<DynamicObject>, found: &DynamicObject) -> Result<DynamicObject, Error> {
+pub(crate) async fn add(api: &Api<CustomResource>, found: &DynamicObject) -> Result<DynamicObject, Error> {
     let mut finalizers = found.finalizers().to_vec();
     finalizers.push(FINALIZER.to_owned());
     let held = around(writes::FINALIZER_ADD, write(api, found, &finalizers)).await;
-    let mut held = held.map_err(Error::Kubernetes)?;
+    let CustomResource(mut held) = held.map_err(Error::Kubernetes)?;
     resource::trim(&mut held);
     Ok(held)
 }
 
 /// Takes it off, if the resource is still as it was found; one that is gone is fine.
-pub(crate) async fn remove(api: &Api<DynamicObject>, found: &DynamicObject) -> Result<(), Error> {
+pub(crate) async fn remove(api: &Api<CustomResource>, found: &DynamicObject) -> Result<(), Error> {
     let rest = without(found);
     match around(writes::FINALIZER_REMOVE, write(api, found, &rest)).await {
         Ok(_) => Ok(()),
@@ -38,23 +39,23 @@ pub(crate) async fn remove(api: &Api<DynamicObject>, found: &DynamicObject) -> R
 }
 
 /// Takes it off whatever the resource looks like now: for one that goes with its namespace.
-pub(crate) async fn release(api: &Api<DynamicObject>, name: &str) -> Result<(), kube::Error> {
+pub(crate) async fn release(api: &Api<CustomResource>, name: &str) -> Result<(), kube::Error> {
     release_if(api, name, |_| true).await
 }
 
 /// The same for this very resource, not another of its name.
-pub(crate) async fn remove_now(api: &Api<DynamicObject>, name: &str, uid: &str) -> Result<(), Error> {
-    let is_it = |found: &PartialObjectMeta<DynamicObject>| found.uid().as_deref() == Some(uid);
+pub(crate) async fn remove_now(api: &Api<CustomResource>, name: &str, uid: &str) -> Result<(), Error> {
+    let is_it = |found: &CustomResource| found.uid().as_deref() == Some(uid);
     release_if(api, name, is_it).await.map_err(Error::Kubernetes)
 }
 
 async fn release_if(
-    api: &Api<DynamicObject>,
+    api: &Api<CustomResource>,
     name: &str,
-    wanted: impl Fn(&PartialObjectMeta<DynamicObject>) -> bool,
+    wanted: impl Fn(&CustomResource) -> bool,
 ) -> Result<(), kube::Error> {
     for attempt in 1.. {
-        let Some(found) = api.get_metadata_opt(name).await? else {
+        let Some(found) = api.get_opt(name).await? else {
             return Ok(());
         };
         if !is_held(&found) || !wanted(&found) {
@@ -71,8 +72,8 @@ async fn release_if(
     Ok(())
 }
 
-/// Whether it is on a resource that was read without its content.
-pub(crate) fn is_held(resource: &PartialObjectMeta<DynamicObject>) -> bool {
+/// Whether it is on a resource, which may have been read without its content.
+pub(crate) fn is_held(resource: &CustomResource) -> bool {
     resource
         .finalizers()
         .iter()
@@ -89,10 +90,10 @@ fn without(resource: &impl ResourceExt) -> Vec<String> {
 }
 
 async fn write(
-    api: &Api<DynamicObject>,
+    api: &Api<CustomResource>,
     found: &impl Resource,
     finalizers: &[String],
-) -> Result<DynamicObject, kube::Error> {
+) -> Result<CustomResource, kube::Error> {
     let patch = json!({"metadata": {
         "resourceVersion": found.meta().resource_version,
         "uid": found.meta().uid,

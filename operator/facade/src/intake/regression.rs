@@ -37,6 +37,7 @@ pub(super) async fn mend(
 ) -> Result<Next, Error> {
     let api = context.api(kind);
     let now = api.get_opt(&key.name).await.map_err(Error::Kubernetes)?;
+    let now = now.map(|now| now.0);
     let Some(mut now) = now.filter(|now| resource::uid(now) == resource::uid(found)) else {
         return Ok(Next::Done);
     };
@@ -53,7 +54,7 @@ pub(super) async fn mend(
     );
     if !resource::same(resource::spec(&now), &object.spec) {
         let restored = project::restored(kind, &now, object);
-        match write::replace(&api, &restored).await? {
+        match write::replace(&api, restored).await? {
             Some(written) => now = written,
             None => return Ok(Next::FAILED),
         }

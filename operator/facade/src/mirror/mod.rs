@@ -31,12 +31,12 @@ pub(crate) async fn run(
     let api = context.api(kind);
     match (action, found, object) {
         (Action::Create, _, Some(object)) => {
-            let made = write::create(&api, &project::mirror(kind, object)).await?;
+            let made = write::create(&api, project::mirror(kind, object)).await?;
             show(context, kind, &made, object).await
         }
         (Action::Update, Some(found), Some(object)) => {
             let changed = project::updated(kind, found, object);
-            match write::replace(&api, &changed).await? {
+            match write::replace(&api, changed).await? {
                 Some(made) => show(context, kind, &made, object).await,
                 // A rule of the definition stands against the change itself: make it anew.
                 None => delete(context, kind, found).await,

@@ -6,6 +6,7 @@ use kube::{
     core::DynamicObject,
 };
 use serde_json::Value;
+use threeport_crds::CustomResource;
 use threeport_failpoint::around;
 
 use super::project;
@@ -23,22 +24,27 @@ fn parameters() -> PostParams {
 }
 
 /// Creates by POST: a race with somebody else ends in a conflict, never in a change of what is his.
-pub(crate) async fn create(api: &Api<DynamicObject>, made: &DynamicObject) -> Result<DynamicObject, Error> {
-    let parameters = parameters();
-    let created = around(writes::RESOURCE_CREATE, api.create(&parameters, made)).await;
-    let created = created.map_err(Error::Kubernetes)?;
+pub(crate) async fn create(api: &Api<CustomResource>, made: DynamicObject) -> Result<DynamicObject, Error> {
+    let (made, parameters) = (CustomResource(made), parameters());
+    let created = around(writes::RESOURCE_CREATE, api.create(&parameters, &made)).await;
+    let CustomResource(created) = created.map_err(Error::Kubernetes)?;
     tracing::info!(resource = %made.name_any(), "made a custom resource");
     Ok(created)
 }
 
 /// Replaces; nothing where the API server refuses the content itself (422).
 pub(crate) async fn replace(
-    api: &Api<DynamicObject>,
-    changed: &DynamicObject,
+    api: &Api<CustomResource>,
+    changed: DynamicObject,
 ) -> Result<Option<DynamicObject>, Error> {
-    let (name, parameters) = (changed.name_any(), parameters());
-    match around(writes::RESOURCE_REPLACE, api.replace(&name, &parameters, changed)).await {
-        Ok(written) => Ok(Some(written)),
+    let (name, parameters, changed) = (changed.name_any(), parameters(), CustomResource(changed));
+    match around(
+        writes::RESOURCE_REPLACE,
+        api.replace(&name, &parameters, &changed),
+    )
+    .await
+    {
+        Ok(CustomResource(written)) => Ok(Some(written)),
         Err(kube::Error::Api(status)) if status.code == 422 => {
             tracing::warn!(resource = %changed.name_any(), message = status.message, "a mirror could not be changed and is made anew");
             Ok(None)
@@ -49,7 +55,7 @@ pub(crate) async fn replace(
 
 /// Writes the status if it differs; answers with what it wrote.
 pub(crate) async fn status(
-    api: &Api<DynamicObject>,
+    api: &Api<CustomResource>,
     found: &DynamicObject,
     status: Value,
 ) -> Result<Option<DynamicObject>, Error> {
@@ -59,14 +65,16 @@ pub(crate) async fn status(
     let mut changed = found.clone();
     changed.metadata.managed_fields = None;
     changed.data["status"] = status;
-    let (name, parameters) = (found.name_any(), parameters());
+    let (name, parameters, changed) = (found.name_any(), parameters(), CustomResource(changed));
     let written = api.replace_status(&name, &parameters, &changed);
     let written = around(writes::RESOURCE_STATUS, written).await;
-    written.map(Some).map_err(Error::Kubernetes)
+    written
+        .map(|CustomResource(written)| Some(written))
+        .map_err(Error::Kubernetes)
 }
 
 /// Deletes this very resource, not another of its name.
-pub(crate) async fn delete(api: &Api<DynamicObject>, found: &DynamicObject) -> Result<(), Error> {
+pub(crate) async fn delete(api: &Api<CustomResource>, found: &DynamicObject) -> Result<(), Error> {
     let preconditions = Preconditions {
         uid: found.uid(),
         resource_version: None,

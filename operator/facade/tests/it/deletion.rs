@@ -41,6 +41,8 @@ async fn a_deletion_in_the_wrong_order_names_its_blocker_and_ends_by_itself() {
         found["status"].to_string().contains("WorkloadInstance/web"),
         "{found}"
     );
+    let instance = place.api.get("WorkloadInstance", "web").unwrap();
+    assert!(!instance.is_deleting(), "what refers to it is left alone");
     place.run(&["delete", "tpwi", "web", "--wait=false"]).unwrap();
     place
         .until("the object is being deleted", || {

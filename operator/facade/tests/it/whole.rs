@@ -252,6 +252,64 @@ async fn what_kubectl_applies_reaches_the_database_and_back() {
     );
 }
 
+/// A definition whose manifest is nested more deeply than serde_json reads.
+fn nested(name: &str, open: &str, close: &str) -> String {
+    let data = format!("{}1{}", open.repeat(300), close.repeat(300));
+    format!(
+        "apiVersion: threeport.io/v1alpha1\nkind: WorkloadDefinition\nmetadata: {{name: {name}, namespace: NAMESPACE}}\n\
+         spec:\n  manifests:\n  - {{apiVersion: v1, kind: ConfigMap, metadata: {{name: a}}, data: {data}}}\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_that_is_nested_too_deeply_is_refused_and_holds_up_no_other() {
+    let mut whole = Whole::start("whole-nested").await;
+    let deep = [
+        ("lists", nested("lists", "[", "]"), "spec.manifests[0].data[0][0]"),
+        ("maps", nested("maps", "{a: ", "}"), "spec.manifests[0].data.a.a"),
+    ];
+    // Nothing of ours reads all of it.
+    let part = |place: &Place, name: &str, path: &str| {
+        let output = format!("jsonpath={{{path}}}");
+        place
+            .run(&["get", "tpwd", name, "-o", &output])
+            .unwrap_or_default()
+    };
+    for (name, text, field) in &deep {
+        whole.place.apply(text).unwrap();
+        whole
+            .place
+            .until("it is refused", || {
+                let status: Value =
+                    serde_json::from_str(&part(&whole.place, name, ".status")).unwrap_or_default();
+                let refused = is(&json!({"status": status}), "Synced", "False", "Malformed");
+                refused && status.to_string().contains(field)
+            })
+            .await;
+        assert!(whole.get("tpwd", name).await.is_none(), "{name} was stored");
+    }
+
+    // Who only begins to look is not held up either, and lets go of all.
+    whole.place.stop_facade().await;
+    let held = |place: &Place, name: &str| part(place, name, ".metadata.finalizers").contains("threeport.io");
+    assert!(deep.iter().all(|(name, ..)| held(&whole.place, name)));
+    let kube = whole.place.client().await;
+    threeport_facade::strip_finalizers(&kube, &whole.place.namespace, None)
+        .await
+        .unwrap();
+    assert!(!deep.iter().any(|(name, ..)| held(&whole.place, name)));
+    whole.place.start_facade().await;
+    whole.place.apply(&definition("web", &document("one"))).unwrap();
+    whole
+        .place
+        .wait("sent", "tpwd", "web", |found| {
+            is(found, "Synced", "True", "Synced")
+        })
+        .await;
+    let delete = ["delete", "tpwd", "lists", "maps", "--timeout=30s"];
+    whole.place.run(&delete).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_rest_creates_is_mirrored_and_can_be_applied_again() {
     let whole = Whole::start("whole-rest").await;
