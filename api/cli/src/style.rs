@@ -1,6 +1,6 @@
 //! Colours, where somebody sees them: on a terminal, unless `NO_COLOR` is set (no-color.org) or `TERM` is `dumb`.
 
-use std::io::IsTerminal;
+use std::{env, ffi::OsString, io::IsTerminal};
 
 /// Whether to paint.
 #[derive(Clone, Copy, Debug)]
@@ -20,16 +20,17 @@ pub enum Color {
 impl Style {
     /// For standard output.
     pub fn of_stdout() -> Self {
-        Self::of(std::io::stdout().is_terminal())
+        Self::of(std::io::stdout().is_terminal(), variable)
     }
 
     /// For standard error.
     pub fn of_stderr() -> Self {
-        Self::of(std::io::stderr().is_terminal())
+        Self::of(std::io::stderr().is_terminal(), variable)
     }
 
-    fn of(terminal: bool) -> Self {
-        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    /// For an output that is a terminal or not, in an environment.
+    pub fn of(terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let dumb = set("TERM").is_some_and(|term| term == "dumb");
         Self {
             painted: terminal && set("NO_COLOR").is_none() && !dumb,
@@ -47,5 +48,42 @@ impl Style {
             Color::Green => 32,
         };
         format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_that_want_them() {
+        for (terminal, name, value, painted) in [
+            (true, "NO_COLOR", None, true),
+            (true, "NO_COLOR", Some(""), true),
+            (true, "NO_COLOR", Some("1"), false),
+            // Whatever its value.
+            (true, "NO_COLOR", Some("0"), false),
+            (true, "NO_COLOR", Some("false"), false),
+            (false, "NO_COLOR", None, false),
+            (false, "NO_COLOR", Some(""), false),
+            (false, "NO_COLOR", Some("1"), false),
+            (true, "TERM", Some("dumb"), false),
+            (true, "TERM", Some("xterm-256color"), true),
+            (false, "TERM", Some("xterm-256color"), false),
+        ] {
+            let style = Style::of(terminal, |asked| {
+                value.filter(|_| asked == name).map(OsString::from)
+            });
+            let expected = if painted { "\x1b[31mtext\x1b[0m" } else { "text" };
+            assert_eq!(
+                style.paint(Color::Red, "text"),
+                expected,
+                "terminal {terminal}, {name} {value:?}"
+            );
+        }
     }
 }

@@ -1,21 +1,22 @@
 //! Waiting, truthfully: until a condition holds for the generation that was meant, or an object is gone.
 //!
-//! What is true is read from the object itself, each time anew. The watch only says when to look; where it can't be
-//! had, or breaks, time does.
+//! What is true is read from the object itself, each time anew. The watch only says when to look, and at which; where it
+//! can't be had, or breaks, time does, and then all are looked at: a wait for hundreds must not ask hundreds of times for
+//! each of them.
+
+mod judge;
 
 use std::time::Duration;
 
 use anyhow::bail;
 use futures::StreamExt;
 use threeport_client::{Client, WatchStream};
-use threeport_model::{
-    Code, Condition, ConditionStatus, KindDescriptor, Object,
-    condition::{self, DELETION_BLOCKED, READY},
-    protocol::watch::WatchEvent,
-};
+use threeport_model::{Code, KindDescriptor, Object, protocol::watch::WatchEvent};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+pub use self::judge::Goal;
+use self::judge::{Verdict, judge};
 use crate::{exit::Exit, progress::Progress};
 
 /// How often is looked without being told: with a watch, and without one.
@@ -51,144 +52,34 @@ impl Target {
     }
 }
 
-/// What is waited for.
+/// At what is looked next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Goal {
-    /// A condition has a status, for the generation that is meant.
-    Condition {
-        /// Its type.
-        kind: String,
-        /// Its status.
-        status: ConditionStatus,
-    },
-    /// The object is gone.
-    Gone,
+enum Due {
+    /// At all that are waited for.
+    All,
+    /// At the one that a watch told of.
+    One { kind: String, name: String },
 }
 
-impl Goal {
-    /// Ready.
-    pub fn ready() -> Self {
-        Self::Condition {
-            kind: READY.to_owned(),
-            status: ConditionStatus::True,
+impl Due {
+    fn has(&self, target: &Target) -> bool {
+        match self {
+            Self::All => true,
+            Self::One { kind, name } => target.kind.kind == kind && target.name == *name,
         }
     }
-
-    /// `condition=Ready`, `condition=Ready=False`, `delete`.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("{text:?} should be condition=TYPE, condition=TYPE=True|False|Unknown, or delete");
-        if text == "delete" {
-            return Ok(Self::Gone);
-        }
-        let condition = text
-            .strip_prefix("condition=")
-            .filter(|rest| !rest.is_empty())
-            .ok_or_else(wrong)?;
-        let (kind, status) = condition.split_once('=').unwrap_or((condition, "True"));
-        let status = match status.to_ascii_lowercase().as_str() {
-            "true" => ConditionStatus::True,
-            "false" => ConditionStatus::False,
-            "unknown" => ConditionStatus::Unknown,
-            _ => return Err(wrong()),
-        };
-        Ok(Self::Condition {
-            kind: kind.to_owned(),
-            status,
-        })
-    }
 }
 
-/// How it stands with one target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is as wanted.
-    Met,
-    /// Not yet, and how it is.
-    NotYet(String),
-    /// It can't become so any more: the object is another one now, or something else is wanted of it.
-    Superseded(String),
-}
-
-/// How it stands with `target`, whose object is `object` now.
-pub fn judge(object: Option<&Object>, target: &Target, goal: &Goal) -> Verdict {
-    let same = |object: &&Object| target.id.is_none() || object.metadata.id == target.id;
-    let Goal::Condition { kind, status } = goal else {
-        return match object.filter(same) {
-            None => Verdict::Met,
-            Some(object) => Verdict::NotYet(blocked(object)),
-        };
-    };
-    let Some(object) = object else {
-        return Verdict::Superseded("was deleted".to_owned());
-    };
-    if !same(&object) {
-        return Verdict::Superseded("was deleted and made anew".to_owned());
-    }
-    let wanted = target.generation.unwrap_or_else(|| object.generation());
-    if object.generation() > wanted {
-        let now = object.generation();
-        let what = if object.is_deleting() {
-            "is being deleted"
-        } else {
-            "was changed"
-        };
-        return Verdict::Superseded(format!(
-            "{what}: generation {now} is wanted of it now, not {wanted}"
-        ));
-    }
-    let conditions = conditions(object);
-    match condition::find(&conditions, kind) {
-        Some(found) if found.observed_generation < wanted => {
-            let observed = found.observed_generation;
-            Verdict::NotYet(format!(
-                "{kind} is known of generation {observed}, not yet of {wanted}"
-            ))
-        }
-        Some(found) if found.status == *status => Verdict::Met,
-        Some(found) => Verdict::NotYet(told(found)),
-        None => Verdict::NotYet(format!("has no condition {kind} yet")),
-    }
-}
-
-fn conditions(object: &Object) -> Vec<Condition> {
-    let list = object.status.get("conditions").cloned().unwrap_or_default();
-    serde_json::from_value(list).unwrap_or_default()
-}
-
-fn told(condition: &Condition) -> String {
-    let Condition {
-        kind,
-        status,
-        reason,
-        message,
-        ..
-    } = condition;
-    let rest = if message.is_empty() {
-        String::new()
-    } else {
-        format!(": {message}")
-    };
-    format!("{kind}={} {reason}{rest}", status.as_str())
-}
-
-/// What an object that is to go waits for.
-fn blocked(object: &Object) -> String {
-    let conditions = conditions(object);
-    let reason = [DELETION_BLOCKED, READY]
-        .into_iter()
-        .find_map(|kind| condition::find(&conditions, kind));
-    match reason {
-        Some(condition) if object.is_deleting() => format!("is being deleted; {}", told(condition)),
-        _ if object.is_deleting() => "is being deleted".to_owned(),
-        _ => "exists, and nobody has asked for its deletion".to_owned(),
-    }
+/// What is waited for still, and how it stood when it was looked at last.
+struct Waiting {
+    target: Target,
+    reason: String,
 }
 
 /// Waits for all of `targets`.
 pub async fn wait(
     client: &Client,
-    mut targets: Vec<Target>,
+    targets: Vec<Target>,
     goal: &Goal,
     limit: Duration,
     progress: &mut Progress,
@@ -198,6 +89,12 @@ pub async fn wait(
     kinds.sort_unstable();
     kinds.dedup();
     let mut watch: Option<WatchStream> = None;
+    let (mut due, mut all_due) = (Due::All, deadline);
+    let unseen = |target| Waiting {
+        target,
+        reason: String::new(),
+    };
+    let mut waiting: Vec<Waiting> = targets.into_iter().map(unseen).collect();
     loop {
         if watch.is_none() {
             // Before the first look, so that nothing falls between the two.
@@ -205,33 +102,46 @@ pub async fn wait(
                 .await
                 .ok()
                 .and_then(Result::ok);
+            due = Due::All;
         }
         let mut left = Vec::new();
-        let mut reasons = Vec::new();
-        for mut target in std::mem::take(&mut targets) {
-            match look(client, &mut target, goal, deadline).await? {
-                Verdict::Met => progress.update(&target.label(), "done"),
+        for mut one in std::mem::take(&mut waiting) {
+            if !due.has(&one.target) {
+                left.push(one);
+                continue;
+            }
+            let label = one.target.label();
+            match look(client, &mut one.target, goal, deadline).await? {
+                Verdict::Met => progress.update(&label, "done"),
                 Verdict::Superseded(reason) => {
                     progress.finish();
-                    eprintln!("{}: superseded: {reason}", target.label());
+                    eprintln!("{label}: superseded: {reason}");
                     return Ok(Exit::Superseded);
                 }
                 Verdict::NotYet(reason) => {
-                    progress.update(&target.label(), &reason);
-                    reasons.push(format!("{}: {reason}", target.label()));
-                    left.push(target);
+                    progress.update(&label, &reason);
+                    one.reason = reason;
+                    left.push(one);
                 }
             }
         }
         if left.is_empty() {
             return Ok(Exit::Ok);
         }
-        targets = left;
-        let pause = Instant::now() + if watch.is_some() { LOOK.0 } else { LOOK.1 };
-        if !changed(&mut watch, &targets, pause.min(deadline)).await && Instant::now() >= deadline {
+        waiting = left;
+        if due == Due::All {
+            all_due = Instant::now() + if watch.is_some() { LOOK.0 } else { LOOK.1 };
+        }
+        due = changed(&mut watch, &waiting, all_due.min(deadline)).await;
+        if Instant::now() >= all_due {
+            due = Due::All;
+        }
+        if Instant::now() >= deadline {
             progress.finish();
             eprintln!("timed out after {} s; still waiting for:", limit.as_secs());
-            reasons.iter().for_each(|reason| eprintln!("  {reason}"));
+            for Waiting { target, reason } in &waiting {
+                eprintln!("  {}: {reason}", target.label());
+            }
             return Ok(Exit::TimedOut);
         }
     }
@@ -260,32 +170,33 @@ async fn look(
     Ok(judge(object.as_ref(), target, goal))
 }
 
-/// Waits until something happened to one of `targets`, or until `pause`. A watch that ended is given up.
-async fn changed(watch: &mut Option<WatchStream>, targets: &[Target], pause: Instant) -> bool {
+/// Waits until something happened to one that is waited for, or until `pause`. A watch that ended is given up.
+async fn changed(watch: &mut Option<WatchStream>, waiting: &[Waiting], pause: Instant) -> Due {
     let Some(stream) = watch else {
         tokio::time::sleep_until(pause).await;
-        return false;
+        return Due::All;
     };
     loop {
         match timeout_at(pause, stream.next()).await {
-            Err(_) => return false,
+            Err(_) => return Due::All,
             Ok(Some(Ok(item))) => {
-                let (kind, name) = match &item.event {
-                    WatchEvent::Changed { object } => (object.kind.as_str(), object.metadata.name.as_str()),
-                    WatchEvent::Removed { kind, name, .. } => (kind.as_str(), name.as_str()),
+                let (kind, name) = match item.event {
+                    WatchEvent::Changed { object } => {
+                        let Object { kind, metadata, .. } = *object;
+                        (kind, metadata.name)
+                    }
+                    WatchEvent::Removed { kind, name, .. } => (kind, name),
                     WatchEvent::Bookmark => continue,
                 };
-                if targets
-                    .iter()
-                    .any(|target| target.kind.kind == kind && target.name == name)
-                {
-                    return true;
+                let due = Due::One { kind, name };
+                if waiting.iter().any(|one| due.has(&one.target)) {
+                    return due;
                 }
             }
             Ok(Some(Err(_)) | None) => {
                 *watch = None;
                 tokio::time::sleep_until(pause.min(Instant::now() + LOOK.1)).await;
-                return false;
+                return Due::All;
             }
         }
     }
@@ -294,85 +205,59 @@ async fn changed(watch: &mut Option<WatchStream>, targets: &[Target], pause: Ins
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use threeport_client::WatchItem;
     use threeport_model::find_kind;
 
     use super::*;
 
-    const ID: Uuid = Uuid::from_u128(7);
-
-    fn target(generation: Option<i64>) -> Target {
-        Target {
-            kind: find_kind("tpwi").unwrap(),
-            name: "web".to_owned(),
-            id: Some(ID),
-            generation,
-        }
+    fn event(event: WatchEvent) -> Result<WatchItem, threeport_client::Error> {
+        let token = String::new();
+        Ok(WatchItem { event, token })
     }
 
-    fn object(generation: i64, observed: i64, status: &str) -> Object {
-        let mut object = Object::new("WorkloadInstance", "web", json!({}));
-        object.metadata.id = Some(ID);
-        object.metadata.generation = Some(generation);
-        object.status = json!({"conditions": [{
-            "type": "Ready", "status": status, "reason": "Why", "message": "because", "observedGeneration": observed,
-        }]});
-        object
-    }
-
-    #[test]
-    fn ready_counts_only_for_the_generation_that_is_meant() {
-        let judged = |object: &Object| judge(Some(object), &target(Some(4)), &Goal::ready());
-        assert_eq!(judged(&object(4, 4, "True")), Verdict::Met);
-        assert!(
-            matches!(judged(&object(4, 3, "True")), Verdict::NotYet(reason) if reason.contains("generation 3"))
-        );
-        assert_eq!(
-            judged(&object(4, 4, "False")),
-            Verdict::NotYet("Ready=False Why: because".to_owned())
-        );
-        assert!(
-            matches!(judged(&object(5, 5, "True")), Verdict::Superseded(reason) if reason.contains("was changed"))
-        );
-    }
-
-    #[test]
-    fn another_object_of_the_name_is_not_the_one_that_is_meant() {
-        let mut other = object(1, 1, "True");
-        other.metadata.id = Some(Uuid::nil());
-        let judged = |object, goal: &Goal| judge(object, &target(Some(4)), goal);
-        assert!(matches!(
-            judged(Some(&other), &Goal::ready()),
-            Verdict::Superseded(_)
-        ));
-        assert!(matches!(judged(None, &Goal::ready()), Verdict::Superseded(_)));
-        assert_eq!(judged(Some(&other), &Goal::Gone), Verdict::Met);
-        assert_eq!(judged(None, &Goal::Gone), Verdict::Met);
-    }
-
-    #[test]
-    fn what_a_deletion_waits_for_is_told() {
-        let mut object = object(5, 5, "False");
-        object.metadata.deletion_requested_at = Some(jiff::Timestamp::UNIX_EPOCH);
-        let gone = judge(Some(&object), &target(Some(4)), &Goal::Gone);
-        assert_eq!(
-            gone,
-            Verdict::NotYet("is being deleted; Ready=False Why: because".to_owned())
-        );
-        let ready = judge(Some(&object), &target(Some(4)), &Goal::ready());
-        assert!(matches!(ready, Verdict::Superseded(reason) if reason.contains("is being deleted")));
-    }
-
-    #[test]
-    fn goals_are_written_as_for_kubectl() {
-        assert_eq!(Goal::parse("condition=Ready").unwrap(), Goal::ready());
-        assert_eq!(Goal::parse("delete").unwrap(), Goal::Gone);
-        let stalled = Goal::Condition {
-            kind: "Stalled".to_owned(),
-            status: ConditionStatus::False,
+    #[tokio::test]
+    async fn of_hundreds_the_one_that_changed_is_looked_at() {
+        let removed = |name: &str| {
+            event(WatchEvent::Removed {
+                id: Uuid::nil(),
+                kind: "WorkloadInstance".to_owned(),
+                name: name.to_owned(),
+            })
         };
-        assert_eq!(Goal::parse("condition=Stalled=false").unwrap(), stalled);
-        for bad in ["", "ready", "condition=", "condition=Ready=maybe"] {
-            assert!(Goal::parse(bad).is_err(), "{bad}");
-        }
+        let web = event(WatchEvent::Changed {
+            object: Box::new(Object::new("WorkloadInstance", "web", json!({}))),
+        });
+        let told = [
+            event(WatchEvent::Bookmark),
+            removed("nobody"),
+            web,
+            removed("api"),
+        ];
+        let mut watch: Option<WatchStream> = Some(Box::pin(
+            futures::stream::iter(told).chain(futures::stream::pending()),
+        ));
+        let one = |name: &str| Waiting {
+            target: Target {
+                kind: find_kind("tpwi").unwrap(),
+                name: name.to_owned(),
+                id: None,
+                generation: None,
+            },
+            reason: String::new(),
+        };
+        let waiting = [one("web"), one("api"), one("other")];
+        let mut due = async || {
+            let pause = Instant::now() + Duration::from_millis(10);
+            let due = changed(&mut watch, &waiting, pause).await;
+            let looked_at = waiting.iter().filter(|one| due.has(&one.target));
+            looked_at.map(|one| one.target.name.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(due().await, ["web"]);
+        assert_eq!(due().await, ["api"]);
+        assert_eq!(
+            due().await,
+            ["web", "api", "other"],
+            "nothing was told until the pause"
+        );
     }
 }

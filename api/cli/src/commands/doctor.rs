@@ -138,10 +138,14 @@ mod tests {
             Check::ok("API", "answers"),
             Check::failed("token", "is refused", "use another"),
         ];
-        let text = render(&checks, Style::of_stdout());
         assert_eq!(
-            text,
+            render(&checks, Style::of(false, |_| None)),
             "ok       API: answers\nFAILED   token: is refused\n         -> use another\n"
+        );
+        let coloured = render(&checks, Style::of(true, |_| None));
+        assert!(
+            coloured.contains("\x1b[31mFAILED \x1b[0m  token: is refused"),
+            "{coloured}"
         );
     }
 }
