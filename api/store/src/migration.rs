@@ -182,6 +182,92 @@ mod tests {
         assert_eq!(numbers, (1..=latest()).collect::<Vec<_>>());
     }
 
+    /// What the first brackets hold, between its commas.
+    fn parts(ddl: &str) -> Vec<&str> {
+        let mut begin = ddl.find('(').unwrap() + 1;
+        let mut parts = Vec::new();
+        let mut depth = 0;
+        for (index, letter) in ddl.char_indices().skip(begin) {
+            match letter {
+                '(' => depth += 1,
+                ')' if depth > 0 => depth -= 1,
+                ')' | ',' if depth == 0 => {
+                    parts.push(ddl[begin..index].trim());
+                    begin = index + 1;
+                    if letter == ')' {
+                        return parts;
+                    }
+                }
+                _ => {}
+            }
+        }
+        panic!("brackets are left open: {ddl}");
+    }
+
+    fn begins(step: &Step, with: &[&str]) -> bool {
+        with.iter().any(|with| step.ddl.starts_with(with))
+    }
+
+    const TABLE: &[&str] = &["CREATE TABLE IF NOT EXISTS "];
+    const INDEX: &[&str] = &[
+        "CREATE INDEX IF NOT EXISTS ",
+        "CREATE UNIQUE INDEX IF NOT EXISTS ",
+    ];
+    const END: &[&str] = &["DROP TABLE IF EXISTS ", "DROP INDEX IF EXISTS "];
+
+    #[test]
+    fn a_step_is_one_statement_that_can_be_run_again() {
+        for step in steps() {
+            assert!(begins(step, &[TABLE, INDEX, END].concat()), "{}", step.ddl);
+            assert!(!step.ddl.contains(';'), "{}", step.ddl);
+            let verbs = ["CREATE ", "DROP ", "ALTER "].map(|verb| step.ddl.matches(verb).count());
+            assert_eq!(verbs.iter().sum::<usize>(), 1, "{}", step.ddl);
+        }
+    }
+
+    /// 32 bits in one database and 64 in another, or counted up by one of them alone, would not be one schema.
+    #[test]
+    fn columns_have_types_that_all_databases_mean_alike() {
+        let mut columns = 0;
+        for step in steps().filter(|step| begins(step, TABLE)) {
+            for part in parts(step.ddl)
+                .iter()
+                .filter(|part| !part.starts_with("PRIMARY KEY ("))
+            {
+                let mut words = part.split(' ').skip(1);
+                let column_type = words.next().unwrap_or_default();
+                assert!(
+                    ["BIGINT", "{uuid}", "{text}", "{bytes}"].contains(&column_type),
+                    "{part}"
+                );
+                while let Some(word) = words.next() {
+                    if word == "REFERENCES" {
+                        // The table and its column.
+                        words.nth(1);
+                    } else {
+                        let known = ["NOT", "NULL", "PRIMARY", "KEY", "ON", "DELETE", "CASCADE"];
+                        assert!(known.contains(&word), "{part}");
+                    }
+                }
+                columns += 1;
+            }
+        }
+        assert!(columns > 100, "only {columns} were looked at");
+    }
+
+    #[test]
+    fn indexes_are_on_columns_alone() {
+        let mut indexes = 0;
+        for step in steps().filter(|step| begins(step, INDEX)) {
+            for part in parts(step.ddl) {
+                let is_column = part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+                assert!(is_column && !part.is_empty(), "{}", step.ddl);
+            }
+            indexes += 1;
+        }
+        assert!(indexes > 20, "only {indexes} were looked at");
+    }
+
     #[test]
     fn what_was_released_stays_as_it_is() {
         let mut released: Vec<&Step> = steps().filter(|step| step.number <= RELEASED).collect();

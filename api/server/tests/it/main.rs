@@ -19,5 +19,6 @@ mod openapi;
 mod problem;
 mod process;
 mod state_machine;
+mod stream;
 mod v1alpha1;
 mod whoami;

@@ -1,9 +1,13 @@
 //! Connections are what the store takes them for.
 
-use super::harness::on_servers;
+use std::time::Duration;
+
+use super::harness::{TOUCH, database_test, on_servers};
 use crate::{
+    Error, Options,
     connection::Connections,
     sql::{Fetch, Sql},
+    transaction::{code, is_transient},
 };
 
 /// A statement that commits itself too: it has no BEGIN that could say so.
@@ -18,3 +22,24 @@ fn whoever_writes_is_serializable() {
         connections.close().await;
     });
 }
+
+database_test!(a_statement_that_is_held_up_is_ended_by_the_database, bed, {
+    bed.definition("web").await;
+    let options = Options {
+        timeout: Duration::from_millis(500),
+        ..bed.options.clone()
+    };
+    let connections = Connections::open(&options).await.unwrap();
+    let touch = || connections.writer.run(Sql::new(TOUCH));
+    let holder = bed.holder().await;
+    let Err(Error::Database(error)) = touch().await else {
+        panic!("it was not held up");
+    };
+    // SQLITE_BUSY, and SQLSTATE query_canceled.
+    let expected = if bed.is_sqlite() { "5" } else { "57014" };
+    assert_eq!(code(&error), expected, "{error}");
+    assert!(is_transient(&error));
+    holder.let_go().await;
+    assert_eq!(touch().await.unwrap(), 1, "the control");
+    connections.close().await;
+});

@@ -4,7 +4,7 @@
 //! `THREEPORT_TEST_DATABASES_OPTIONAL=1` says that it may be missing. The seed of ids and jitter is printed; set
 //! `THREEPORT_TEST_SEED` to run with it again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sea_orm::{ConnectionTrait, Database};
@@ -15,7 +15,13 @@ use threeport_model::{
 };
 use uuid::Uuid;
 
-use crate::{EncryptionKey, Options, Random, Request, Result, Store, Written};
+use crate::{
+    EncryptionKey, Inner, Options, Random, Request, Result, Store, Written, connection::Connections,
+    together::Together, transaction::Transactions,
+};
+
+/// Changes nothing, and needs the same locks as what does.
+pub(crate) const TOUCH: &str = "UPDATE object SET name = name WHERE name = 'web'";
 
 /// A store of its own for one test.
 pub(crate) struct Bed {
@@ -159,10 +165,42 @@ impl Bed {
     /// Another one that waits for as long as a busy machine takes: for tests of what is large.
     pub(crate) async fn patient(&self) -> Store {
         let options = Options {
-            timeout: std::time::Duration::from_secs(120),
+            timeout: Duration::from_secs(120),
             ..self.options.clone()
         };
         Store::open(options).await.unwrap()
+    }
+
+    /// The same one, which gives a transaction up after `timeout`. What the database allows a statement is as ever, so
+    /// that it is not the database that gives up first.
+    pub(crate) fn impatient(&self, timeout: Duration) -> Store {
+        let inner = &self.store.0;
+        let options = Options {
+            timeout,
+            ..self.options.clone()
+        };
+        Store(Arc::new(Inner {
+            connections: inner.connections.clone(),
+            transactions: Transactions::new(inner.connections.clone(), &options),
+            creates: Together::default(),
+            options,
+            control_plane_id: inner.control_plane_id,
+            incarnation: inner.incarnation,
+            schema_version: inner.schema_version,
+        }))
+    }
+
+    /// Another process that is about to change the object `web`, and does not come to an end.
+    pub(crate) async fn holder(&self) -> Holder {
+        let options = Options {
+            writers: 1,
+            ..self.options.clone()
+        };
+        let holder = Holder(Connections::open(&options).await.unwrap());
+        // On the one connection that there is.
+        holder.run("BEGIN").await;
+        holder.run(TOUCH).await;
+        holder
     }
 
     /// A request of the API.
@@ -246,6 +284,21 @@ impl Bed {
                 self.store.claim_complete(&done(&claim)).await.unwrap();
             }
         }
+    }
+}
+
+/// See [`Bed::holder`].
+pub(crate) struct Holder(Connections);
+
+impl Holder {
+    async fn run(&self, statement: &str) {
+        self.0.writer.execute_unprepared(statement).await.unwrap();
+    }
+
+    /// Its end.
+    pub(crate) async fn let_go(self) {
+        self.run("ROLLBACK").await;
+        self.0.close().await;
     }
 }
 

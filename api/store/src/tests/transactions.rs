@@ -1,8 +1,10 @@
 //! Transactions under faults and contention.
 
+use std::time::Duration;
+
 use serde_json::json;
 use threeport_model::{
-    ConditionStatus,
+    Code, ConditionStatus,
     protocol::{apply::Outcome, claim::CompleteRequest},
 };
 
@@ -10,6 +12,7 @@ use super::{
     faults::Fault,
     harness::{database_test, definition_spec, done, object, status},
 };
+use crate::Error;
 
 database_test!(an_ambiguous_commit_is_found_to_have_happened, bed, {
     for (name, fault) in [("before", Fault::BeforeCommit), ("after", Fault::AfterCommit)] {
@@ -148,4 +151,42 @@ database_test!(a_reference_and_a_deletion_that_race_do_not_both_win, bed, {
             created
         );
     }
+});
+
+database_test!(what_is_held_up_is_dead_in_time_and_can_be_sent_again, bed, {
+    assert_eq!(bed.options.timeout, Duration::from_secs(5), "what is said of it");
+    bed.definition("web").await;
+    let (impatient, request) = (bed.impatient(Duration::from_secs(1)), bed.request());
+    let changed = || object("WorkloadDefinition", "web", definition_spec("two"));
+    let holder = bed.holder().await;
+    let error = impatient
+        .object_update(&request, changed(), None)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::TimedOut {
+                name: "object_update",
+                seconds: 1
+            }
+        ),
+        "{error:?}"
+    );
+    assert_eq!(error.code(), Code::Unavailable);
+    assert_eq!(
+        bed.get("WorkloadDefinition", "web").await.generation(),
+        1,
+        "who reads is not held up"
+    );
+    let counts = impatient.transaction_counts();
+    let updates = counts.iter().find(|count| count.name == "object_update").unwrap();
+    assert_eq!((updates.committed, updates.failed), (0, 1));
+
+    holder.let_go().await;
+    let written = bed.store.object_update(&request, changed(), None).await.unwrap();
+    assert!(!written.replayed, "nothing was written by what was dead");
+    assert_eq!(written.object().unwrap().generation(), 2);
+    let history = bed.store.object_history("WorkloadDefinition", "web").await;
+    assert_eq!(history.unwrap().len(), 2);
 });

@@ -75,6 +75,14 @@ database_test!(one_object_that_cannot_be_read_costs_no_other_its_claim, bed, {
         "{message}"
     );
 
+    let due = Sql::new("SELECT not_before FROM pending WHERE object_id = $1").values([instance.id().into()]);
+    let due = bed.store.reader().one(due).await.unwrap().unwrap();
+    let wait = due.get::<i64>("not_before").unwrap() - jiff::Timestamp::now().as_microsecond();
+    assert!(
+        (50_000_000..61_000_000).contains(&wait),
+        "it is tried again in a minute: {wait}"
+    );
+
     let written = status_version(bed, instance.id()).await;
     let again = Sql::new("UPDATE pending SET not_before = 0");
     bed.store.0.connections.writer.run(again).await.unwrap();
