@@ -35,10 +35,14 @@ pub const NO_SERVER: &str = "/etc/postgresql-common/createcluster.d/threeport-te
 /// The packages that are missing.
 #[must_use]
 pub fn missing() -> Vec<&'static str> {
-    let is_missing = |files: &[&str]| !files.iter().any(|file| Path::new(file).exists());
+    missing_from(|file| Path::new(file).exists())
+}
+
+/// The packages that a machine lacks which has such files.
+fn missing_from(has: impl Fn(&str) -> bool) -> Vec<&'static str> {
     PACKAGES
         .iter()
-        .filter(|(_, files)| is_missing(files))
+        .filter(|(_, files)| !files.iter().any(|file| has(file)))
         .map(|(package, _)| *package)
         .collect()
 }
@@ -106,4 +110,46 @@ fn apt(log: &Path, arguments: &[&str]) -> Result<()> {
         log_tail(log)
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_is_missing_until_any_of_its_files_is_there() {
+        let all: Vec<&str> = PACKAGES.iter().map(|(package, _)| *package).collect();
+        assert_eq!(missing_from(|_| false), all);
+        assert_eq!(missing_from(|_| true), Vec::<&str>::new());
+        for (package, files) in PACKAGES {
+            for file in *files {
+                let others: Vec<&str> = all.iter().copied().filter(|other| other != package).collect();
+                assert_eq!(missing_from(|found| found == *file), others, "with {file} alone");
+            }
+        }
+    }
+
+    #[test]
+    fn a_debian_with_nothing_but_what_it_begins_with_lacks_what_a_testbed_runs_on() {
+        let fresh = [
+            "/etc/ssl/certs/ca-certificates.crt",
+            "/usr/bin/openssl",
+            "/usr/sbin/ip",
+        ];
+        assert_eq!(
+            missing_from(|file| fresh.contains(&file)),
+            [
+                "curl",
+                "nftables",
+                "conntrack",
+                "containerd",
+                "runc",
+                "containernetworking-plugins",
+                "busybox-static",
+                "postgresql",
+                "postgresql-client",
+                "skopeo"
+            ]
+        );
+    }
 }

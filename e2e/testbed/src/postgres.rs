@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -214,16 +214,25 @@ impl Postgres {
     /// Creates a database, as a copy of `template` if one is given (nobody may be connected to that), and gives its URL.
     pub fn create_database(&self, name: &str, template: Option<&str>) -> Result<String> {
         for name in [Some(name), template].into_iter().flatten() {
-            let is_plain = name
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-            ensure!(
-                is_plain && !name.is_empty(),
-                "invalid database name {name:?}: use a-z, 0-9 and _"
-            );
+            ensure_plain(name)?;
         }
         let template = template.unwrap_or("template1");
         let statement = format!("CREATE DATABASE \"{name}\" OWNER {ROLE} TEMPLATE \"{template}\"");
+        self.execute("postgres", &statement)?;
+        Ok(self.url(name))
+    }
+
+    /// Creates a database whose data lie in an empty folder of their own, on another disk perhaps, and gives its URL. What
+    /// the server logs ahead stays where it is.
+    pub fn create_database_in(&self, name: &str, folder: &Path) -> Result<String> {
+        ensure_plain(name)?;
+        output(Command::new("chown").arg(SYSTEM_USER).arg(folder))?;
+        let folder = folder.display();
+        self.execute(
+            "postgres",
+            &format!("CREATE TABLESPACE \"{name}\" LOCATION '{folder}'"),
+        )?;
+        let statement = format!("CREATE DATABASE \"{name}\" OWNER {ROLE} TABLESPACE \"{name}\"");
         self.execute("postgres", &statement)?;
         Ok(self.url(name))
     }
@@ -343,6 +352,17 @@ impl Drop for Postgres {
             eprintln!("testbed: {error:#}");
         }
     }
+}
+
+fn ensure_plain(name: &str) -> Result<()> {
+    let is_plain = name
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    ensure!(
+        is_plain && !name.is_empty(),
+        "invalid database name {name:?}: use a-z, 0-9 and _"
+    );
+    Ok(())
 }
 
 /// The folder of the newest installed server's programs.

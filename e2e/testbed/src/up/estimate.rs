@@ -7,7 +7,7 @@ use anyhow::Result;
 use threeport_testbed::progress::human;
 use threeport_testbed::{binaries, preflight};
 
-use crate::target::is_in_path;
+use crate::search_path::SearchPath;
 use crate::{Selection, UpOptions, images, programs, release, sample};
 
 /// Parts by name; what is there already takes no time.
@@ -27,8 +27,10 @@ pub(crate) fn of_testbed(options: &UpOptions, is_running: bool) -> Result<Estima
 }
 
 /// `up` on the cluster of the current context.
-pub(crate) fn of_current(options: &UpOptions) -> Result<Estimate> {
-    let tools = ["kubectl", "helm"].into_iter().filter(|name| !is_in_path(name));
+pub(crate) fn of_current(options: &UpOptions, path: &SearchPath) -> Result<Estimate> {
+    let tools = ["kubectl", "helm"]
+        .into_iter()
+        .filter(|name| path.find(name).is_none());
     let tools = binaries::build_time_of(tools.chain(["nats-server"]))?;
     let mut parts = vec![("tools", tools)];
     parts.extend(control_plane(options, false)?);

@@ -12,6 +12,7 @@ use threeport_testbed::process::output;
 use threeport_testbed::{Cluster, binaries, images, progress};
 
 use crate::programs::Programs;
+use crate::search_path::SearchPath;
 use crate::target::{Sort, Target};
 
 /// The registry in the references of images that come from none.
@@ -38,22 +39,22 @@ pub(crate) enum Way<'a> {
     Registry(&'a str),
     /// Imported into the testbed's node.
     Testbed(&'a Cluster),
-    /// Loaded into the nodes of the kind cluster of this name.
-    Kind(String),
-    /// Imported into this machine's k3s.
-    K3s,
+    /// Loaded into the nodes of the kind cluster of this name, by the program `kind`.
+    Kind { program: PathBuf, name: String },
+    /// Imported into this machine's k3s, by its program.
+    K3s(PathBuf),
 }
 
 impl<'a> Way<'a> {
     /// The way to this cluster; says what the ways are if there is none.
-    pub(crate) fn find(target: &'a Target, registry: Option<&'a str>) -> Result<Self> {
+    pub(crate) fn find(target: &'a Target, registry: Option<&'a str>, path: &SearchPath) -> Result<Self> {
         if let Some(registry) = registry {
             return Ok(Self::Registry(registry));
         }
-        match target.sort()? {
+        match target.sort(path)? {
             Sort::Testbed(cluster) => Ok(Self::Testbed(cluster)),
-            Sort::Kind(name) => Ok(Self::Kind(name)),
-            Sort::K3s => Ok(Self::K3s),
+            Sort::Kind { program, name } => Ok(Self::Kind { program, name }),
+            Sort::K3s(program) => Ok(Self::K3s(program)),
             Sort::Other(context) => bail!(
                 "the cluster of context {context:?} needs to get the images from somewhere. The ways are: \
                  REGISTRY=host/path (one that you may push to and the cluster pulls from); a kind cluster, with `kind` \
@@ -66,7 +67,7 @@ impl<'a> Way<'a> {
     fn registry(&self) -> &str {
         match self {
             Self::Registry(registry) => registry,
-            Self::Testbed(_) | Self::Kind(_) | Self::K3s => LOCAL,
+            Self::Testbed(_) | Self::Kind { .. } | Self::K3s(_) => LOCAL,
         }
     }
 
@@ -75,15 +76,18 @@ impl<'a> Way<'a> {
         match self {
             Self::Registry(registry) => push(archive, reference, is_plain(registry)),
             Self::Testbed(cluster) => cluster.load_image(archive),
-            Self::Kind(name) => output(
-                Command::new("kind")
+            Self::Kind { program, name } => output(
+                Command::new(program)
                     .args(["load", "image-archive", "--name", name])
                     .arg(archive),
             )
             .map(|_| ()),
-            Self::K3s => {
-                output(Command::new("k3s").args(["ctr", "images", "import"]).arg(archive)).map(|_| ())
-            }
+            Self::K3s(program) => output(
+                Command::new(program)
+                    .args(["ctr", "images", "import"])
+                    .arg(archive),
+            )
+            .map(|_| ()),
         }
     }
 }
@@ -96,7 +100,7 @@ pub(crate) fn provide(target: &Target, programs: &Programs, way: &Way<'_>) -> Re
 
 /// Makes sure that the cluster has the sample's image: what `make dev` needs beside the programs themselves.
 pub(crate) fn provide_sample(target: &Target, programs: &Programs) -> Result<()> {
-    let way = Way::find(target, None)?;
+    let way = Way::Testbed(target.cluster().context("no testbed")?);
     load(target, &sources(programs, |name| name == SAMPLE.0)?, &way).map(|_| ())
 }
 
@@ -215,7 +219,100 @@ fn is_plain(registry: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    /// A machine with kubectl, whose current context and server are these, with helm, and with these programs, which note
+    /// what they are called with.
+    struct Machine {
+        folder: tempfile::TempDir,
+    }
+
+    impl Machine {
+        fn new(context: &str, version: &str, programs: &[&str]) -> Self {
+            let machine = Self {
+                folder: tempfile::tempdir().unwrap(),
+            };
+            let kubectl = format!(
+                "case \"$*\" in
+                    'config current-context') echo {context} ;;
+                    'version --request-timeout=10s') ;;
+                    'version --output=json') echo '{{\"serverVersion\": {{\"gitVersion\": \"{version}\"}}}}' ;;
+                    *) exit 1 ;;
+                esac"
+            );
+            machine.has("kubectl", &kubectl);
+            machine.has("helm", "exit 1");
+            for name in programs {
+                machine.has(name, "printf '%s\\n' \"$@\" >>\"$0.arguments\"");
+            }
+            machine
+        }
+
+        fn has(&self, name: &str, script: &str) {
+            let program = self.folder.path().join(name);
+            fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+
+        /// What each of its programs is called with to bring an archive; why there is no way for it.
+        fn bring(&self) -> Result<Vec<(String, Vec<String>)>> {
+            let path = SearchPath::new(self.folder.path());
+            let target = Target::current(&path)?;
+            let way = Way::find(&target, None, &path)?;
+            assert_eq!(way.registry(), "localhost");
+            way.bring(Path::new("/x/api.tar"), "localhost/threeport-api:1")?;
+            let called = ["kind", "k3s"].into_iter().filter_map(|name| {
+                let note = self.folder.path().join(format!("{name}.arguments"));
+                let text = fs::read_to_string(note).ok()?;
+                Some((name.to_owned(), text.lines().map(str::to_owned).collect()))
+            });
+            Ok(called.collect())
+        }
+    }
+
+    #[test]
+    fn kind_and_k3s_are_known_and_given_the_archives() {
+        let kind = ["load", "image-archive", "--name", "shop-1", "/x/api.tar"];
+        let k3s = ["ctr", "images", "import", "/x/api.tar"];
+        let both = ["kind", "k3s"];
+        for (context, version, programs, called, arguments) in [
+            ("kind-shop-1", "v1.35.0", &both[..], "kind", &kind[..]),
+            ("default", "v1.35.0+k3s1", &both[..], "k3s", &k3s[..]),
+            // A context may be called anything.
+            ("kind-shop-1", "v1.35.0+k3s1", &both[1..], "k3s", &k3s[..]),
+        ] {
+            let brought = Machine::new(context, version, programs).bring().unwrap();
+            let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+            assert_eq!(brought, [(called.to_owned(), arguments)], "{context} {version}");
+        }
+    }
+
+    #[test]
+    fn who_is_neither_is_told_the_ways() {
+        for (context, version, programs) in [
+            ("default", "v1.35.0", &["kind", "k3s"][..]),
+            ("kind-shop", "v1.35.0", &["k3s"][..]),
+            ("default", "v1.35.0+k3s1", &["kind"][..]),
+        ] {
+            let told = Machine::new(context, version, programs).bring().unwrap_err();
+            let told = told.to_string();
+            assert!(told.contains(&format!("context \"{context}\"")), "{told}");
+            for way in ["REGISTRY=host/path", "`kind` in PATH", "k3s on this machine"] {
+                assert!(told.contains(way), "{context} {version}: {told}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_registry_goes_before_what_the_cluster_is() {
+        let machine = Machine::new("kind-shop", "v1.35.0", &["kind"]);
+        let path = SearchPath::new(machine.folder.path());
+        let target = Target::current(&path).unwrap();
+        let way = Way::find(&target, Some("registry.example.com/x"), &path).unwrap();
+        assert_eq!(way.registry(), "registry.example.com/x");
+    }
 
     #[test]
     fn only_registries_of_this_machine_are_plain() {

@@ -14,6 +14,7 @@ mod programs;
 mod release;
 mod sample;
 mod screen;
+mod search_path;
 mod target;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::search_path::SearchPath;
 use crate::target::Target;
 
 /// Bring up a control plane of this source tree.
@@ -93,9 +95,10 @@ enum Database {
 }
 
 fn main() -> ExitCode {
+    let path = SearchPath::of_environment();
     let result = match Arguments::parse().command {
-        Action::Up(options) => up(&options),
-        Action::Down(selection) => target::down(&selection),
+        Action::Up(options) => up(&options, &path),
+        Action::Down(selection) => target::down(&selection, &path),
         Action::Dev(selection) => dev::run(&selection),
     };
     match result {
@@ -107,12 +110,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn up(options: &UpOptions) -> Result<()> {
+fn up(options: &UpOptions, path: &SearchPath) -> Result<()> {
     let started = Instant::now();
-    let target = Target::open(options)?;
+    let target = Target::open(options, path)?;
     let registry = options.registry.as_deref();
     // Before minutes of building: without a way for the images all of it would be for nothing.
-    let way = images::Way::find(&target, registry)?;
+    let way = images::Way::find(&target, registry, path)?;
     let programs = programs::provide(options.profile, options.selection.programs.as_deref())?;
     let tag = images::provide(&target, &programs, &way)?;
     release::install(&target, options, &tag)?;

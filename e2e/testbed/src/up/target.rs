@@ -11,6 +11,7 @@ use threeport_testbed::process::output;
 use threeport_testbed::{Cluster, ClusterOptions, binaries, cleanup, cluster, install, preflight, progress};
 
 use crate::estimate::{self, Estimate};
+use crate::search_path::SearchPath;
 use crate::{Database, Selection, UpOptions, Where, database, release};
 
 /// A cluster, and the folder of what is kept about it.
@@ -19,34 +20,67 @@ pub(crate) struct Target {
     cluster: Option<Cluster>,
     state: PathBuf,
     reaches_services: bool,
-    kubectl: PathBuf,
-    helm: PathBuf,
+    kubectl: Tool,
+    helm: Tool,
+}
+
+/// A program that talks to the cluster.
+struct Tool {
+    program: PathBuf,
+    /// Built because the machine has none, or not the one that it takes.
+    is_built: bool,
 }
 
 /// Which sort of cluster it is: decides how images get there.
 pub(crate) enum Sort<'a> {
     /// The testbed's.
     Testbed(&'a Cluster),
-    /// kind's, by its name.
-    Kind(String),
-    /// k3s on this machine.
-    K3s,
+    /// kind's, by its name, with the program that knows it.
+    Kind { program: PathBuf, name: String },
+    /// k3s on this machine: its program.
+    K3s(PathBuf),
     /// Anything else, by its context.
     Other(String),
 }
 
+impl Tool {
+    /// The machine's, else the testbed's.
+    fn find(name: &str, path: &SearchPath) -> Result<Self> {
+        match path.find(name) {
+            Some(program) => Ok(Self {
+                program,
+                is_built: false,
+            }),
+            None => Self::built(name),
+        }
+    }
+
+    fn built(name: &str) -> Result<Self> {
+        Ok(Self {
+            program: binaries::path(name)?,
+            is_built: true,
+        })
+    }
+}
+
+/// Refuses what does not go together.
+fn check(options: &UpOptions) -> Result<()> {
+    ensure!(
+        options.selection.cluster == Where::Testbed || options.database == Database::Sqlite,
+        "DATABASE=postgresql is the testbed's PostgreSQL, which CLUSTER=current can't reach: install the chart with \
+         database.mode=external and a Secret that holds your database's URL"
+    );
+    ensure!(
+        options.selection.cluster == Where::Current || options.registry.is_none(),
+        "REGISTRY is for CLUSTER=current: the testbed gets its images without one"
+    );
+    Ok(())
+}
+
 impl Target {
     /// Opens the cluster; starts the testbed's if it is not up. Says first how long all that `up` does will take.
-    pub(crate) fn open(options: &UpOptions) -> Result<Self> {
-        ensure!(
-            options.selection.cluster == Where::Testbed || options.database == Database::Sqlite,
-            "DATABASE=postgresql is the testbed's PostgreSQL, which CLUSTER=current can't reach: install the chart with \
-             database.mode=external and a Secret that holds your database's URL"
-        );
-        ensure!(
-            options.selection.cluster == Where::Current || options.registry.is_none(),
-            "REGISTRY is for CLUSTER=current: the testbed gets its images without one"
-        );
+    pub(crate) fn open(options: &UpOptions, path: &SearchPath) -> Result<Self> {
+        check(options)?;
         let mut ports = vec![(release::API_NODE_PORT, "Threeport's API")];
         if options.database == Database::Postgresql {
             ports.push((database::PORT, "PostgreSQL"));
@@ -56,8 +90,8 @@ impl Target {
                 estimate::of_testbed(options, is_running)
             }),
             Where::Current => {
-                estimate::of_current(options)?.say();
-                Self::current()
+                estimate::of_current(options, path)?.say();
+                Self::current(path)
             }
         }
     }
@@ -85,17 +119,18 @@ impl Target {
         };
         Ok(Self {
             state: site.state,
-            kubectl: binaries::path("kubectl")?,
-            helm: binaries::path("helm")?,
+            kubectl: Tool::built("kubectl")?,
+            helm: Tool::built("helm")?,
             reaches_services: cluster.network_kind() == Kind::Machine,
             cluster: Some(cluster),
         })
     }
 
-    fn current() -> Result<Self> {
-        let kubectl = tool("kubectl")?;
-        let helm = tool("helm")?;
-        let context = output(Command::new(&kubectl).args(["config", "current-context"]))
+    /// The cluster of the current context.
+    pub(crate) fn current(path: &SearchPath) -> Result<Self> {
+        let kubectl = Tool::find("kubectl", path)?;
+        let helm = Tool::find("helm", path)?;
+        let context = output(Command::new(&kubectl.program).args(["config", "current-context"]))
             .context("CLUSTER=current needs a kubeconfig with a current context")?;
         let context = context.trim();
         let folder = context.replace(|character: char| !character.is_ascii_alphanumeric(), "-");
@@ -113,7 +148,7 @@ impl Target {
     }
 
     /// Which sort of cluster it is.
-    pub(crate) fn sort(&self) -> Result<Sort<'_>> {
+    pub(crate) fn sort(&self, path: &SearchPath) -> Result<Sort<'_>> {
         if let Some(cluster) = &self.cluster {
             return Ok(Sort::Testbed(cluster));
         }
@@ -122,13 +157,16 @@ impl Target {
             .trim()
             .to_owned();
         if let Some(name) = context.strip_prefix("kind-")
-            && is_in_path("kind")
+            && let Some(program) = path.find("kind")
         {
-            return Ok(Sort::Kind(name.to_owned()));
+            let name = name.to_owned();
+            return Ok(Sort::Kind { program, name });
         }
         let version = self.run_kubectl(&["version", "--output=json"])?;
-        if version.contains("+k3s") && is_in_path("k3s") {
-            return Ok(Sort::K3s);
+        if version.contains("+k3s")
+            && let Some(program) = path.find("k3s")
+        {
+            return Ok(Sort::K3s(program));
         }
         Ok(Sort::Other(context))
     }
@@ -165,9 +203,10 @@ impl Target {
 
     /// The tools that were built because the machine has none of its own, by name.
     pub(crate) fn own_tools(&self) -> impl Iterator<Item = (&'static str, &Path)> {
-        [("kubectl", self.kubectl.as_path()), ("helm", self.helm.as_path())]
+        [("kubectl", &self.kubectl), ("helm", &self.helm)]
             .into_iter()
-            .filter(|(_, path)| path.is_absolute())
+            .filter(|(_, tool)| tool.is_built)
+            .map(|(name, tool)| (name, tool.program.as_path()))
     }
 
     /// kubectl for this cluster.
@@ -185,8 +224,8 @@ impl Target {
         self.tool(&self.helm)
     }
 
-    fn tool(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
+    fn tool(&self, tool: &Tool) -> Command {
+        let mut command = Command::new(&tool.program);
         if let Some(cluster) = &self.cluster {
             command.env("KUBECONFIG", cluster.kubeconfig());
         }
@@ -215,22 +254,8 @@ fn start(options: &ClusterOptions) -> Result<Cluster> {
     progress::step("Start Kubernetes", preflight::START, || Cluster::start(options))
 }
 
-/// A tool of the machine, else the testbed's.
-fn tool(name: &str) -> Result<PathBuf> {
-    if is_in_path(name) {
-        Ok(PathBuf::from(name))
-    } else {
-        binaries::path(name)
-    }
-}
-
-pub(crate) fn is_in_path(name: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
-}
-
 /// Removes what `up` started, and nothing else; says what stays.
-pub(crate) fn down(selection: &Selection) -> Result<()> {
+pub(crate) fn down(selection: &Selection, path: &SearchPath) -> Result<()> {
     match selection.cluster {
         Where::Testbed => {
             let site = selection.testbed.site()?;
@@ -245,11 +270,49 @@ pub(crate) fn down(selection: &Selection) -> Result<()> {
             Ok(())
         }
         Where::Current => {
-            let target = Target::current()?;
+            let target = Target::current(path)?;
             release::remove(&target)?;
             cleanup::remove_folder(&target.state)?;
             println!("{}", release::what_stays(&target)?);
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{Action, Arguments};
+
+    fn refusal(line: &[&str]) -> Option<String> {
+        let line = ["threeport-up", "up"].iter().chain(line);
+        let Action::Up(options) = Arguments::parse_from(line).command else {
+            panic!("another command");
+        };
+        check(&options).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused_with_what_to_do() {
+        let current = ["--cluster", "current"];
+        let database = refusal(&[&current[..], &["--database", "postgresql"]].concat()).unwrap();
+        assert!(
+            database.starts_with("DATABASE=postgresql is the testbed's")
+                && database.contains("database.mode=external"),
+            "{database}"
+        );
+        let registry = refusal(&["--registry", "registry.example.com/x"]).unwrap();
+        assert!(
+            registry.starts_with("REGISTRY is for CLUSTER=current"),
+            "{registry}"
+        );
+        // What each of them is for.
+        assert_eq!(refusal(&["--database", "postgresql"]), None);
+        let pushed = [&current[..], &["--registry", "registry.example.com/x"]].concat();
+        assert_eq!(refusal(&pushed), None);
+        assert_eq!(refusal(&[]), None);
+        assert_eq!(refusal(&current), None);
     }
 }

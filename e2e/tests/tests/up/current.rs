@@ -85,7 +85,14 @@ fn link_others(from: &Path, to: &Path) -> Result<()> {
 }
 
 pub(crate) fn without_a_way_for_images(cluster: &Cluster) -> Result<()> {
-    let run = Elsewhere::new(cluster)?.up(&[])?;
+    let elsewhere = Elsewhere::new(cluster)?;
+    let refused = elsewhere.up(&["--database", "postgresql"])?;
+    ensure!(
+        !refused.succeeded && refused.stderr.contains("DATABASE=postgresql is the testbed's"),
+        "another cluster is to have the testbed's database:\n{}",
+        refused.stderr
+    );
+    let run = elsewhere.up(&[])?;
     ensure!(!run.succeeded, "it found a way without REGISTRY, kind and k3s");
     for way in ["REGISTRY=host/path", "a kind cluster", "k3s on this machine"] {
         ensure!(

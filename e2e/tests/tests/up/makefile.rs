@@ -17,7 +17,7 @@ fn would_run(arguments: &[&str]) -> Result<String> {
 
 #[test]
 fn make_hands_its_variables_on() -> Result<()> {
-    let cases: [(&[&str], &[&str]); 5] = [
+    let cases: [(&[&str], &[&str]); 6] = [
         (&["up"], &["prepare.sh", "threeport-up -- up --cluster testbed"]),
         (
             &["up", "DATABASE=postgresql"],
@@ -32,6 +32,7 @@ fn make_hands_its_variables_on() -> Result<()> {
             &["down", "CLUSTER=current"],
             &["threeport-up -- down --cluster current"],
         ),
+        (&["test", "STORY=fire_2"], &["STORY=fire_2 e2e/test.sh"]),
     ];
     for (arguments, wanted) in cases {
         let printed = would_run(arguments)?;
