@@ -40,13 +40,37 @@ pub async fn of_deployment(namespace: &str, component: &str) -> Result<BTreeMap<
     Ok(sums)
 }
 
+/// The samples of several Deployments of the control plane, likewise.
+pub async fn of_deployments(namespace: &str, components: &[&str]) -> Result<BTreeMap<String, f64>> {
+    let mut sums: BTreeMap<String, f64> = BTreeMap::new();
+    for component in components {
+        for (name, value) in of_deployment(namespace, component).await? {
+            *sums.entry(name).or_default() += value;
+        }
+    }
+    Ok(sums)
+}
+
 /// The sum of the samples of `metric` whose labels contain all of `labels` (`key="value"`).
 pub fn sum(samples: &BTreeMap<String, f64>, metric: &str, labels: &[&str]) -> f64 {
-    let matching = samples.iter().filter(|(name, _)| {
+    matching(samples, metric, labels).sum()
+}
+
+/// Whether there is such a sample, whatever it counts; `key=` alone is any value of that label.
+pub fn is_there(samples: &BTreeMap<String, f64>, metric: &str, labels: &[&str]) -> bool {
+    matching(samples, metric, labels).next().is_some()
+}
+
+fn matching<'a>(
+    samples: &'a BTreeMap<String, f64>,
+    metric: &'a str,
+    labels: &'a [&'a str],
+) -> impl Iterator<Item = f64> + 'a {
+    let matching = samples.iter().filter(move |(name, _)| {
         let own = name
             .strip_prefix(metric)
             .is_some_and(|rest| rest.starts_with('{') || rest.is_empty());
         own && labels.iter().all(|label| name.contains(label))
     });
-    matching.map(|(_, value)| value).sum()
+    matching.map(|(_, value)| *value)
 }

@@ -90,3 +90,67 @@ impl Controller for InstanceController {
         status::report(world, plan, applied, now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use prometheus_client::registry::Registry;
+    use threeport_engine::{Found, SourceError};
+    use threeport_model::protocol::{
+        inventory::{IntentRequest, IntentResponse},
+        whoami::Version,
+    };
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::workload::{fixture, observed::tests::row};
+
+    /// Is not asked.
+    struct Nobody;
+
+    #[async_trait]
+    impl Api for Nobody {
+        async fn intend(&self, _: &IntentRequest) -> Result<IntentResponse, SourceError> {
+            Err(SourceError::Permanent("nobody".to_owned()))
+        }
+
+        async fn version(&self) -> Result<Version, SourceError> {
+            Err(SourceError::Permanent("nobody".to_owned()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_agent_has_seen_of_an_apply_is_shown_as_a_stage() {
+        let (mut registry, stages) = (Registry::default(), Stages::default());
+        stages.register(&mut registry, "threeport_stage_seconds");
+        let targets = Targets::new(kube::Config::new("http://127.0.0.1:1".parse().unwrap()));
+        let world = fixture::world();
+        let controller = InstanceController::new(
+            world.identity.clone(),
+            Arc::new(Nobody),
+            Arc::new(targets),
+            stages,
+        );
+        let observed = || {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            let name = "threeport_stage_seconds_count{kind=\"WorkloadInstance\",stage=\"observed\"} ";
+            text.lines()
+                .find_map(|line| line.strip_prefix(name).map(str::to_owned))
+        };
+        let run = Run {
+            claim: Claim {
+                inventory: vec![row()],
+                ..world.claim
+            },
+            found: Found::Signal,
+            lease: Arc::new(Lease::until(Instant::now() + Duration::from_secs(10))),
+        };
+        controller.load(&run).await.unwrap();
+        assert_eq!(observed(), None, "nothing was applied");
+        controller.latency.applied(&[], &run.claim.inventory);
+        controller.load(&run).await.unwrap();
+        assert_eq!(observed().as_deref(), Some("1"));
+    }
+}

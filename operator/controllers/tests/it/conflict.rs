@@ -22,7 +22,7 @@ async fn foreign_objects_stand_as_they_are() {
         "{:?}",
         report.outcome
     );
-    let (reason, message) = world.ready("web");
+    let (reason, message) = world.stalled("web");
     assert_eq!(reason, "Conflict");
     assert!(
         message.contains("Namespace web") && message.contains("kubectl-create"),
@@ -48,7 +48,7 @@ async fn foreign_objects_stand_as_they_are() {
     world.place("second", json!({"definition": "web", "namespace": "web"}));
     let report = world.run("second").await;
     assert!(matches!(report.outcome, Outcome::Stalled { retried: true, .. }));
-    let (reason, message) = world.ready("second");
+    let (reason, message) = world.stalled("second");
     assert_eq!(reason, "OwnedBy");
     assert!(message.contains("WorkloadInstance/named"), "{message}");
     assert!(world.rows("second").is_empty());
@@ -153,7 +153,7 @@ async fn refusals_are_reasons() {
         "{:?}",
         report.outcome
     );
-    let (reason, message) = world.ready("bad");
+    let (reason, message) = world.stalled("bad");
     assert_eq!(reason, "Invalid");
     assert!(
         message.contains("Service bad/web") && message.contains("spec.ports[0].port"),

@@ -149,7 +149,7 @@ async fn jobs_run_once_per_hash_and_immutable_fields_are_told() {
         "{:?}",
         report.outcome
     );
-    let (reason, message) = world.ready("web");
+    let (reason, message) = world.stalled("web");
     assert_eq!(reason, "Immutable");
     assert!(
         message.contains("Deployment web/web") && message.contains("spec.selector"),

@@ -17,7 +17,7 @@ use threeport_engine::{
     metrics::{Metrics, Stages},
 };
 use threeport_model::{
-    Object, condition,
+    ConditionStatus, Object, condition,
     identity::field_manager,
     kinds::workload_instance::{Health, Status},
     ownership,
@@ -420,6 +420,19 @@ impl World {
         let status = self.status(name);
         let ready = condition::find(&status.conditions, condition::READY).unwrap();
         (ready.reason.clone(), ready.message.clone())
+    }
+
+    /// The same, which `Stalled` says as well.
+    pub(crate) fn stalled(&self, name: &str) -> (String, String) {
+        let (status, ready) = (self.status(name), self.ready(name));
+        let stalled = condition::find(&status.conditions, condition::STALLED).unwrap();
+        assert_eq!(stalled.status, ConditionStatus::True, "{name}: {stalled:?}");
+        assert_eq!(
+            (&stalled.reason, &stalled.message),
+            (&ready.0, &ready.1),
+            "{name}"
+        );
+        ready
     }
 
     /// Writes in the audit log by the controller, as `verb code uri`. It uses the only kubeconfig there is, so kubectl's

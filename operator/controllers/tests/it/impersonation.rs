@@ -51,7 +51,7 @@ async fn writes_are_made_as_the_runtime_s_account() {
         "{:?}",
         report.outcome
     );
-    let (reason, message) = world.ready("web");
+    let (reason, message) = world.stalled("web");
     assert_eq!(reason, "Forbidden");
     assert!(
         message.contains("Namespace web") && message.contains("patch of namespaces"),
