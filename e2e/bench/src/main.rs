@@ -3,13 +3,14 @@
 //!
 //! **The limit.** [`bare`] is the loop: 16 instances at once, four applies each, as system:masters. What a control plane
 //! reaches is said as a part of what the loop reached in the same run, right before or after it: absolute rates tell
-//! more of the machine. The loop's own rate is printed; where it is far below what such a machine does, the run says
-//! nothing.
+//! more of the machine. The loop's own rate is printed; where it is far below what such a machine does, what is compared
+//! with it says nothing, and the verdict says that.
 //!
 //! **The witness** is the API server's audit log ([`accepted`]), which no part of ours can influence: a burst ends when
 //! the last apply was accepted. What processes used is read from /proc ([`processes`]).
 //!
-//! **The figures** that are required and aimed at are constants in [`figures`]. A missed required one is exit code 1.
+//! **The figures** that are required and aimed at are constants in [`figures`]. A missed required one is exit code 1,
+//! and one that a wanted part did not measure is missed.
 //!
 //! Each part of [`parts`] is a function of a [`world::World`] that gives measurements; [`report`] makes the table and
 //! `results/latest.json` of them. Nothing here is a test of meaning: that is what the stories are for.

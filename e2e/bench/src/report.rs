@@ -14,7 +14,8 @@ use serde_json::Value;
 use crate::{
     REQUIRED,
     arguments::{Arguments, Database},
-    figures::{Limit, Wanted},
+    figures::{ALL_REQUIRED, LOOP_FLOOR, Limit, Required, Wanted},
+    statistics::Spread,
 };
 
 /// All that was measured.
@@ -41,7 +42,12 @@ struct Figure {
     unit: String,
     #[serde(flatten)]
     wanted: Wanted,
-    values: BTreeMap<&'static str, f64>,
+    values: BTreeMap<&'static str, Spread>,
+    /// What the loop reached that the value that counts is a part of.
+    loop_per_second: Option<f64>,
+    /// Whether it is missed where it was not measured.
+    #[serde(skip)]
+    demanded: bool,
 }
 
 /// Where a database's figures go.
@@ -58,7 +64,7 @@ impl Report {
             quick: arguments.quick,
             controller_manager_requests_per_second: arguments.controller_requests_per_second,
             api_replicas: arguments.api_replicas,
-            figures: Vec::new(),
+            figures: demanded(arguments),
             details: BTreeMap::new(),
             failed: false,
         }
@@ -74,18 +80,14 @@ impl Report {
 
     /// Whether a required figure is missed.
     pub(crate) fn misses_required(&self) -> bool {
-        self.figures.iter().any(|figure| {
-            let required = figure.wanted.required;
-            required
-                .zip(figure.value())
-                .is_some_and(|(limit, value)| !limit.is_kept(value))
-        })
+        self.figures.iter().any(Figure::is_missed)
     }
 
     /// The table, on standard output.
     pub(crate) fn print(&self) {
         println!(
-            "{} cores; controller manager's client limit {} requests/s; {} API replica(s) on PostgreSQL{}",
+            "{} cores; controller manager's client limit {} requests/s; {} API replica(s) on PostgreSQL; of several runs \
+             the median (the least to the most){}",
             self.cores,
             self.controller_manager_requests_per_second,
             self.api_replicas,
@@ -115,7 +117,7 @@ impl Report {
                 figure
                     .values
                     .get(database.as_str())
-                    .map(|value| number(*value))
+                    .map(|value| spread(*value))
                     .unwrap_or_default()
             };
             table.add_row([
@@ -124,7 +126,7 @@ impl Report {
                 value(Database::Postgresql),
                 limit(figure.wanted.required),
                 limit(figure.wanted.aim),
-                figure.verdict().to_owned(),
+                figure.verdict(),
                 value(Database::Sqlite),
             ]);
         }
@@ -143,21 +145,44 @@ impl Report {
 
 impl Figures<'_> {
     /// A figure; nothing where it could not be had.
-    pub(crate) fn add(&mut self, name: &str, unit: &str, wanted: Wanted, value: Option<f64>) {
-        let Some(value) = value else { return };
-        let figures = &mut self.report.figures;
-        match figures
-            .iter_mut()
-            .find(|figure| figure.name == name && figure.unit == unit)
-        {
-            Some(figure) => drop(figure.values.insert(self.database, value)),
-            None => figures.push(Figure {
-                name: name.to_owned(),
-                unit: unit.to_owned(),
-                wanted,
-                values: BTreeMap::from([(self.database, value)]),
-            }),
+    pub(crate) fn add(&mut self, name: &str, unit: &str, wanted: Wanted, value: Option<impl Into<Spread>>) {
+        if let Some(value) = value {
+            let database = self.database;
+            self.figure(name, unit, wanted)
+                .values
+                .insert(database, value.into());
         }
+    }
+
+    /// A required figure.
+    pub(crate) fn add_required(&mut self, required: &Required, value: Option<impl Into<Spread>>) {
+        self.add(required.name, required.unit, required.wanted, value);
+    }
+
+    /// A required figure that is a part of what the loop reached.
+    pub(crate) fn add_compared(
+        &mut self,
+        required: &Required,
+        value: Option<Spread>,
+        loop_per_second: Option<Spread>,
+    ) {
+        self.add_required(required, value);
+        if self.database == REQUIRED.as_str() {
+            let figure = self.figure(required.name, required.unit, required.wanted);
+            figure.loop_per_second = loop_per_second.map(|reached| reached.median);
+        }
+    }
+
+    fn figure(&mut self, name: &str, unit: &str, wanted: Wanted) -> &mut Figure {
+        let figures = &mut self.report.figures;
+        let known = figures
+            .iter()
+            .position(|figure| figure.name == name && figure.unit == unit);
+        let index = known.unwrap_or_else(|| {
+            figures.push(Figure::new(name, unit, wanted));
+            figures.len() - 1
+        });
+        &mut figures[index]
     }
 
     /// What figures were made of.
@@ -168,22 +193,65 @@ impl Figures<'_> {
     }
 }
 
+/// The required figures that must be there in the end: of the wanted parts, if the database that counts is measured.
+fn demanded(arguments: &Arguments) -> Vec<Figure> {
+    let counts = arguments.databases().contains(&REQUIRED);
+    ALL_REQUIRED
+        .iter()
+        .filter(|required| counts && arguments.wants(required.part))
+        .map(|required| Figure {
+            demanded: true,
+            ..Figure::new(required.name, required.unit, required.wanted)
+        })
+        .collect()
+}
+
 impl Figure {
-    /// The value that counts.
-    fn value(&self) -> Option<f64> {
-        self.values.get(REQUIRED.as_str()).copied()
+    fn new(name: &str, unit: &str, wanted: Wanted) -> Self {
+        Self {
+            name: name.to_owned(),
+            unit: unit.to_owned(),
+            wanted,
+            values: BTreeMap::new(),
+            loop_per_second: None,
+            demanded: false,
+        }
     }
 
-    fn verdict(&self) -> &'static str {
-        let Some(value) = self.value() else { return "" };
+    /// The value that counts.
+    fn value(&self) -> Option<f64> {
+        self.values.get(REQUIRED.as_str()).map(|value| value.median)
+    }
+
+    /// What the loop reached, where that is so little that the figure says nothing.
+    fn slow_loop(&self) -> Option<f64> {
+        self.loop_per_second.filter(|reached| *reached < LOOP_FLOOR)
+    }
+
+    fn is_missed(&self) -> bool {
+        match (self.value(), self.wanted.required) {
+            (None, _) => self.demanded,
+            (Some(value), Some(limit)) => self.slow_loop().is_none() && !limit.is_kept(value),
+            (Some(_), None) => false,
+        }
+    }
+
+    fn verdict(&self) -> String {
+        let Some(value) = self.value() else {
+            return if self.demanded { "MISSED: not measured" } else { "" }.to_owned();
+        };
+        if let Some(reached) = self.slow_loop() {
+            return format!("says nothing: the loop reached only {reached:.0}/s");
+        }
         let keeps = |limit: Option<Limit>| limit.map(|limit| limit.is_kept(value));
-        match (keeps(self.wanted.required), keeps(self.wanted.aim)) {
+        let verdict = match (keeps(self.wanted.required), keeps(self.wanted.aim)) {
             (Some(false), _) => "MISSED",
             (_, Some(false)) => "aim missed",
             (_, Some(true)) => "aim met",
             (Some(true), None) => "met",
             (None, None) => "",
-        }
+        };
+        verdict.to_owned()
     }
 }
 
@@ -192,6 +260,15 @@ fn limit(limit: Option<Limit>) -> String {
         None => String::new(),
         Some(Limit::AtLeast(value)) => format!(">= {value}"),
         Some(Limit::AtMost(value)) => format!("<= {value}"),
+    }
+}
+
+fn spread(value: Spread) -> String {
+    let median = number(value.median);
+    if value.least == value.most {
+        median
+    } else {
+        format!("{median} ({} to {})", number(value.least), number(value.most))
     }
 }
 
@@ -210,38 +287,86 @@ mod tests {
     use super::*;
     use crate::figures::{BURST, MEMORY, POST_P99, REPORTED};
 
-    fn report(database: Database, wanted: Wanted, value: f64) -> Report {
-        let mut report = Report::new(&Arguments::parse_from(["threeport-bench"]));
+    fn report(arguments: &[&str]) -> Report {
+        Report::new(&Arguments::parse_from([&["threeport-bench"], arguments].concat()))
+    }
+
+    /// One that demands nothing but what is added.
+    fn of(database: Database, wanted: Wanted, value: f64) -> Report {
+        let mut report = report(&["--database", "sqlite"]);
         report.of(database).add("x", "", wanted, Some(value));
         report
     }
 
     #[test]
     fn only_a_missed_required_figure_of_postgresql_fails() {
+        let (burst, post) = (BURST.wanted, POST_P99.wanted);
         for (database, wanted, value, verdict, misses) in [
-            (Database::Postgresql, BURST, 0.24, "MISSED", true),
-            (Database::Postgresql, BURST, 0.3, "aim missed", false),
-            (Database::Postgresql, BURST, 0.5, "aim met", false),
-            (Database::Postgresql, POST_P99, 50.0, "met", false),
+            (Database::Postgresql, burst, 0.24, "MISSED", true),
+            (Database::Postgresql, burst, 0.3, "aim missed", false),
+            (Database::Postgresql, burst, 0.5, "aim met", false),
+            (Database::Postgresql, post, 50.0, "met", false),
             (Database::Postgresql, MEMORY, 151.0, "aim missed", false),
             (Database::Postgresql, REPORTED, 1.0, "", false),
-            (Database::Sqlite, BURST, 0.1, "", false),
+            (Database::Sqlite, burst, 0.1, "", false),
         ] {
-            let report = report(database, wanted, value);
+            let report = of(database, wanted, value);
             assert_eq!(report.figures[0].verdict(), verdict);
             assert_eq!(report.misses_required(), misses, "{verdict}");
         }
     }
 
     #[test]
-    fn databases_stand_beside_each_other() {
-        let mut report = report(Database::Postgresql, BURST, 0.4);
-        report.of(Database::Sqlite).add("x", "", BURST, Some(0.1));
+    fn beside_a_slow_loop_a_figure_is_neither_met_nor_missed() {
+        for (ratio, reached, verdict, misses) in [
+            (0.24, 80.0, "MISSED", true),
+            (0.24, 79.4, "says nothing: the loop reached only 79/s", false),
+            (0.6, 79.4, "says nothing: the loop reached only 79/s", false),
+            (0.6, 80.0, "aim met", false),
+        ] {
+            let mut report = report(&["--database", "sqlite"]);
+            // The loop beside SQLite says nothing of PostgreSQL's figure.
+            for (database, reached) in [(Database::Postgresql, reached), (Database::Sqlite, 1.0)] {
+                let (value, reached) = (Spread::of([ratio]), Spread::of([reached]));
+                report.of(database).add_compared(&BURST, value, reached);
+            }
+            assert_eq!(report.figures[0].verdict(), verdict);
+            assert_eq!(report.misses_required(), misses, "{verdict}");
+        }
+    }
+
+    #[test]
+    fn a_required_figure_of_a_wanted_part_is_missed_where_it_was_not_measured() {
+        let all = report(&[]);
+        assert_eq!(all.figures.len(), ALL_REQUIRED.len());
+        assert!(all.misses_required());
+        let text = all.table().to_string();
+        assert_eq!(text.matches("MISSED: not measured").count(), 5, "{text}");
+
+        let mut requests = report(&["--part", "requests,memory"]);
+        assert!(requests.misses_required());
+        let nothing = None::<f64>;
+        let mut figures = requests.of(Database::Postgresql);
+        figures.add_required(&POST_P99, nothing);
+        assert!(requests.misses_required(), "it could not be had");
+        requests
+            .of(Database::Postgresql)
+            .add_required(&POST_P99, Some(49.0));
+        assert_eq!(requests.figures.len(), 1, "it is no other figure");
+        assert!(!requests.misses_required(), "the other parts were not wanted");
+
+        assert!(!report(&["--database", "sqlite"]).misses_required());
+    }
+
+    #[test]
+    fn databases_stand_beside_each_other_with_the_least_and_the_most_of_their_runs() {
+        let mut report = of(Database::Sqlite, BURST.wanted, 0.1);
+        let runs = Spread::of([0.52, 0.31, 0.4]);
+        report.of(Database::Postgresql).add("x", "", BURST.wanted, runs);
         assert_eq!(report.figures.len(), 1);
         let text = report.table().to_string();
-        assert!(
-            text.contains("0.40") && text.contains("0.10") && text.contains(">= 0.25"),
-            "{text}"
-        );
+        for said in ["0.40 (0.31 to 0.52)", "| 0.10", ">= 0.25"] {
+            assert!(text.contains(said), "{said:?} is not in {text}");
+        }
     }
 }

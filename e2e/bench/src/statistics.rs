@@ -38,9 +38,36 @@ pub(crate) fn percentile(samples: &[f64], part: f64) -> Option<f64> {
     sorted.get(rank.max(1) - 1).copied()
 }
 
-/// The median; of an even number of samples the lower of the middle two.
-pub(crate) fn median(samples: impl IntoIterator<Item = f64>) -> Option<f64> {
-    percentile(&samples.into_iter().collect::<Vec<_>>(), 0.5)
+/// What is told of runs, since one differs much from the next.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Spread {
+    /// Of an even number of runs the lower of the middle two.
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+}
+
+impl Spread {
+    /// Of runs; nothing where there are none.
+    pub(crate) fn of(samples: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let samples: Vec<f64> = samples.into_iter().collect();
+        Some(Self {
+            median: percentile(&samples, 0.5)?,
+            least: percentile(&samples, 0.0)?,
+            most: percentile(&samples, 1.0)?,
+        })
+    }
+}
+
+/// Of what was measured once.
+impl From<f64> for Spread {
+    fn from(value: f64) -> Self {
+        Self {
+            median: value,
+            least: value,
+            most: value,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -62,12 +89,17 @@ mod tests {
     #[test]
     fn of_nothing_nothing_is_said() {
         assert_eq!(Distribution::of(&[]), None);
-        assert_eq!(median([]), None);
+        assert_eq!(Spread::of([]), None);
     }
 
     #[test]
-    fn the_median_is_no_mean() {
-        assert_eq!(median([9.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median([4.0, 1.0, 2.0, 3.0]), Some(2.0));
+    fn the_median_is_no_mean_and_stands_between_the_least_and_the_most() {
+        let spread = Spread::of([9.0, 1.0, 2.0]).unwrap();
+        assert_eq!((spread.least, spread.median, spread.most), (1.0, 2.0, 9.0));
+        assert_eq!(
+            Spread::of([4.0, 1.0, 2.0, 3.0]).map(|spread| spread.median),
+            Some(2.0)
+        );
+        assert_eq!(Spread::of([7.0]), Some(Spread::from(7.0)));
     }
 }

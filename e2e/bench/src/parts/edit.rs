@@ -15,7 +15,7 @@ use crate::{
     figures::{EDIT, REPORTED},
     objects,
     report::Figures,
-    statistics::median,
+    statistics::Spread,
     world::{World, kind_of, say},
 };
 
@@ -59,20 +59,16 @@ pub(super) async fn measure(
         ));
         done.push(run);
     }
-    let of = |value: fn(&Run) -> f64| median(done.iter().map(value));
-    figures.add(
-        "loop: objects changed",
-        "/s",
-        REPORTED,
-        of(|run| run.loop_per_second),
-    );
+    let of = |value: fn(&Run) -> f64| Spread::of(done.iter().map(value));
+    let reached = of(|run| run.loop_per_second);
+    figures.add("loop: objects changed", "/s", REPORTED, reached);
     figures.add(
         "edit: instances changed",
         "/s",
         REPORTED,
         of(|run| run.per_second),
     );
-    figures.add("edit: of the loop's rate", "", EDIT, of(|run| run.ratio));
+    figures.add_compared(&EDIT, of(|run| run.ratio), reached);
     figures.add("edit: all Ready", "s", REPORTED, of(|run| run.ready_seconds));
     figures.detail("edit", &done)
 }
