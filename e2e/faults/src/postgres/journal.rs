@@ -49,6 +49,15 @@ impl Counts {
         self.0.get(&(place, kind)).copied().unwrap_or_default()
     }
 
+    /// With those of another proxy.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        for (key, count) in &other.0 {
+            *self.0.entry(*key).or_default() += count;
+        }
+        self
+    }
+
     /// The kinds that never were, with their places.
     pub fn missing(&self) -> Vec<(Place, Kind)> {
         let all = Place::ALL

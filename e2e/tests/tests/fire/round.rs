@@ -22,8 +22,9 @@ use crate::{
 
 /// From the last restart on.
 pub(crate) const CONVERGED: Duration = Duration::from_secs(30);
-/// How long a part may take to be ready, and a failpoint to be hit.
-const HIT: Duration = Duration::from_secs(30);
+/// How long a part may take to be ready, and a failpoint to be hit: what is told only once it has lasted is looked at every
+/// 15 s.
+const HIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(10);
 const SIGKILL: i32 = 9;
 

@@ -1,46 +1,60 @@
-//! The disk of an SQLite database is full: writes are refused by name and nothing of them stays, reads go on, and with
-//! room again writes go on without a restart.
+//! The disk of a database is full: writes are refused by name and nothing of them stays, reads go on, and with room again
+//! writes go on without a restart.
+//!
+//! Of PostgreSQL it is the data's disk that is full. Where its log is written ahead it ends instead, and nobody is left to
+//! refuse anything: that is a database that is down.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
+use rand::distr::{Alphanumeric, SampleString};
 use serde_json::json;
 use threeport_client::{Client, Error};
 use threeport_e2e::wait_until;
 use threeport_model::{Code, KindDescriptor, Object, find_kind};
+use threeport_testbed::{
+    postgres::{Postgres, PostgresOptions},
+    scratch::Scratch,
+};
+use tokio::task::block_in_place;
 
 use crate::api::Installation;
 
-/// Room for a fresh database and some objects.
+/// Room for a fresh database of SQLite and some objects.
 const ROOM: &str = "8m";
+/// The same of PostgreSQL, which begins with a copy of a template of 8 MiB.
+const ROOM_OF_A_SERVER: &str = "24m";
+const MORE_ROOM: &str = "64m";
 /// The value that each object holds: a few dozen of them fill the disk.
 const BYTES: usize = 100_000;
 /// More objects than fit.
 const MOST: usize = 400;
 
-/// A disk of its own.
-struct Disk(tempfile::TempDir);
+/// A disk of its own, which the user of a server may enter.
+struct Disk(Scratch);
 
 impl Disk {
     fn new(room: &str) -> Result<Self> {
-        let disk = Self(tempfile::tempdir()?);
-        disk.mount(&["-t", "tmpfs", "-o", &format!("size={room}"), "tmpfs"])?;
+        let disk = Self(Scratch::new("disk")?);
+        fs::create_dir(disk.path()).context("failed to create a folder to mount at")?;
+        mount(
+            &["-t", "tmpfs", "-o", &format!("size={room}"), "tmpfs"],
+            &disk.path(),
+        )?;
         Ok(disk)
     }
 
-    fn path(&self) -> &Path {
-        self.0.path()
+    fn path(&self) -> PathBuf {
+        self.0.join("disk")
     }
 
     fn grow(&self, room: &str) -> Result<()> {
-        self.mount(&["-o", &format!("remount,size={room}")])
-    }
-
-    fn mount(&self, arguments: &[&str]) -> Result<()> {
-        let status = Command::new("mount").args(arguments).arg(self.path()).status();
-        let status = status.context("failed to run mount")?;
-        ensure!(status.success(), "mount {arguments:?} ended with {status}");
-        Ok(())
+        mount(&["-o", &format!("remount,size={room}")], &self.path())
     }
 }
 
@@ -50,56 +64,86 @@ impl Drop for Disk {
     }
 }
 
+fn mount(arguments: &[&str], at: &Path) -> Result<()> {
+    let status = Command::new("mount").args(arguments).arg(at).status();
+    let status = status.context("failed to run mount")?;
+    ensure!(status.success(), "mount {arguments:?} ended with {status}");
+    Ok(())
+}
+
+/// What can't be made smaller: PostgreSQL compresses.
 fn definition(index: usize) -> Object {
-    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"a": "x".repeat(BYTES)}});
+    let value = Alphanumeric.sample_string(&mut rand::rng(), BYTES);
+    let map =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"a": value}});
     Object::new(
         "WorkloadDefinition",
-        &format!("large-{index}"),
+        &format!("large-{index:03}"),
         json!({"manifests": [map]}),
     )
 }
 
-/// Creates objects until one is refused: how many were taken, and the refusal.
-async fn fill(client: &Client, kind: &KindDescriptor) -> Result<(usize, Error)> {
+/// Creates objects until one is refused: those that were taken, as they were answered, and the refusal.
+async fn fill(client: &Client, kind: &KindDescriptor) -> Result<(Vec<Object>, Error)> {
+    let mut taken = Vec::new();
     for index in 0..MOST {
-        if let Err(error) = client.object_create(kind, &definition(index)).await {
-            return Ok((index, error));
+        match client.object_create(kind, &definition(index)).await {
+            Ok(object) => taken.push(object),
+            Err(error) => return Ok((taken, error)),
         }
     }
     anyhow::bail!("{MOST} objects were taken: the disk did not fill")
+}
+
+/// Fills the disk that the database is on, and makes room again.
+async fn is_filled_and_grows(disk: &Disk, database_url: String) -> Result<()> {
+    let installation = Installation::on(database_url).await?;
+    let api = installation.start().await?;
+    let kind = find_kind("WorkloadDefinition").context("no such kind")?;
+
+    let (mut taken, refused) = fill(&api.client, kind).await?;
+    ensure!(!taken.is_empty(), "nothing fitted: {refused}");
+    ensure!(
+        refused.code() == Some(Code::Unavailable) && refused.to_string().contains("disk is full"),
+        "{refused:?}"
+    );
+    println!("{} objects of {BYTES} bytes fitted", taken.len());
+    is_there(&api.client, kind, &taken).await?;
+
+    disk.grow(MORE_ROOM)?;
+    let next = definition(taken.len());
+    let created = wait_until("writes go on", Duration::from_secs(10), || async {
+        let created = api.client.object_create(kind, &next).await;
+        Ok(created.map_err(|error| error.to_string()))
+    });
+    taken.push(created.await?);
+    is_there(&api.client, kind, &taken).await
+}
+
+/// What was acknowledged is there, as it was acknowledged, and nothing else is.
+async fn is_there(client: &Client, kind: &KindDescriptor, taken: &[Object]) -> Result<()> {
+    let listed = client.object_list_all(kind, None).await?.0;
+    let names = |objects: &[Object]| -> Vec<String> { objects.iter().map(Object::reference).collect() };
+    ensure!(
+        listed == taken,
+        "{:?} were acknowledged, {:?} are there",
+        names(taken),
+        names(&listed)
+    );
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failure_a_full_disk_refuses_writes_and_loses_none() -> Result<()> {
     let disk = Disk::new(ROOM)?;
     let database = disk.path().join("threeport.db");
-    let installation = Installation::on(format!("sqlite://{}", database.display())).await?;
-    let api = installation.start().await?;
-    let kind = find_kind("WorkloadDefinition").context("no such kind")?;
+    is_filled_and_grows(&disk, format!("sqlite://{}", database.display())).await
+}
 
-    let (taken, refused) = fill(&api.client, kind).await?;
-    ensure!(taken > 0, "nothing fitted: {refused}");
-    ensure!(
-        refused.code() == Some(Code::Unavailable) && refused.to_string().contains("disk is full"),
-        "{refused:?}"
-    );
-    let listed = api.client.object_list_all(kind, None).await?.0;
-    ensure!(
-        listed.len() == taken,
-        "{taken} were acknowledged, {} are there",
-        listed.len()
-    );
-
-    disk.grow("64m")?;
-    wait_until("writes go on", Duration::from_secs(10), || async {
-        let created = api.client.object_create(kind, &definition(taken)).await;
-        Ok(created.map(drop).map_err(|error| error.to_string()))
-    })
-    .await?;
-    ensure!(
-        api.client.object_list_all(kind, None).await?.0.len() == taken + 1,
-        "what was refused is there"
-    );
-    println!("{taken} objects of {BYTES} bytes fitted into {ROOM}");
-    Ok(())
+#[tokio::test(flavor = "multi_thread")]
+async fn failure_a_full_disk_of_postgresql_refuses_writes_and_loses_none() -> Result<()> {
+    let disk = Disk::new(ROOM_OF_A_SERVER)?;
+    let server = block_in_place(|| Postgres::start(&PostgresOptions::default()))?;
+    let url = block_in_place(|| server.create_database_in("threeport", &disk.path()))?;
+    is_filled_and_grows(&disk, url).await
 }

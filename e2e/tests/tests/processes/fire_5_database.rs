@@ -7,9 +7,10 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use anyhow::{Context, Result, bail, ensure};
+use futures::future::try_join_all;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use threeport_e2e::form;
-use threeport_faults::postgres::{Fault, Place, Plan, Proxy};
+use threeport_faults::postgres::{Counts, Fault, Place, Plan, Proxy};
 use tokio::time::Instant;
 
 use crate::{
@@ -26,8 +27,11 @@ use crate::{
 const RUNS: [u64; 2] = [24, 2000];
 /// Deaths of the API: short form, long form.
 const KILLS: [u64; 2] = [10, 200];
-/// After so many runs everything is checked, not just what the run made.
-const WHOLE: u64 = 200;
+/// So many lanes beside each other, with an API and a database of their own each: most of a run is waiting for what was
+/// lost. Short form, long form.
+const LANES: [usize; 2] = [2, 4];
+/// After so many runs of a lane everything is checked, not just what the run made.
+const WHOLE: usize = 50;
 
 /// An API behind a database that can be made to fail.
 pub(crate) struct Stage {
@@ -101,34 +105,41 @@ impl Totals {
             self.again += usize::from(entry.answers.len() > 1);
         }
     }
+
+    fn and(self, other: &Self) -> Self {
+        Self {
+            acknowledged: self.acknowledged + other.acknowledged,
+            refused: self.refused + other.refused,
+            unanswered: self.unanswered + other.unanswered,
+            again: self.again + other.again,
+        }
+    }
 }
 
 fn replay(seed: u64) -> String {
     format!("run of seed {seed}; to see it again: THREEPORT_TEST_SEED={seed}")
 }
 
+/// The seeds of so many runs, by lane.
+fn lanes(first: u64, runs: u64) -> Vec<Vec<u64>> {
+    let mut lanes = vec![Vec::new(); form::choose(LANES)];
+    for index in 0..runs {
+        let lane = usize::try_from(index).unwrap_or_default() % lanes.len();
+        lanes[lane].push(first.wrapping_add(index));
+    }
+    lanes
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn fire_5_a_failing_database_makes_no_write_half_or_twice() -> Result<()> {
     let first = form::seed();
-    let stage = Stage::new().await?;
     let (begin, runs) = (Instant::now(), form::choose(RUNS));
-    let mut totals = Totals::default();
-    for index in 0..runs {
-        let seed = first.wrapping_add(index);
-        let scope = stage.scope(seed).await?;
-        stage.proxy.begin(Plan::new(seed));
-        let entries = load::run(&stage.rest, seed).await.with_context(|| replay(seed))?;
-        totals.count(&entries);
-        stage
-            .check(&scope, &entries)
-            .await
-            .with_context(|| replay(seed))?;
-        if index % WHOLE == WHOLE - 1 || index + 1 == runs {
-            let damage = stage.database.damage(&Scope::everything()).await?;
-            ensure!(damage.is_empty(), "after run {index}: {}", damage.join("\n"));
-        }
+    let lanes = lanes(first, runs).into_iter().map(on_a_failing_database);
+    let (mut totals, mut counts) = (Totals::default(), Counts::default());
+    for (of_lane, injected) in try_join_all(lanes).await? {
+        totals = totals.and(&of_lane);
+        counts = counts.and(&injected);
     }
-    let counts = stage.proxy.counts();
     println!("{runs} runs in {:.1?}: {totals:?}", begin.elapsed());
     println!("faults: {counts}");
     ensure!(
@@ -142,6 +153,27 @@ async fn fire_5_a_failing_database_makes_no_write_half_or_twice() -> Result<()> 
         "the load does too little: {totals:?}"
     );
     Ok(())
+}
+
+/// The runs of a lane, and the faults that they met.
+async fn on_a_failing_database(seeds: Vec<u64>) -> Result<(Totals, Counts)> {
+    let stage = Stage::new().await?;
+    let mut totals = Totals::default();
+    for some in seeds.chunks(WHOLE) {
+        for &seed in some {
+            let scope = stage.scope(seed).await?;
+            stage.proxy.begin(Plan::new(seed));
+            let entries = load::run(&stage.rest, seed).await.with_context(|| replay(seed))?;
+            totals.count(&entries);
+            stage
+                .check(&scope, &entries)
+                .await
+                .with_context(|| replay(seed))?;
+        }
+        let damage = stage.database.damage(&Scope::everything()).await?;
+        ensure!(damage.is_empty(), "after runs {some:?}: {}", damage.join("\n"));
+    }
+    Ok((totals, stage.proxy.counts()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,18 +218,34 @@ async fn fire_5_a_failing_commit_is_mended_before_anybody_hears_of_it() -> Resul
 #[tokio::test(flavor = "multi_thread")]
 async fn fire_5_an_api_that_dies_makes_no_write_half_or_twice() -> Result<()> {
     let first = form::seed();
-    let mut stage = Stage::new().await?;
     let (begin, kills) = (Instant::now(), form::choose(KILLS));
+    let lanes = lanes(first, kills).into_iter().map(with_an_api_that_dies);
+    let (mut totals, mut hit) = (Totals::default(), 0);
+    for (of_lane, hit_there) in try_join_all(lanes).await? {
+        totals = totals.and(&of_lane);
+        hit += hit_there;
+    }
+    println!(
+        "{kills} kills in {:.1?}, {hit} of them during a write: {totals:?}",
+        begin.elapsed()
+    );
+    ensure!(hit * 2 >= kills, "most kills hit nothing: {hit} of {kills}");
+    Ok(())
+}
+
+/// The runs of a lane, and how many kills broke a write off.
+async fn with_an_api_that_dies(seeds: Vec<u64>) -> Result<(Totals, u64)> {
+    let mut stage = Stage::new().await?;
     // How long a run takes that is let be.
-    let warm = first.wrapping_sub(1);
+    let warm = seeds.first().context("no run")?.wrapping_sub(1);
+    let begin = Instant::now();
     let scope = stage.scope(warm).await?;
     let entries = load::run(&stage.rest, warm).await?;
     let usual = begin.elapsed();
     stage.check(&scope, &entries).await?;
 
     let (mut totals, mut hit) = (Totals::default(), 0);
-    for index in 0..kills {
-        let seed = first.wrapping_add(index);
+    for seed in seeds {
         let scope = stage.scope(seed).await?;
         // Of the run's seed, so that this tells the run again by itself.
         let mut random = StdRng::seed_from_u64(seed);
@@ -221,12 +269,7 @@ async fn fire_5_an_api_that_dies_makes_no_write_half_or_twice() -> Result<()> {
     }
     let damage = stage.database.damage(&Scope::everything()).await?;
     ensure!(damage.is_empty(), "at the end: {}", damage.join("\n"));
-    println!(
-        "{kills} kills in {:.1?}, {hit} of them during a write: {totals:?}",
-        begin.elapsed()
-    );
-    ensure!(hit * 2 >= kills, "most kills hit nothing: {hit} of {kills}");
-    Ok(())
+    Ok((totals, hit))
 }
 
 /// Not answered at all, unlike one whose answer is that the database failed.

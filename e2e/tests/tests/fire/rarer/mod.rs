@@ -1,6 +1,8 @@
 //! Failpoints on ways that creating, editing and deleting seldom take: what is adopted, left, orphaned or made anew, what is
-//! refused, taken over or applied by the API. One object each, and the part dies at each failpoint of that way.
+//! refused, taken over or applied by the API. One object each, and the part dies at each failpoint of that way: nothing is
+//! made twice by that either.
 
+mod created;
 mod objects;
 mod scene;
 mod well;

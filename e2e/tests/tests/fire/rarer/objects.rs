@@ -77,12 +77,26 @@ impl Scene {
     }
 
     fn change_row(&self, plane: &Plane, spec: &str, due: &str) -> Result<()> {
-        let which = format!("kind = 'WorkloadInstance' AND name = '{}'", self.name);
+        let which = self.instance_in_row();
         let statements = format!(
             "UPDATE object SET spec = {spec} WHERE {which}; \
              UPDATE {due} WHERE object_id = (SELECT id FROM object WHERE {which} AND deleted_at IS NULL)"
         );
         plane.postgres.execute(DATABASE, &statements).map(drop)
+    }
+
+    /// The reason of the instance's Ready, as the database has it.
+    pub(super) fn reason_in_row(&self, plane: &Plane) -> Result<String> {
+        let which = self.instance_in_row();
+        let reason = format!(
+            "SELECT reason FROM object_status \
+             WHERE object_id = (SELECT id FROM object WHERE {which} AND deleted_at IS NULL)"
+        );
+        Ok(plane.postgres.execute(DATABASE, &reason)?.trim().to_owned())
+    }
+
+    fn instance_in_row(&self) -> String {
+        format!("kind = 'WorkloadInstance' AND name = '{}'", self.name)
     }
 
     pub(super) fn patch_job(&self, patch: &str) -> Result<()> {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use threeport_client::{ApplyBody, Client};
 use threeport_e2e::{
+    audit,
     plane::{NAMESPACE, Part, Plane},
     wait_until,
 };
@@ -30,6 +31,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Scene {
     pub(super) async fn play(&self, plane: &mut Plane, kill: &Kill) -> Result<Duration> {
+        let log = plane.audit_log();
+        let offset = audit::end(&log)?;
         self.prepare(plane).await.context("before")?;
         let doomed = Doomed::arm(plane, std::slice::from_ref(kill)).await?;
         match self.way {
@@ -61,7 +64,22 @@ impl Scene {
         )
         .await?;
         let took = restarted.elapsed();
+        if self.way == Way::Unreadable {
+            // Lists leave out what can't be read, and so would the inventory.
+            self.mend_row(plane)?;
+            self.wait_ready(plane, &self.name).await?;
+        }
         check::inventory_is_what_is_there(plane).await?;
+        // A mirror may come a moment after what it shows.
+        wait_until(
+            "each object is created as often as it must be",
+            DEADLINE,
+            || async {
+                let created = check::each_was_created(&log, offset, &self.created_by_us());
+                Ok(created.map_err(|error| error.to_string()))
+            },
+        )
+        .await?;
         self.clean_up(plane).await.context("afterwards")?;
         Ok(took)
     }
@@ -127,6 +145,8 @@ impl Scene {
             Way::Again => {
                 create(api, &self.job("one")).await?;
                 create(api, &self.instance(json!({}))).await?;
+                // It never ends, so that nothing is told before both are reported.
+                wait_until("the Job is there", DEADLINE, || self.is_job(plane, "one")).await?;
                 for _ in 0..2 {
                     self.report(api, instances()?).await?;
                 }
@@ -150,7 +170,9 @@ impl Scene {
             }
             Way::Orphan | Way::Guest => delete(api, &self.instance(json!({}))).await,
             Way::LastLodger => delete(api, &self.lodger()).await,
-            Way::Job | Way::SlowJob | Way::Again => replace(api, &self.job("two")).await,
+            Way::Job | Way::SlowJob => replace(api, &self.job("two")).await,
+            // What is in progress is not told of: this is an end.
+            Way::Again => replace(api, &self.instance(json!({"suspend": true}))).await,
             Way::Refused => {
                 let twice = "apiVersion: v1\nkind: ConfigMap\nkind: ConfigMap\nmetadata: {name: a}\n";
                 let refused = Object::new("WorkloadDefinition", &self.name, json!({"yamlDocument": twice}));
@@ -182,10 +204,6 @@ impl Scene {
 
     async fn clean_up(&self, plane: &Plane) -> Result<()> {
         let api = &plane.api;
-        if self.way == Way::Unreadable {
-            self.mend_row(plane)?;
-            self.wait_ready(plane, &self.name).await?;
-        }
         if self.way == Way::Refused {
             let resource = format!("workloaddefinition/{}", self.name);
             return self
@@ -207,8 +225,10 @@ impl Scene {
             .map(drop)
     }
 
+    /// Ready, and mirrored: what is deleted before that has no mirror.
     async fn wait_ready(&self, plane: &Plane, name: &str) -> Result<()> {
-        wait_until("it is ready", DEADLINE, || self.is_ready(plane, name)).await
+        wait_until("it is ready", DEADLINE, || self.is_ready(plane, name)).await?;
+        check::all_is_mirrored(plane).await
     }
 
     async fn wait_gone(&self, plane: &Plane, object: &Object) -> Result<()> {

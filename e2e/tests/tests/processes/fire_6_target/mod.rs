@@ -87,12 +87,40 @@ impl World {
         let outcome = player.ends(steps, CONVERGED).await;
         println!("converged after {:?}", begun.elapsed());
         outcome?;
-        let control_plane = player.api.whoami().await?.control_plane_id;
         wait_until("the inventory is what carries our label", CONVERGED, || async {
-            let difference = inventory::difference(&player.api, &self.plane.cluster, control_plane).await?;
-            Ok(difference.map_or(Ok(()), Err))
+            let difference = inventory::difference(&player.api, &self.plane.cluster).await?;
+            Ok(if difference.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{difference:?}"))
+            })
         })
         .await
+    }
+
+    /// The control of the inventory: what carries our label and is in no row is found.
+    async fn a_stranger_is_found(&self) -> Result<()> {
+        inventory::plant(&self.plane).await?;
+        inventory::what_is_planted_is_found(&self.plane).await?;
+        inventory::uproot(&self.plane)
+    }
+
+    /// The control of the calls: a deletion by our own account that no script asked for is found.
+    fn an_unmeant_deletion_is_found(
+        &self,
+        application: &script::Application,
+        meant: &destructive::Calls,
+    ) -> Result<()> {
+        let account = format!("--as=system:serviceaccount:{NAMESPACE}:threeport-workloads");
+        let (config, namespace) = (format!("{}-config", application.name), application.namespace());
+        let kubectl = Kubectl::new(&self.plane.kubeconfig(Part::Controllers))?;
+        kubectl.run(&[&account, "delete", "configmap", &config, "-n", namespace])?;
+        let found = destructive::beyond(&self.calls()?, meant);
+        ensure!(
+            found.len() == 1 && found[0].contains(&config),
+            "the planted deletion was not found: {found:?}"
+        );
+        Ok(())
     }
 }
 
@@ -130,12 +158,15 @@ async fn fire_6_a_failing_target_loses_nothing_and_converges_after() -> Result<(
     let calm = World::start(false).await?;
     let player = calm.player()?;
     player.begins().await?;
+    calm.a_stranger_is_found().await?;
     calm.with_logs(player.play(&steps, Tempo::Patient(CONVERGED)).await)?;
     calm.with_logs(calm.converges(&player, &steps).await)?;
     let meant = calm.calls()?;
     let deletions = meant.keys().filter(|call| call.starts_with("delete")).count();
     println!("{} calls without faults, {deletions} deletions", meant.len());
     ensure!(deletions > 5, "positive control: the script destroys something");
+    let living = player.living(&steps).context("everything was deleted")?;
+    calm.an_unmeant_deletion_is_found(living, &meant)?;
     drop(calm);
 
     let mut world = World::start(true).await?;
@@ -167,19 +198,6 @@ async fn fire_6_a_failing_target_loses_nothing_and_converges_after() -> Result<(
     ensure!(
         missing.len() <= form::choose(MISSING),
         "seed {seed}: these faults never came: {missing:?}"
-    );
-
-    // The control: a deletion by our own account that no script asked for.
-    let living = player.living(&steps).context("everything was deleted")?;
-    let account = format!("--as=system:serviceaccount:{NAMESPACE}:threeport-workloads");
-    let config = format!("{}-config", living.name);
-    let namespace = living.namespace();
-    let kubectl = Kubectl::new(&world.plane.kubeconfig(Part::Controllers))?;
-    kubectl.run(&[&account, "delete", "configmap", &config, "-n", namespace])?;
-    let found = destructive::beyond(&world.calls()?, &meant);
-    ensure!(
-        found.len() == 1 && found[0].contains(&config),
-        "the planted deletion was not found: {found:?}"
     );
     Ok(())
 }
