@@ -1,7 +1,8 @@
 //! What the pods of a control plane log.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::kubectl;
 
@@ -9,6 +10,8 @@ use crate::kubectl;
 pub const ERROR: &str = r#""level":"ERROR""#;
 /// The same of what is only told.
 pub const INFO: &str = r#""level":"INFO""#;
+/// What is in each line of a run of a controller, where its log tells of all of them.
+pub const RUN_ENDED: &str = r#""message":"run ended""#;
 
 /// The lines that hold `text` of all containers of a control plane's pods since then, each with its pod in front.
 pub async fn lines_with(namespace: &str, since: Timestamp, text: &str) -> Result<Vec<String>> {
@@ -27,4 +30,10 @@ pub async fn lines_with(namespace: &str, since: Timestamp, text: &str) -> Result
         .filter(|line| line.contains(text))
         .map(str::to_owned)
         .collect())
+}
+
+/// What a line says, by its fields.
+pub fn fields(line: &str) -> Result<Value> {
+    let start = line.find('{').unwrap_or_default();
+    serde_json::from_str(&line[start..]).with_context(|| format!("{line:?} is no line of ours"))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use threeport_e2e::{World, metrics, wait_until, workload};
+use threeport_e2e::{World, kubectl, kubectl::run, metrics, wait_until, workload};
 use threeport_model::Object;
 
 use crate::{
@@ -21,6 +21,15 @@ const CAUGHT_UP: Duration = Duration::from_secs(60);
 fn pair(name: &str) -> [Value; 2] {
     [
         workload::definition(name, &workload::service(name, workload::IMAGE)),
+        workload::instance(name, name, &json!({})),
+    ]
+}
+
+/// The same of a ConfigMap alone, of that value.
+fn map(name: &str, value: &str) -> [Value; 2] {
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"value": value}});
+    [
+        workload::definition(name, &[map]),
         workload::instance(name, name, &json!({})),
     ]
 }
@@ -57,30 +66,63 @@ async fn back(world: &World, part: &str) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn failure_without_the_api_resources_say_so_and_are_caught_up_with() -> Result<()> {
     let (steady, late) = (pair("steady"), pair("late"));
+    let (before_edit, edited) = (map("edited", "one"), map("edited", "two"));
     Scene::of(&steady)
         .and(&late)
+        .and(&edited)
         .and_changes_of_the_installation()
         .play(async |world| {
             apply(world, &steady).await?;
+            apply(world, &before_edit).await?;
             wait_ready(world, &steady).await?;
+            wait_ready(world, &before_edit).await?;
             let before = pods("steady").await?;
 
             without(world, "api").await?;
             ensure!(world.api.ready().await.is_err(), "the API answers");
+            let asked = run("tptctl", &["get", "workloadinstances"], None).await?;
+            ensure!(
+                asked.code == 1 && asked.stderr.contains("failed to reach the API"),
+                "{asked:?}"
+            );
+            kubectl("-n edited delete configmap edited", None)
+                .await?
+                .success()?;
+            apply(world, &edited[..1]).await?;
             apply(world, &late).await?;
-            for what in ["workloaddefinition/late", "workloadinstance/late"] {
+            for what in [
+                "workloaddefinition/edited",
+                "workloaddefinition/late",
+                "workloadinstance/late",
+            ] {
                 let synced = condition(world, what, "Synced", "Unknown", NOTICED).await?;
                 ensure!(synced["reason"] == "ApiUnavailable", "{what}: {synced}");
             }
-            let kept = custom_resource(world, "workloadinstance/steady").await?;
-            let kept = kept.context("the instance is gone")?;
-            ensure!(
-                condition_of(&kept, "Synced").is_some_and(|synced| synced["status"] == "True"),
-                "an outage rewrote what it does not concern: {kept}"
-            );
+            for what in ["workloadinstance/steady", "workloadinstance/edited"] {
+                let kept = custom_resource(world, what).await?;
+                let kept = kept.context("the instance is gone")?;
+                let is_true = |kind| condition_of(&kept, kind).is_some_and(|found| found["status"] == "True");
+                ensure!(
+                    is_true("Synced") && is_true("Ready"),
+                    "an outage rewrote what it does not concern: {kept}"
+                );
+            }
+            for (namespace, what) in [("late", "deployment/late"), ("edited", "configmap/edited")] {
+                let made = live(namespace, what).await?;
+                ensure!(made.is_none(), "somebody made it meanwhile: {made:?}");
+            }
 
             back(world, "api").await?;
             wait_ready(world, &late).await?;
+            wait_until("the edit arrives", CAUGHT_UP, || async {
+                let map = live("edited", "configmap/edited").await?.unwrap_or_default();
+                Ok(if map["data"]["value"] == "two" {
+                    Ok(())
+                } else {
+                    Err(map.to_string())
+                })
+            })
+            .await?;
             ensure!(pods("steady").await? == before, "its pods were touched");
             Ok(())
         })
@@ -124,6 +166,12 @@ async fn failure_without_the_controllers_work_waits_and_its_age_is_told() -> Res
             ensure!(
                 live("late", "deployment/late").await?.is_none(),
                 "somebody applied it"
+            );
+            let kept = custom_resource(world, "workloadinstance/steady").await?;
+            let kept = kept.context("the instance is gone")?;
+            ensure!(
+                condition_of(&kept, "Ready").is_some_and(|ready| ready["status"] == "True"),
+                "it does not stay as it was last: {kept}"
             );
 
             back(world, "controllers").await?;

@@ -1,8 +1,8 @@
 //! A control plane's end is not its workloads' end: neither `kubectl delete namespace` nor `helm uninstall` under load
 //! touches one, and neither is held up by what nobody would be left to do.
 //!
-//! That nothing was touched, the objects' uids say and the audit log. Afterwards an object is deleted by hand: the same
-//! comparison finds that.
+//! That nothing was touched, the objects' uids say and the audit log. Before, an object is deleted by hand: the same
+//! comparisons find that, and its healing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,6 +31,7 @@ const RESOURCES: [usize; 2] = [40, 200];
 const ENDS: Duration = Duration::from_secs(60);
 /// The longest that it may take to make them, in seconds.
 const MADE: [u64; 2] = [120, 300];
+const HEALED: Duration = Duration::from_secs(30);
 /// Edited by each round of the load.
 const EDITED: usize = 10;
 
@@ -111,6 +112,34 @@ impl Guest {
         Ok(audit::count(&entries))
     }
 
+    /// The controls: that an object is gone is found, and that it was made again. Answers with what is there then.
+    async fn touches_are_found(&self, world: &World, control_plane: &str) -> Result<BTreeSet<Identity>> {
+        let before = workloads(world, control_plane).await?;
+        let map = before.iter().find(|(kind, ..)| kind == "ConfigMap.");
+        let planted = map.context("no ConfigMap was made")?;
+        let (_, namespace, name, _) = planted;
+        let offset = audit::end(&world.audit_log)?;
+        kubectl(&format!("-n {namespace} delete configmap {name}"), None)
+            .await?
+            .success()?;
+        let after = workloads(world, control_plane).await?;
+        let gone: Vec<_> = before.difference(&after).collect();
+        ensure!(gone == [planted], "the planted deletion was not found: {gone:?}");
+        let healing = BTreeMap::from([(format!("patch 201 configmaps. {namespace}/{name}"), 1)]);
+        wait_until("its healing is found", HEALED, || async {
+            let (after, written) = (
+                workloads(world, control_plane).await?,
+                self.writes(world, offset)?,
+            );
+            Ok(if after.len() == before.len() && written == healing {
+                Ok(after)
+            } else {
+                Err(format!("{written:?}"))
+            })
+        })
+        .await
+    }
+
     /// `kubectl delete namespace`, in time.
     async fn delete_namespace(&self) -> Result<()> {
         let begun = Instant::now();
@@ -163,6 +192,7 @@ async fn fire_3_deleting_the_namespace_ends_within_60_s_and_touches_no_workload(
                 made.len()
             );
 
+            let before = guest.touches_are_found(world, &control_plane).await?;
             let offset = audit::end(&world.audit_log)?;
             guest.delete_namespace().await?;
             let touched = guest.writes(world, offset)?;
@@ -171,7 +201,7 @@ async fn fire_3_deleting_the_namespace_ends_within_60_s_and_touches_no_workload(
                 workloads(world, &control_plane).await? == before,
                 "the deletion touched a workload"
             );
-            planted_touch_is_found(world, &control_plane, &before).await
+            Ok(())
         })
         .await
 }
@@ -186,7 +216,7 @@ async fn fire_3_uninstalling_under_load_ends_within_60_s_and_touches_no_workload
         .scene()
         .play(async |world| {
             let control_plane = guest.begin(world).await?;
-            let before = workloads(world, &control_plane).await?;
+            let before = guest.touches_are_found(world, &control_plane).await?;
             let offset = audit::end(&world.audit_log)?;
             let rounds = AtomicUsize::new(0);
             tokio::select! {
@@ -203,7 +233,6 @@ async fn fire_3_uninstalling_under_load_ends_within_60_s_and_touches_no_workload
             let after = workloads(world, &control_plane).await?;
             let gone: Vec<_> = before.difference(&after).collect();
             ensure!(gone.is_empty(), "uninstalling touched {gone:?}");
-            planted_touch_is_found(world, &control_plane, &before).await?;
             // What is left has no finalizer of ours: the namespace ends by itself.
             guest.delete_namespace().await
         })
@@ -235,22 +264,4 @@ async fn uninstall_under_load(guest: &Guest, rounds: &AtomicUsize) -> Result<()>
 async fn workloads(world: &World, control_plane: &str) -> Result<BTreeSet<Identity>> {
     let selector = format!("{}={control_plane}", identity::CONTROL_PLANE);
     leftovers::labelled(&world.cluster, &selector).await
-}
-
-/// The control: an object that is gone is found by the same comparison.
-async fn planted_touch_is_found(
-    world: &World,
-    control_plane: &str,
-    before: &BTreeSet<Identity>,
-) -> Result<()> {
-    let map = before.iter().find(|(kind, ..)| kind == "ConfigMap.");
-    let planted = map.context("no ConfigMap was made")?;
-    let (_, namespace, name, _) = planted;
-    kubectl(&format!("-n {namespace} delete configmap {name}"), None)
-        .await?
-        .success()?;
-    let after = workloads(world, control_plane).await?;
-    let gone: Vec<_> = before.difference(&after).collect();
-    ensure!(gone == [planted], "the planted deletion was not found: {gone:?}");
-    Ok(())
 }

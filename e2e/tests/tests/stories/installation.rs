@@ -8,8 +8,12 @@ use threeport_e2e::{World, kubectl, kubectl::run, world::variable};
 pub(crate) const RELEASE: &str = "threeport";
 /// The chart's `controllers.sweepInterval`.
 const INSTALLED_SWEEP: &str = "15s";
-/// What stories scale.
-const PARTS: [&str; 5] = [
+/// The chart's `controllers.logLevel`.
+const INSTALLED_LOG: &str = "info";
+/// The same, and every run is told of. helm would take a comma for the end of a value.
+const LOG_OF_RUNS: &str = r"info\,threeport_engine::run=debug";
+/// The parts of a control plane, as the chart installs them.
+pub(crate) const PARTS: [&str; 5] = [
     "statefulset threeport-nats",
     "deployment threeport-agent",
     "deployment threeport-api",
@@ -65,13 +69,20 @@ async fn is_as_installed(namespace: &str) -> Result<bool> {
 
 /// As installed, but for how often work is looked for without a signal.
 pub(crate) async fn with_sweep(namespace: &str, interval: &str) -> Result<()> {
+    with_controllers(namespace, interval, INSTALLED_LOG).await
+}
+
+/// The same, and the controllers' log tells of every run ([`threeport_e2e::logs::RUN_ENDED`]).
+pub(crate) async fn with_sweep_and_runs_told(namespace: &str, interval: &str) -> Result<()> {
+    with_controllers(namespace, interval, LOG_OF_RUNS).await
+}
+
+async fn with_controllers(namespace: &str, sweep: &str, log: &str) -> Result<()> {
     for part in PARTS {
         scale(namespace, part, 1).await?;
     }
-    let (chart, set) = (
-        variable("THREEPORT_HELM_CHART")?,
-        format!("controllers.sweepInterval={interval}"),
-    );
+    let chart = variable("THREEPORT_HELM_CHART")?;
+    let set = format!("controllers.sweepInterval={sweep},controllers.logLevel={log}");
     let upgrade = [
         "upgrade",
         RELEASE,

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result, bail, ensure};
 use kube::{
     Api,
-    core::{ApiResource, DynamicObject, GroupVersionKind},
+    core::{ApiResource, GroupVersionKind},
 };
 use serde_json::Value;
+use threeport_crds::CustomResource;
 use threeport_e2e::{Output, World, kubectl, wait_until, workload};
 use threeport_model::{Code, GROUP, KindDescriptor, Object, VERSION, find_kind, kinds};
 
@@ -150,7 +151,7 @@ pub(crate) async fn gone(namespace: &str, what: &str, limit: Duration) -> Result
 }
 
 /// The custom resources of a kind in the control plane's namespace.
-pub(crate) fn custom_resources(world: &World, kind: &KindDescriptor) -> Api<DynamicObject> {
+pub(crate) fn custom_resources(world: &World, kind: &KindDescriptor) -> Api<CustomResource> {
     let gvk = GroupVersionKind::gvk(GROUP, VERSION, kind.kind);
     let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
     Api::namespaced_with(world.cluster.clone(), &world.namespace, &resource)

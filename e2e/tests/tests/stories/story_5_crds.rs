@@ -28,7 +28,7 @@ pub(crate) async fn definitions() -> Result<BTreeMap<String, String>> {
 }
 
 /// The pods of the control plane, and how often they were started: whether anything was restarted.
-async fn pods(namespace: &str) -> Result<BTreeMap<String, Value>> {
+pub(crate) async fn pods(namespace: &str) -> Result<BTreeMap<String, Value>> {
     let selector = "app.kubernetes.io/name=threeport";
     let list = kubectl(&format!("-n {namespace} get pods -l {selector} -o json"), None)
         .await?
@@ -47,8 +47,18 @@ async fn pods(namespace: &str) -> Result<BTreeMap<String, Value>> {
         .collect())
 }
 
+/// A definition and an instance of one name, with a ConfigMap of this value.
+pub(crate) fn pair(name: &str, value: &str) -> [Value; 2] {
+    let map =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "only"}, "data": {"a": value}});
+    [
+        workload::definition(name, std::slice::from_ref(&map)),
+        workload::instance(name, name, &json!({})),
+    ]
+}
+
 /// What must be the same afterwards: the objects' ids in the database, and the uids of what runs.
-async fn identities(world: &World, names: &[&str]) -> Result<Vec<String>> {
+pub(crate) async fn identities(world: &World, names: &[&str]) -> Result<Vec<String>> {
     let mut identities = Vec::new();
     for name in names {
         for kind in ["tpwd", "tpwi"] {
@@ -59,16 +69,33 @@ async fn identities(world: &World, names: &[&str]) -> Result<Vec<String>> {
     Ok(identities)
 }
 
+/// Waits until all definitions were made anew, and the custom resources of the objects of these names.
+pub(crate) async fn are_back(world: &World, before: &BTreeMap<String, String>, names: &[&str]) -> Result<()> {
+    let limit = Duration::from_secs(60);
+    wait_until("all definitions are back", limit, || async {
+        let now = definitions().await?;
+        let back =
+            now.keys().eq(before.keys()) && now.iter().all(|(name, uid)| before.get(name) != Some(uid));
+        Ok(if back { Ok(()) } else { Err(format!("{now:?}")) })
+    })
+    .await?;
+    wait_until("all custom resources are back", limit, || async {
+        for name in names {
+            for kind in ["workloaddefinition", "workloadinstance"] {
+                let what = format!("{kind}/{name}");
+                if custom_resource(world, &what).await?.is_none() {
+                    return Ok(Err(format!("{what} is absent")));
+                }
+            }
+        }
+        Ok(Ok(()))
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn story_5_deleting_the_crds_loses_no_workload_and_they_come_back() -> Result<()> {
-    let map =
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "only"}, "data": {"a": "b"}});
-    let pair = |name: &str| {
-        [
-            workload::definition(name, std::slice::from_ref(&map)),
-            workload::instance(name, name, &json!({})),
-        ]
-    };
+    let pair = |name: &str| pair(name, "b");
     let (mirrored, own) = (pair("crds-mirrored"), pair("crds-own"));
     let names = ["crds-mirrored", "crds-own"];
     Scene::of(&mirrored)
@@ -91,29 +118,7 @@ async fn story_5_deleting_the_crds_loses_no_workload_and_they_come_back() -> Res
             kubectl(&format!("delete crd {all} --timeout=60s"), None)
                 .await?
                 .success()?;
-            wait_until("all definitions are back", Duration::from_secs(60), || async {
-                let now = definitions().await?;
-                let back =
-                    now.len() == expected && now.iter().all(|(name, uid)| before.get(name) != Some(uid));
-                Ok(if back { Ok(()) } else { Err(format!("{now:?}")) })
-            })
-            .await?;
-            wait_until(
-                "all custom resources are back",
-                Duration::from_secs(60),
-                || async {
-                    for name in names {
-                        for kind in ["workloaddefinition", "workloadinstance"] {
-                            let what = format!("{kind}/{name}");
-                            if custom_resource(world, &what).await?.is_none() {
-                                return Ok(Err(format!("{what} is absent")));
-                            }
-                        }
-                    }
-                    Ok(Ok(()))
-                },
-            )
-            .await?;
+            are_back(world, &before, &names).await?;
             wait_ready(world, &mirrored).await?;
             wait_ready(world, &own).await?;
             ensure!(

@@ -3,12 +3,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use futures::future::try_join_all;
 use serde_json::{Value, json};
 use threeport_e2e::{World, kubectl, leftovers, wait_until, workload};
 
 use crate::{
     scene::Scene,
-    steps::{apply, condition, delete, live, uid, wait_ready},
+    steps::{apply, condition, condition_of, custom_resource, delete, live, uid, wait_ready},
 };
 
 /// What is in the cluster, the Jobs aside that renew the control plane's certificates once a day, whoever's turn it is.
@@ -20,13 +21,61 @@ async fn everything(world: &World) -> Result<BTreeSet<leftovers::Identity>> {
     Ok(all)
 }
 
+/// The same, once two looks find it: what Kubernetes makes of a CRD by itself goes a moment after that.
+async fn everything_at_rest(world: &World) -> Result<BTreeSet<leftovers::Identity>> {
+    wait_until("the cluster is at rest", Duration::from_secs(30), || async {
+        let (first, second) = (everything(world).await?, everything(world).await?);
+        let moved: BTreeSet<_> = first.symmetric_difference(&second).cloned().collect();
+        Ok(if moved.is_empty() {
+            Ok(second)
+        } else {
+            Err(format!("{moved:?}"))
+        })
+    })
+    .await
+}
+
+/// One object of every sort, and what reaches farther: a ClusterRole, and a claim that Kubernetes makes for a
+/// StatefulSet and leaves when that goes.
+fn far_reaching(name: &str) -> Vec<Value> {
+    let mut manifests = workload::every_sort(name);
+    for set in manifests
+        .iter_mut()
+        .filter(|object| object["kind"] == "StatefulSet")
+    {
+        set["spec"]["volumeClaimTemplates"] = json!([{
+            "metadata": {"name": "data"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        }]);
+    }
+    manifests.push(json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
+        "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}],
+    }));
+    manifests
+}
+
+/// What must be there before it can be gone; of the group `gone.example.com` is the CRD's own kind.
+const MADE: [&str; 13] = [
+    "ClusterRole.rbac.authorization.k8s.io",
+    "ConfigMap.",
+    "CustomResourceDefinition.apiextensions.k8s.io",
+    "Deployment.apps",
+    "Job.batch",
+    "Namespace.",
+    "PersistentVolumeClaim.",
+    "Pod.",
+    "Recipe.gone.example.com",
+    "ReplicaSet.apps",
+    "Secret.",
+    "Service.",
+    "StatefulSet.apps",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn story_5_after_the_deletion_the_cluster_is_as_before() -> Result<()> {
     const PLANTED: &str = "story-5-planted";
-    let definition = [workload::definition(
-        "gone",
-        &workload::service("gone", workload::IMAGE),
-    )];
+    let definition = [workload::definition("gone", &far_reaching("gone"))];
     let instance = [workload::instance("gone", "gone", &json!({}))];
     Scene::of(&definition)
         .alone()
@@ -36,7 +85,7 @@ async fn story_5_after_the_deletion_the_cluster_is_as_before() -> Result<()> {
             wait_ready(world, &definition).await?;
             let remove = format!("delete configmap {PLANTED} -n default --ignore-not-found");
             kubectl(&remove, None).await?.success()?;
-            let before = everything(world).await?;
+            let before = everything_at_rest(world).await?;
             kubectl(&format!("create configmap {PLANTED} -n default"), None)
                 .await?
                 .success()?;
@@ -53,7 +102,7 @@ async fn story_5_after_the_deletion_the_cluster_is_as_before() -> Result<()> {
             apply(world, &instance).await?;
             wait_ready(world, &instance).await?;
             let made = everything(world).await?;
-            for kind in ["Namespace.", "ConfigMap.", "Service.", "Deployment.apps", "Pod."] {
+            for kind in MADE {
                 let has = made.difference(&before).any(|(made, ..)| made == kind);
                 ensure!(has, "no {kind} was made");
             }
@@ -134,7 +183,14 @@ async fn story_5_creating_over_a_foreign_object_is_stalled_conflict() -> Result<
         workload::definition("taken", &workload::service("taken", workload::IMAGE)),
         workload::instance("taken", "taken", &json!({"namespace": "taken"})),
     ];
+    let map =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "beside"}, "data": {"a": "b"}});
+    let beside = [
+        workload::definition("beside", &[map]),
+        workload::instance("beside", "beside", &json!({})),
+    ];
     Scene::of(&objects)
+        .and(&beside)
         .and_namespace("taken")
         .play(async |world| {
             kubectl("create namespace taken", None).await?.success()?;
@@ -155,6 +211,15 @@ async fn story_5_creating_over_a_foreign_object_is_stalled_conflict() -> Result<
             );
             let map = live("taken", "configmap/taken").await?;
             ensure!(map == foreign, "the foreign object was written: {map:?}");
+            apply(world, &beside).await?;
+            wait_ready(world, &beside).await?;
+            let stalled = custom_resource(world, "workloadinstance/taken")
+                .await?
+                .unwrap_or_default();
+            ensure!(
+                condition_of(&stalled, "Stalled").is_some_and(|stalled| stalled["status"] == "True"),
+                "it is stalled no more, so the other one did not go on beside it: {stalled}"
+            );
             delete(world, &objects).await?;
             let map = live("taken", "configmap/taken").await?;
             ensure!(map == foreign, "the foreign object was changed: {map:?}");
@@ -163,38 +228,60 @@ async fn story_5_creating_over_a_foreign_object_is_stalled_conflict() -> Result<
         .await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn story_5_kubectl_delete_ends_in_every_order_of_the_documents() -> Result<()> {
+/// Every order of three documents.
+const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+
+/// A definition and two instances of it, the second of which waits for the first: each refers to those before it.
+fn chain(name: &str) -> [Value; 3] {
     let map =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "only"}, "data": {"a": "b"}});
-    let pair = |name: &str| {
-        vec![
-            workload::definition(name, std::slice::from_ref(&map)),
-            workload::instance(name, name, &json!({})),
-        ]
-    };
-    let mut backwards: Vec<Value> = pair("order-1");
-    backwards.reverse();
-    let rounds = [("order-0", pair("order-0")), ("order-1", backwards)];
+    let first = format!("{name}-first");
+    let after = json!({"dependsOn": [{"kind": "WorkloadInstance", "name": first}]});
+    [
+        workload::definition(name, &[map]),
+        workload::instance(&first, name, &json!({})),
+        workload::instance(name, name, &after),
+    ]
+}
+
+/// Applies documents and deletes them in the order in which they are given.
+async fn comes_and_goes(world: &World, name: &str, documents: &[Value]) -> Result<()> {
+    apply(world, documents).await?;
+    wait_ready(world, documents).await?;
+    let namespaces = [name.to_owned(), format!("{name}-first")];
+    for namespace in &namespaces {
+        ensure!(
+            live(namespace, "configmap/only").await?.is_some(),
+            "positive control: {namespace} has no ConfigMap"
+        );
+    }
+    delete(world, documents).await?;
+    for namespace in &namespaces {
+        ensure!(
+            live(namespace, "configmap/only").await?.is_none(),
+            "{namespace}: the ConfigMap is there"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn story_5_kubectl_delete_ends_in_every_order_of_the_documents() -> Result<()> {
+    let rounds = ORDERS.map(|order| {
+        let name = format!("order-{}{}{}", order[0], order[1], order[2]);
+        let documents = chain(&name);
+        (name, order.map(|place| documents[place].clone()))
+    });
     let scene = rounds
         .iter()
-        .fold(Scene::default(), |scene, (_, objects)| scene.and(objects));
+        .fold(Scene::default(), |scene, (_, documents)| scene.and(documents));
     scene
         .play(async |world| {
-            for (name, objects) in &rounds {
-                apply(world, objects).await?;
-                wait_ready(world, objects).await?;
-                ensure!(
-                    live(name, "configmap/only").await?.is_some(),
-                    "positive control: {name} has no ConfigMap"
-                );
-                delete(world, objects).await?;
-                ensure!(
-                    live(name, "configmap/only").await?.is_none(),
-                    "{name}: the ConfigMap is there"
-                );
-            }
-            Ok(())
+            // Beside each other: what takes its time is that namespaces go.
+            let told = rounds
+                .iter()
+                .map(|(name, documents)| comes_and_goes(world, name, documents));
+            try_join_all(told).await.map(drop)
         })
         .await
 }

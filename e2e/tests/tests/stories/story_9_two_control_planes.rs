@@ -73,13 +73,10 @@ async fn story_9_two_control_planes_share_a_cluster_without_crosstalk() -> Resul
             let other = client_of(world, OTHER).await?;
             apply(world, &same).await?;
             wait_ready(world, &same).await?;
+            let own = objects(&world.api).await?;
+            ensure!(own == both, "positive control: the first lists {own:?}");
             let foreign = objects(&other).await?;
             ensure!(foreign.is_empty(), "the other control plane lists {foreign:?}");
-            ensure!(
-                objects(&world.api).await? == both,
-                "positive control: the first lists {:?}",
-                objects(&world.api).await?
-            );
 
             kubectl(&format!("-n {OTHER} apply -f -"), Some(&text))
                 .await?
