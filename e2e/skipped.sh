@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The tests that a run leaves out because they are marked `#[ignore = "..."]`, one a line, with the reason that stands
-# there. Its arguments are those of `cargo nextest run`, which knows which tests these are, but not why.
+# there. Fails where there is none. Its arguments are those of `cargo nextest run`, which knows which tests these are, but
+# not why.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,7 +15,12 @@ reasons=$(find api crds operator e2e helm -name '*.rs' -exec awk '
     }' {} +)
 
 # Each line is `binary test`, both with `::` between their parts.
-cargo nextest list --cargo-quiet --message-format oneline --run-ignored ignored-only "$@" | while read -r binary test; do
-    reason=$(awk -F '\t' -v name="${test##*::}" '$1 == name { print $2; exit }' <<<"$reasons")
-    echo "$binary $test: ${reason:-no reason is given}"
-done
+cargo nextest list --cargo-quiet --message-format oneline --run-ignored ignored-only "$@" | {
+    unexplained=0
+    while read -r binary test; do
+        reason=$(awk -F '\t' -v name="${test##*::}" '$1 == name { print $2; exit }' <<<"$reasons")
+        [ -n "$reason" ] || unexplained=1
+        echo "$binary $test: ${reason:-no reason is given}"
+    done
+    exit "$unexplained"
+}

@@ -4,7 +4,10 @@
 
 mod failpoints;
 mod kinds;
+mod map;
+mod numbers;
 mod sources;
+mod sql;
 mod steps;
 mod told;
 mod writing_calls;
