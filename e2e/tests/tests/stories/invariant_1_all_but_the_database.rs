@@ -11,7 +11,7 @@ use crate::{
     installation::{PARTS, rolled_out},
     scene::Scene,
     steps::{apply, live, wait_ready},
-    story_5_crds::{are_back, definitions, identities, pair, pods},
+    story_5_crds::{are_back, definitions, identities, pair, place, pods},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,13 +23,7 @@ async fn invariant_1_all_but_the_database_is_lost_at_once_and_no_workload_is() -
         .and(&own)
         .play(async |world| {
             let namespace = &world.namespace;
-            world
-                .api
-                .apply(ApplyBody::Objects(mirrored.to_vec()), false)
-                .await?;
-            apply(world, &own).await?;
-            wait_ready(world, &mirrored).await?;
-            wait_ready(world, &own).await?;
+            place(world, &mirrored, &own).await?;
             let known = definitions().await?;
             let (running, same) = (pods(namespace).await?, identities(world, &names).await?);
 

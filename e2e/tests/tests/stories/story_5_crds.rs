@@ -57,6 +57,17 @@ pub(crate) fn pair(name: &str, value: &str) -> [Value; 2] {
     ]
 }
 
+/// Brings objects of both owners, and waits until they are Ready.
+pub(crate) async fn place(world: &World, mirrored: &[Value], own: &[Value]) -> Result<()> {
+    world
+        .api
+        .apply(ApplyBody::Objects(mirrored.to_vec()), false)
+        .await?;
+    apply(world, own).await?;
+    wait_ready(world, mirrored).await?;
+    wait_ready(world, own).await.map(drop)
+}
+
 /// What must be the same afterwards: the objects' ids in the database, and the uids of what runs.
 pub(crate) async fn identities(world: &World, names: &[&str]) -> Result<Vec<String>> {
     let mut identities = Vec::new();
@@ -102,13 +113,7 @@ async fn story_5_deleting_the_crds_loses_no_workload_and_they_come_back() -> Res
         .alone()
         .and(&own)
         .play(async |world| {
-            world
-                .api
-                .apply(ApplyBody::Objects(mirrored.to_vec()), false)
-                .await?;
-            apply(world, &own).await?;
-            wait_ready(world, &mirrored).await?;
-            wait_ready(world, &own).await?;
+            place(world, &mirrored, &own).await?;
             let before = definitions().await?;
             let expected = kinds::ALL.iter().filter(|kind| kind.custom_resource).count();
             ensure!(before.len() == expected, "the definitions are {before:?}");
