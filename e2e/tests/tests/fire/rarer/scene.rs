@@ -88,9 +88,10 @@ impl Scene {
         let api = &plane.api;
         match self.way {
             Way::Adopt => {
+                // With the same value: one that differs is theirs, and stands.
                 self.namespace()?;
                 self.kubectl
-                    .apply(&config_map("web", "theirs", &self.name).to_string())?;
+                    .apply(&config_map("web", "one", &self.name).to_string())?;
                 create(api, &self.definition("one")).await
             }
             Way::Orphan | Way::Unreadable => {
