@@ -1,4 +1,5 @@
-//! `make up` as a person lives it: interrupted, run again, used by the commands that it prints, run once more, taken down.
+//! `make up` as a person lives it: interrupted, its cluster killed, run again, used by the commands that it prints, run once
+//! more beside what tests start, taken down.
 //!
 //! It is told on a cluster of its own that shares the network of "the machine": a network namespace that this test makes
 //! ([`machine`]), so that it runs whether or not somebody's `make up` is up. The one cluster is used twice, since starting
@@ -22,6 +23,7 @@ mod testbed;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use threeport_e2e::form;
 use threeport_testbed::network::Kind;
 use threeport_testbed::traces::{COMMON, MACHINE_NETWORK, Traces};
 use threeport_testbed::{Cluster, Selection, cluster, wait};
@@ -52,18 +54,22 @@ fn up_is_interrupted_run_again_used_and_taken_down() -> Result<()> {
     );
     testbed::interrupt_the_start_of_kubernetes(&up, &site)?;
     testbed::interrupt_the_loading_of_images(&up)?;
+    testbed::kill_the_cluster(&site)?;
+    testbed::interrupt_the_loading_of_images(&up)?;
     let running = Cluster::attach(&site).context("the interrupted run had started Kubernetes")?;
     current::without_a_way_for_images(&running)?;
     current::up_and_down_by_a_registry(&running)?;
 
     testbed::interrupt_the_installation(&up, &running)?;
     testbed::interrupt_the_delivery(&up, &running)?;
+    testbed::interrupt_anywhere(&up, form::seed())?;
     let first = up.run(&testbed::OPTIONS)?;
     testbed::shows_what_a_person_wants_to_see(&first)?;
     let commands = shell::next_commands(&first.stdout)?;
     let (down, others) = commands.split_last().context("no commands are printed")?;
     testbed::printed_commands_work(&up, others)?;
     replicas::lose_one_under_load(&running)?;
+    testbed::another_cluster_runs_beside_it(&running)?;
 
     let pods = testbed::pods(&running)?;
     let again = up.run(&testbed::OPTIONS)?;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,8 +13,8 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use threeport_testbed::{Selection, wait};
 
-/// The longest that `up` may print nothing: there is a sign of life every ten seconds, on two busy cores.
-pub(crate) const SILENCE: Duration = Duration::from_secs(15);
+/// The longest that `up` may print nothing.
+pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 /// The longest that a run may take with everything built.
 pub(crate) const LIMIT: Duration = Duration::from_secs(400);
 
@@ -114,18 +114,32 @@ impl ThreeportUp {
         let mut started = Started::new(&mut self.command(options), SILENCE)?;
         let stderr = started.until(|found| found.stderr().is_some_and(|text| text.starts_with(line)));
         let reached = stderr.and_then(|_| wait::until(line, Duration::from_secs(60), is_reached));
-        let id = Pid::from_child(&started.child);
-        match how {
-            Interruption::CtrlC => kill_process_group(id, Signal::INT),
-            Interruption::Kill => kill_process(id, Signal::KILL),
-        }
-        .context("failed to interrupt")?;
-        let status = started.child.wait().context("failed to wait")?;
+        let status = started.interrupt(how)?;
         reached?;
         ensure!(
             !status.success(),
             "it had ended before it was interrupted: {line}"
         );
+        Ok(())
+    }
+
+    /// Runs `up` for so long, and interrupts it wherever it is then. It may have ended well before.
+    pub(crate) fn interrupt_after(&self, options: &[&str], after: Duration, how: Interruption) -> Result<()> {
+        println!("up, until {} ms are over", after.as_millis());
+        let mut started = Started::new(&mut self.command(options), SILENCE)?;
+        let begin = Instant::now();
+        let mut ended = false;
+        while let Some(left) = after.checked_sub(begin.elapsed()).filter(|_| !ended) {
+            ended = matches!(
+                started.lines.recv_timeout(left),
+                Err(RecvTimeoutError::Disconnected)
+            );
+        }
+        if !ended {
+            return started.interrupt(how).map(drop);
+        }
+        let status = started.child.wait().context("failed to wait")?;
+        ensure!(status.success(), "it failed before it was interrupted");
         Ok(())
     }
 
@@ -202,6 +216,16 @@ impl Started {
             lines,
             silence,
         })
+    }
+
+    fn interrupt(&mut self, how: Interruption) -> Result<ExitStatus> {
+        let id = Pid::from_child(&self.child);
+        match how {
+            Interruption::CtrlC => kill_process_group(id, Signal::INT),
+            Interruption::Kill => kill_process(id, Signal::KILL),
+        }
+        .context("failed to interrupt")?;
+        self.child.wait().context("failed to wait")
     }
 
     /// The next line; none when both streams have ended.

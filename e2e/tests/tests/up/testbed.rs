@@ -1,12 +1,16 @@
-//! `up` on the testbed's own cluster: where it is interrupted, and what it shows at its end.
+//! `up` on the testbed's own cluster: where it is interrupted, what it starts over, what it shows at its end.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use rustix::process::Signal;
 use serde_json::Value;
 use threeport_testbed::paths::Site;
-use threeport_testbed::{Cluster, cleanup};
+use threeport_testbed::traces::{COMMON, MACHINE_NETWORK, Traces};
+use threeport_testbed::{Cluster, ClusterOptions, cleanup};
 
 use crate::program::{Interruption, Run, ThreeportUp};
 use crate::shell;
@@ -51,6 +55,58 @@ pub(crate) fn interrupt_the_loading_of_images(up: &ThreeportUp) -> Result<()> {
         || Ok(()),
         Interruption::CtrlC,
     )
+}
+
+/// What a reboot leaves of the programs, and what a crash leaves of everything else: mounts, links, tables of the packet
+/// filter, sockets.
+pub(crate) fn kill_the_cluster(site: &Site) -> Result<()> {
+    let cluster = Cluster::attach(site).context("the interrupted run had started Kubernetes")?;
+    for program in [
+        "kubelet",
+        "kube-proxy",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kube-apiserver",
+        "containerd",
+        "etcd",
+    ] {
+        cluster.signal(program, Signal::KILL)?;
+    }
+    ensure!(cluster.check().is_err(), "it answers still");
+    let left = Traces::of(site)?.sorts();
+    for sort in COMMON.iter().chain(&MACHINE_NETWORK) {
+        ensure!(left.contains(sort), "the killed cluster left no {sort}");
+    }
+    Ok(())
+}
+
+/// Wherever it happens to be after a while that is drawn, three times.
+pub(crate) fn interrupt_anywhere(up: &ThreeportUp, seed: u64) -> Result<()> {
+    let mut random = StdRng::seed_from_u64(seed);
+    for how in [Interruption::Kill, Interruption::CtrlC, Interruption::Kill] {
+        let after = Duration::from_millis(random.random_range(100..15_000));
+        up.interrupt_after(&OPTIONS, after, how)?;
+    }
+    Ok(())
+}
+
+/// What `make test` runs on is another cluster beside this one, which does not notice.
+pub(crate) fn another_cluster_runs_beside_it(running: &Cluster) -> Result<()> {
+    let before = pods(running)?;
+    let beside = Cluster::start(&ClusterOptions::for_tests("up-beside"))?;
+    beside.check().context("the cluster beside it")?;
+    let names = |cluster: &Cluster| kubectl(cluster, &["get", "namespaces", "-o", "name"]);
+    ensure!(
+        names(running)?.contains("threeport-system") && !names(&beside)?.contains("threeport-system"),
+        "both kubeconfigs lead to one cluster"
+    );
+    let site = beside.site().clone();
+    drop(beside);
+    let left = Traces::of(&site)?.sorts();
+    ensure!(left.is_empty(), "the cluster beside it left {left:?}");
+    running.check().context("the cluster that was there before")?;
+    ensure!(pods(running)? == before, "it restarted pods: {before:?}");
+    Ok(())
 }
 
 /// As soon as helm has written down that it is about to install.
