@@ -32,6 +32,9 @@ pub struct PostgresOptions {
     pub isolation: String,
     /// Further settings of `postgresql.conf`.
     pub settings: Vec<(String, String)>,
+    /// An empty folder for what a new server logs ahead, on another disk perhaps; then in pieces of a MiB. None: beside its
+    /// data.
+    pub log_ahead: Option<PathBuf>,
 }
 
 impl Default for PostgresOptions {
@@ -41,6 +44,7 @@ impl Default for PostgresOptions {
             fsync: false,
             isolation: "read committed".to_owned(),
             settings: Vec::new(),
+            log_ahead: None,
         }
     }
 }
@@ -128,27 +132,7 @@ impl Postgres {
         self.password = fs::read_to_string(&password).context("failed to read the database's password")?;
         self.give_to_server()?;
         if !self.data().join("PG_VERSION").exists() {
-            crate::cleanup::remove_folder(&self.data())?;
-            output(
-                Command::new("setpriv")
-                    .args(["--reuid", SYSTEM_USER, "--regid", SYSTEM_USER, "--init-groups"])
-                    .arg(self.binaries.join("initdb"))
-                    .args([
-                        "--username=postgres",
-                        "--auth-local=trust",
-                        "--auth-host=scram-sha-256",
-                    ])
-                    .args([
-                        "--encoding=UTF8",
-                        "--locale=C.UTF-8",
-                        "--no-sync",
-                        "--no-instructions",
-                    ])
-                    .arg("--pgdata")
-                    .arg(self.data())
-                    .current_dir("/"),
-            )
-            .context("failed to create PostgreSQL's data folder")?;
+            self.make_data(options)?;
         }
         let authority = Authority::load_or_create(&self.folder, "ca")?;
         let names = ["localhost".to_owned(), self.address.ip().to_string()];
@@ -163,8 +147,37 @@ impl Postgres {
         self.give_to_server()
     }
 
+    fn make_data(&self, options: &PostgresOptions) -> Result<()> {
+        crate::cleanup::remove_folder(&self.data())?;
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", SYSTEM_USER, "--regid", SYSTEM_USER, "--init-groups"])
+            .arg(self.binaries.join("initdb"))
+            .args([
+                "--username=postgres",
+                "--auth-local=trust",
+                "--auth-host=scram-sha-256",
+            ])
+            .args([
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "--no-sync",
+                "--no-instructions",
+            ])
+            .arg("--pgdata")
+            .arg(self.data())
+            .current_dir("/");
+        if let Some(folder) = &options.log_ahead {
+            give(folder)?;
+            command.args(["--wal-segsize=1", "--waldir"]).arg(folder);
+        }
+        output(&mut command)
+            .map(drop)
+            .context("failed to create PostgreSQL's data folder")
+    }
+
     fn give_to_server(&self) -> Result<()> {
-        output(Command::new("chown").arg("-R").arg(SYSTEM_USER).arg(&self.folder)).map(|_| ())
+        give(&self.folder)
     }
 
     fn settings(&self, options: &PostgresOptions) -> String {
@@ -226,7 +239,7 @@ impl Postgres {
     /// the server logs ahead stays where it is.
     pub fn create_database_in(&self, name: &str, folder: &Path) -> Result<String> {
         ensure_plain(name)?;
-        output(Command::new("chown").arg(SYSTEM_USER).arg(folder))?;
+        give(folder)?;
         let folder = folder.display();
         self.execute(
             "postgres",
@@ -352,6 +365,11 @@ impl Drop for Postgres {
             eprintln!("testbed: {error:#}");
         }
     }
+}
+
+/// Lets the server's user own a folder and all that is in it.
+fn give(folder: &Path) -> Result<()> {
+    output(Command::new("chown").arg("-R").arg(SYSTEM_USER).arg(folder)).map(|_| ())
 }
 
 fn ensure_plain(name: &str) -> Result<()> {

@@ -1,8 +1,8 @@
 //! The disk of a database is full: writes are refused by name and nothing of them stays, reads go on, and with room again
 //! writes go on without a restart.
 //!
-//! Of PostgreSQL it is the data's disk that is full. Where its log is written ahead it ends instead, and nobody is left to
-//! refuse anything: that is a database that is down.
+//! Of PostgreSQL that is the disk of its data. Where that of its log (`pg_wal`) is full it ends instead, and nobody is left to
+//! refuse anything: that is a database that is down, until there is room and somebody starts it.
 
 use std::{
     fs,
@@ -29,7 +29,11 @@ use crate::api::Installation;
 const ROOM: &str = "8m";
 /// The same of PostgreSQL, which begins with a copy of a template of 8 MiB.
 const ROOM_OF_A_SERVER: &str = "24m";
+/// The log of a fresh server, its databases and some objects.
+const ROOM_OF_A_LOG: &str = "32m";
 const MORE_ROOM: &str = "64m";
+/// A server that can't write its log tries to recover before it gives up.
+const ENDS: Duration = Duration::from_secs(60);
 /// The value that each object holds: a few dozen of them fill the disk.
 const BYTES: usize = 100_000;
 /// More objects than fit.
@@ -146,4 +150,50 @@ async fn failure_a_full_disk_of_postgresql_refuses_writes_and_loses_none() -> Re
     let server = block_in_place(|| Postgres::start(&PostgresOptions::default()))?;
     let url = block_in_place(|| server.create_database_in("threeport", &disk.path()))?;
     is_filled_and_grows(&disk, url).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failure_a_full_disk_of_postgresql_s_log_is_a_database_that_is_down() -> Result<()> {
+    let disk = Disk::new(ROOM_OF_A_LOG)?;
+    let options = PostgresOptions {
+        log_ahead: Some(disk.path()),
+        ..PostgresOptions::default()
+    };
+    let mut server = block_in_place(|| Postgres::start(&options))?;
+    let url = block_in_place(|| server.create_database("threeport", None))?;
+    let installation = Installation::on(url).await?;
+    let api = installation.start().await?;
+    let kind = find_kind("WorkloadDefinition").context("no such kind")?;
+
+    let (mut taken, refused) = fill(&api.client, kind).await?;
+    ensure!(!taken.is_empty(), "nothing fitted: {refused}");
+    ensure!(refused.code() == Some(Code::Unavailable), "{refused:?}");
+    println!("{} objects of {BYTES} bytes fitted: {refused}", taken.len());
+    let mut ended = || {
+        Ok(server
+            .process()?
+            .exit_status()?
+            .ok_or_else(|| "it runs".to_owned()))
+    };
+    wait_until("the server ends by itself", ENDS, || std::future::ready(ended())).await?;
+    let meanwhile = api.client.object_list_all(kind, None).await;
+    ensure!(
+        meanwhile.as_ref().err().and_then(Error::code) == Some(Code::Unavailable),
+        "{meanwhile:?}"
+    );
+
+    disk.grow(MORE_ROOM)?;
+    block_in_place(|| server.kill().and_then(|()| server.resume()))?;
+    let next = definition(MOST);
+    let created = wait_until("writes go on", Duration::from_secs(10), || async {
+        let created = api.client.object_create(kind, &next).await;
+        Ok(created.map_err(|error| error.to_string()))
+    });
+    // Of the one that was not acknowledged nothing was promised.
+    let doubtful = definition(taken.len()).reference();
+    taken.push(created.await?);
+    let mut listed = api.client.object_list_all(kind, None).await?.0;
+    listed.retain(|object| object.reference() != doubtful);
+    ensure!(listed == taken, "{} of {} are there", listed.len(), taken.len());
+    Ok(())
 }
