@@ -4,7 +4,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
     Api, Resource, ResourceExt,
-    api::ListParams,
+    api::{GetParams, ListParams},
     core::{ApiResource, DynamicObject, GroupVersionKind, ObjectList, Request},
 };
 use serde_json::Value;
@@ -35,6 +35,20 @@ pub(crate) async fn metadata(
     let request = request.map_err(kube::Error::BuildRequest)?;
     let listed: ObjectList<CustomResource> = kube.request(request).await?;
     Ok(listed.items)
+}
+
+/// One by its name, without its content; none where there is none.
+pub(crate) async fn metadata_of(
+    api: &Api<CustomResource>,
+    name: &str,
+) -> Result<Option<CustomResource>, kube::Error> {
+    let request = Request::new(api.resource_url()).get_metadata(name, &GetParams::default());
+    let request = request.map_err(kube::Error::BuildRequest)?;
+    match api.clone().into_client().request(request).await {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if is_not_found(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// What is kept in memory: all but the lists of owned fields, which are most of a small object.

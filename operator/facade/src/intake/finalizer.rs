@@ -55,7 +55,7 @@ async fn release_if(
     wanted: impl Fn(&CustomResource) -> bool,
 ) -> Result<(), kube::Error> {
     for attempt in 1.. {
-        let Some(found) = api.get_opt(name).await? else {
+        let Some(found) = resource::metadata_of(api, name).await? else {
             return Ok(());
         };
         if !is_held(&found) || !wanted(&found) {
