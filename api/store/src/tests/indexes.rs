@@ -3,16 +3,21 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, Statement, Value,
+    sqlx::{AssertSqlSafe, Executor, Row},
+};
 use threeport_model::{
     kinds::workload_instance::Health,
     protocol::{agent::Observation, claim::MAX_CLAIMS},
 };
 use uuid::Uuid;
 
-use super::harness::{Bed, all_kinds, database_test};
+use super::harness::{Bed, all_kinds, database_test, definition_spec, object as new_object, on_servers};
 use crate::{
-    ListQuery, claim, object, pending,
+    ListQuery, Options, Store, claim,
+    connection::Dialect,
+    object, pending,
     sql::{Fetch, Sql},
     watch,
 };
@@ -103,25 +108,65 @@ async fn seed(bed: &Bed) {
 
 /// What the database would do, a line per step.
 pub(super) async fn plan(bed: &Bed, connection: &DatabaseConnection, sql: Sql) -> Vec<String> {
-    let words = if bed.is_sqlite() {
-        "EXPLAIN QUERY PLAN"
-    } else {
-        "EXPLAIN"
-    };
-    let column = if bed.is_sqlite() { "detail" } else { "QUERY PLAN" };
     let (text, values) = sql.into_parts();
-    let statement = Statement::from_sql_and_values(
-        connection.get_database_backend(),
-        format!("{words} {text}"),
-        values,
-    );
+    match bed.store.dialect() {
+        Dialect::Postgresql => planned_once(connection, &text, &values).await,
+        Dialect::Sqlite => explain(connection, "EXPLAIN QUERY PLAN", "detail", text, values).await,
+        Dialect::Cockroachdb => explain(connection, "EXPLAIN", "info", text, values).await,
+    }
+}
+
+async fn explain(
+    connection: &DatabaseConnection,
+    words: &str,
+    column: &str,
+    text: String,
+    values: Vec<Value>,
+) -> Vec<String> {
+    let text = format!("{words} {text}");
+    let statement = Statement::from_sql_and_values(connection.get_database_backend(), text, values);
     let rows = connection.query_all_raw(statement).await.unwrap();
-    let column = if bed.store.database() == "cockroachdb" {
-        "info"
-    } else {
-        column
-    };
     rows.iter().map(|row| row.try_get("", column).unwrap()).collect()
+}
+
+/// The plan for whatever values, which is the one that is used. EXPLAIN of a statement with values shows another.
+async fn planned_once(connection: &DatabaseConnection, text: &str, values: &[Value]) -> Vec<String> {
+    let types: Vec<&str> = values.iter().map(type_of).collect();
+    let types = if types.is_empty() {
+        String::new()
+    } else {
+        format!("({})", types.join(", "))
+    };
+    let nulls = types.split(", ").map(|_| "NULL").collect::<Vec<_>>().join(", ");
+    let given = if types.is_empty() {
+        String::new()
+    } else {
+        format!("({nulls})")
+    };
+    let mut session = connection.get_postgres_connection_pool().acquire().await.unwrap();
+    session
+        .execute(AssertSqlSafe(format!("PREPARE explained{types} AS {text}")))
+        .await
+        .unwrap();
+    let rows = session
+        .fetch_all(AssertSqlSafe(format!("EXPLAIN EXECUTE explained{given}")))
+        .await
+        .unwrap();
+    session.execute("DEALLOCATE explained").await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// What a value is sent as.
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::BigInt(_) => "BIGINT",
+        Value::Int(_) => "INTEGER",
+        Value::Bool(_) => "BOOLEAN",
+        Value::String(_) => "TEXT",
+        Value::Uuid(_) => "UUID",
+        Value::Bytes(_) => "BYTEA",
+        other => panic!("a value of another type: {other:?}"),
+    }
 }
 
 /// Fails where a table is read from one end to the other.
@@ -288,4 +333,45 @@ async fn what_follows_from_a_change_is_found_by_indexes(bed: &Bed) {
     let mut sql = Sql::new("SELECT DISTINCT o.id, o.kind ");
     pending::in_runtime(&mut sql, ids[0], false);
     assert_indexed(bed, "instances of a runtime", sql).await;
+}
+
+/// Planning takes longer than running what is planned: it is done once per statement and connection.
+#[test]
+fn statements_are_planned_once() {
+    on_servers(&async |bed| {
+        if bed.store.dialect() != Dialect::Postgresql {
+            println!("{} plans in its own way", bed.store.database());
+            return;
+        }
+        let options = Options {
+            readers: 1,
+            writers: 1,
+            ..bed.options.clone()
+        };
+        let store = Store::open(options).await.unwrap();
+        // More than the five times after which PostgreSQL itself begins to compare.
+        for number in 0..8 {
+            let one = new_object(
+                "WorkloadDefinition",
+                &format!("w{number}"),
+                definition_spec("one"),
+            );
+            store.object_create(&bed.request(), one).await.unwrap();
+            store
+                .object_get("WorkloadDefinition", &format!("w{number}"))
+                .await
+                .unwrap();
+        }
+        let plans = "SELECT CAST(SUM(generic_plans) AS BIGINT) AS once, CAST(SUM(custom_plans) AS BIGINT) AS again \
+                     FROM pg_prepared_statements WHERE statement NOT LIKE '%pg_prepared_statements%'";
+        for connection in [&store.0.connections.writer, store.reader()] {
+            let row = connection.one(Sql::new(plans)).await.unwrap().unwrap();
+            let (once, again): (i64, i64) = (row.get("once").unwrap(), row.get("again").unwrap());
+            assert!(
+                once >= 8 && again == 0,
+                "{once} by a plan that was there, {again} planned anew"
+            );
+        }
+        store.close().await;
+    });
 }
