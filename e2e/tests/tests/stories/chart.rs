@@ -57,7 +57,7 @@ async fn chart_upgrade_without_a_change_restarts_no_pod() -> Result<()> {
             "upgrade",
             RELEASE,
             &chart,
-            "--reuse-values",
+            "--reset-then-reuse-values",
             "--wait",
             "--timeout",
             "170s",

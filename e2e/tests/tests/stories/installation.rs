@@ -87,7 +87,7 @@ async fn with_controllers(namespace: &str, sweep: &str, log: &str) -> Result<()>
         "upgrade",
         RELEASE,
         &chart,
-        "--reuse-values",
+        "--reset-then-reuse-values",
         "--set",
         &set,
         "--wait",

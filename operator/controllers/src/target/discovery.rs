@@ -74,6 +74,36 @@ impl Target {
         Ok(found)
     }
 
+    /// The kind in whichever version of its group the cluster serves it, the preferred one first; nothing where it serves
+    /// it in none.
+    pub async fn find_in_any_version(
+        &self,
+        group: &str,
+        kind: &str,
+    ) -> Result<Option<Resource>, TargetError> {
+        let path = if group.is_empty() {
+            "/api".to_owned()
+        } else {
+            format!("/apis/{group}")
+        };
+        let versions = match self.read(&path).await {
+            Ok(versions) => versions["versions"].clone(),
+            Err(TargetError::NotFound(_) | TargetError::NotServed(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        for version in versions.as_array().into_iter().flatten() {
+            // A group's versions are objects, the core's are words.
+            let version = version["version"]
+                .as_str()
+                .or(version.as_str())
+                .unwrap_or_default();
+            if let Some(found) = self.find_now(group, version, kind).await? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
     async fn read_group(&self, group: &str, version: &str) -> Result<Vec<Resource>, TargetError> {
         match self.read(&group_path(group, version)).await {
             Ok(list) => {
@@ -82,7 +112,7 @@ impl Target {
                     .filter_map(|entry| of_entry(group, version, entry))
                     .collect())
             }
-            Err(TargetError::NotFound(_)) => Ok(Vec::new()),
+            Err(TargetError::NotFound(_) | TargetError::NotServed(_)) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }

@@ -6,6 +6,9 @@
 
 use kube::core::Status;
 
+/// What an API server says of a path that it doesn't know: in words, where of an object it says a Status.
+const NO_PATH: &str = "404 page not found";
+
 /// A field that another manager owns, as an apply that was not forced was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldConflict {
@@ -31,9 +34,12 @@ pub enum TargetError {
         /// What the cluster said.
         message: String,
     },
-    /// There is no such object, or no such kind.
+    /// There is no such object.
     #[error("not found: {0}")]
     NotFound(String),
+    /// The cluster serves no such kind in that version, which says nothing of the object: it may be served in another one.
+    #[error("not served: {0}")]
+    NotServed(String),
     /// The object exists though it should not, or changed meanwhile.
     #[error("conflict: {0}")]
     Conflict(String),
@@ -81,6 +87,7 @@ impl TargetError {
         let message = status.message.clone();
         match status.code {
             401 | 403 => forbidden(status, verb, resource),
+            404 if message.starts_with(NO_PATH) => Self::NotServed(message),
             404 => Self::NotFound(message),
             409 => conflict(status),
             400 | 405 | 406 | 413 | 415 | 422 => invalid(status),
@@ -202,6 +209,14 @@ mod tests {
         for code in [400, 401, 403, 404, 409, 413, 422] {
             assert!(!read(code, "", &json!([])).is_unknown(), "{code}");
         }
+    }
+
+    #[test]
+    fn a_kind_that_is_not_served_is_told_from_an_object_that_is_not_there() {
+        let said = |message: &str| read(404, message, &json!([]));
+        assert!(matches!(said("404 page not found"), TargetError::NotServed(_)));
+        let object = "deployments.apps \"web\" not found";
+        assert!(matches!(said(object), TargetError::NotFound(_)));
     }
 
     #[test]

@@ -101,7 +101,8 @@ impl Obstacle {
                 Reason::Forbidden,
                 "; grant it to the ServiceAccount that the runtime's spec.serviceAccount names",
             ),
-            TargetError::NotFound(_) | TargetError::Gone | TargetError::Replaced => (Reason::Progressing, ""),
+            TargetError::NotFound(_) | TargetError::NotServed(_) => (Reason::Progressing, ""),
+            TargetError::Gone | TargetError::Replaced => (Reason::Progressing, ""),
             TargetError::NamespaceTerminating(_) => (Reason::Progressing, ""),
             TargetError::Conflict(_) => (Reason::Progressing, ""),
             TargetError::FieldsOwned(fields) => {

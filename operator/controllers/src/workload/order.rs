@@ -46,6 +46,13 @@ pub(super) enum Rank {
     CustomResource,
 }
 
+impl Rank {
+    /// Whether the deletion of one takes other objects along, whoever stands against that.
+    pub(super) fn takes_others_along(self) -> bool {
+        matches!(self, Self::CustomResourceDefinition | Self::Namespace)
+    }
+}
+
 /// The rank of a kind.
 pub(super) fn rank(group: &str, kind: &str) -> Rank {
     if !BUILT_IN.contains(&group) {

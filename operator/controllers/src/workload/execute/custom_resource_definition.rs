@@ -39,7 +39,7 @@ pub(super) async fn in_use(
     loop {
         let page = match context.target.page_of_metadata(&custom, "", from).await {
             // Not served: never established, so there is none.
-            Err(TargetError::NotFound(_)) => return Ok(Verdict::Free),
+            Err(TargetError::NotFound(_) | TargetError::NotServed(_)) => return Ok(Verdict::Free),
             page => page?,
         };
         if let Some(foreign) = page.items.iter().find(|object| !context.world.is_ours(object)) {

@@ -10,6 +10,7 @@ mod namespace;
 mod release;
 mod remove;
 mod tenants;
+mod volume_claims;
 mod write;
 
 use std::collections::BTreeSet;

@@ -19,7 +19,10 @@ use super::{
     context::{Context, nowhere},
     remove::{Failure, by_runtime, resource_of},
 };
-use crate::{target::display, writes};
+use crate::{
+    target::{TargetError, display},
+    writes,
+};
 
 /// How many objects are let go of at once.
 const PARALLEL: usize = 16;
@@ -79,12 +82,19 @@ async fn one(context: &Context<'_>, row: &InventoryRow) -> Result<bool, Failure>
 
 async fn let_go(context: &Context<'_>, row: &InventoryRow) -> Result<(), Failure> {
     let identity = identity_of(row);
-    let Some(resource) = resource_of(context, row).await? else {
+    let Some(mut resource) = resource_of(context, row).await? else {
         return Ok(());
     };
-    let Some(live) = context.target.get_metadata(&resource, &identity).await? else {
-        return Ok(());
+    let live = match context.target.get_metadata(&resource, &identity).await {
+        Err(TargetError::NotServed(_)) => {
+            let other = context.target.find_in_any_version(&row.group, &row.kind).await?;
+            let Some(other) = other else { return Ok(()) };
+            resource = other;
+            context.target.get_metadata(&resource, &identity).await?
+        }
+        live => live?,
     };
+    let Some(live) = live else { return Ok(()) };
     let owner = context.world.owner(&live);
     if !matches!(removable(row, &live, &owner, &context.manager), Removable::Yes(_)) {
         return Ok(());

@@ -1,5 +1,8 @@
 //! Removes objects: custom resources first and waited for, CRDs and namespaces last and only if that is safe.
 //!
+//! What the cluster refuses to delete stays, and with it what it needs: of a custom resource its operator and its CRD, of
+//! any object the namespace that would take it along.
+//!
 //! An object is deleted by its uid, and only if it is ours: either an agent saw our fields on it untouched, or it is read
 //! first ([`removable`]). What is gone, or not ours, leaves the inventory; what can't be read stays in it.
 //!
@@ -114,17 +117,21 @@ async fn remove_there(
     all: bool,
 ) -> Result<(), RunError> {
     let row_rank = |row: &InventoryRow| rank(&row.group, &row.kind);
-    let (mut begun, waited) = (0, applied.waiting.len());
+    let (mut begun, waited, refused) = (0, applied.waiting.len(), applied.obstacles.len());
     for group in rows.chunk_by(|left, right| row_rank(left) == row_rank(right)) {
+        let rank = group.first().map(row_rank);
+        let is_refused = applied.obstacles.len() > refused;
+        if is_refused && rank.is_some_and(Rank::takes_others_along) {
+            break;
+        }
         let removals: Vec<_> = group.iter().map(|row| one(context, row).boxed()).collect();
         let results: Vec<_> = stream::iter(removals).buffered(PARALLEL).collect().await;
         for (row, result) in group.iter().zip(results) {
             note(context, applied, row, result)?;
         }
         begun += group.len();
-        let waits =
-            group.first().map(row_rank) == Some(Rank::CustomResource) && applied.waiting.len() > waited;
-        if waits || !context.goes_on() {
+        let stays = applied.waiting.len() > waited || applied.obstacles.len() > refused;
+        if (rank == Some(Rank::CustomResource) && stays) || !context.goes_on() {
             break;
         }
     }
@@ -208,13 +215,18 @@ fn note(
     Ok(())
 }
 
-/// The row's kind as the cluster serves it; nothing where it doesn't any more (its CRD is gone, and so are its objects).
+/// The row's kind as it was served when it was written, or as the cluster serves it; nothing where it doesn't any more (its
+/// CRD is gone, and so are its objects).
 pub(super) async fn resource_of(
     context: &Context<'_>,
     row: &InventoryRow,
 ) -> Result<Option<Resource>, TargetError> {
     if row.plural.is_empty() {
-        return context.target.find(&row.group, &row.version, &row.kind).await;
+        let found = context.target.find(&row.group, &row.version, &row.kind).await?;
+        return match found {
+            Some(found) => Ok(Some(found)),
+            None => context.target.find_in_any_version(&row.group, &row.kind).await,
+        };
     }
     Ok(Some(Resource {
         group: row.group.clone(),
@@ -257,10 +269,22 @@ fn seen(context: &Context<'_>, row: &InventoryRow) -> Option<Removal> {
 }
 
 async fn ask(context: &Context<'_>, row: &InventoryRow) -> Result<Removal, Failure> {
-    let identity = identity_of(row);
     let Some(resource) = resource_of(context, row).await? else {
         return Ok(Removal::Gone);
     };
+    match ask_as(context, row, resource).await {
+        Err(Failure::Target(TargetError::NotServed(_))) => {}
+        removal => return removal,
+    }
+    // The version is not served any more; the object is still there as long as another one is.
+    match context.target.find_in_any_version(&row.group, &row.kind).await? {
+        Some(resource) => ask_as(context, row, resource).await,
+        None => Ok(Removal::Gone),
+    }
+}
+
+async fn ask_as(context: &Context<'_>, row: &InventoryRow, resource: Resource) -> Result<Removal, Failure> {
+    let identity = identity_of(row);
     // Whoever comes back to an object looks first whether it is on its way.
     let first = context.world.claim.trigger == Trigger::Change;
     let mut uid = row.uid.clone().filter(|_| first && is_seen_as_ours(row, context));

@@ -371,3 +371,139 @@ async fn what_has_what_another_wants_makes_way() {
         assert_eq!(matches!(report.outcome, Outcome::Retry(_)), makes_way);
     }
 }
+
+fn of_kind(number: u128, group: &str, kind: &str, plural: &str, namespace: &str) -> InventoryRow {
+    InventoryRow {
+        group: group.to_owned(),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+        namespace: namespace.to_owned(),
+        ..numbered(number)
+    }
+}
+
+/// What would take along what the cluster protects is not begun, nor is what that needs: it would go unprotected, or for ever.
+#[tokio::test]
+async fn what_may_not_be_deleted_keeps_its_operator_its_kind_and_its_namespace() {
+    let custom = of_kind(1, "example.org", "Widget", "widgets", "web");
+    let operator = numbered(2);
+    let claim = of_kind(3, "", "PersistentVolumeClaim", "persistentvolumeclaims", "web");
+    let map = of_kind(4, "", "ConfigMap", "configmaps", "web");
+    let definition = of_kind(
+        5,
+        "apiextensions.k8s.io",
+        "CustomResourceDefinition",
+        "customresourcedefinitions",
+        "",
+    );
+    let deleted = |log: &Log| -> Vec<String> {
+        let lines = log.lines().into_iter();
+        let kinds =
+            lines.filter_map(|line| Some(line.strip_prefix("DELETE ")?.rsplit('/').nth(1)?.to_owned()));
+        kinds.collect()
+    };
+    for (protected, begun) in [
+        ("widgets", vec!["widgets"]),
+        (
+            "persistentvolumeclaims",
+            vec!["widgets", "deployments", "persistentvolumeclaims", "configmaps"],
+        ),
+        (
+            "nothing",
+            vec![
+                "widgets",
+                "deployments",
+                "persistentvolumeclaims",
+                "configmaps",
+                "namespaces",
+                "customresourcedefinitions",
+            ],
+        ),
+    ] {
+        for code in [403, 409, 422] {
+            let rows = [&custom, &operator, &claim, &map, &namespace(), &definition].map(Clone::clone);
+            let (_, applied, log) = removed(
+                rows.to_vec(),
+                |_| {},
+                move |asked| {
+                    let gone = json!({"kind": "Status", "status": "Success"});
+                    match asked.line.split_once(' ').unwrap() {
+                        ("GET", "/api" | "/apis") => fake::discovery(&asked.line, &[]),
+                        ("GET", path) if path.contains("customresourcedefinitions") => {
+                            let names = json!({"kind": "Widget", "plural": "widgets"});
+                            let versions = json!([{"name": "v1", "served": true}]);
+                            let spec = json!({"group": "example.org", "names": names, "versions": versions,
+                            "scope": "Namespaced"});
+                            Some((
+                                200,
+                                json!({"metadata": {"name": "api-5", "uid": "u"}, "spec": spec}),
+                            ))
+                        }
+                        ("GET", _) => Some((200, json!({"kind": "List", "metadata": {}, "items": []}))),
+                        (_, path) if path.contains(protected) => fake::status(code, "it is protected"),
+                        _ => Some((200, gone)),
+                    }
+                },
+            )
+            .await;
+            assert_eq!(deleted(&log), begun, "{protected}, {code}");
+            let stays = if protected == "nothing" {
+                0
+            } else {
+                6 - begun.len() + 1
+            };
+            assert_eq!(applied.rows.len(), stays, "{protected}, {code}");
+            assert_eq!(applied.obstacles.len(), usize::from(stays > 0));
+            assert_eq!(applied.complete, stays == 0);
+        }
+    }
+}
+
+/// An object outlives the version that it was applied in: it is deleted, or let go of, in one that is still served.
+#[tokio::test]
+async fn what_was_applied_in_a_version_that_is_served_no_more_goes_in_another() {
+    for (orphan, served) in [(false, true), (false, false), (true, true), (true, false)] {
+        let row = InventoryRow {
+            version: "v1beta1".to_owned(),
+            ..of_kind(1, "example.org", "Widget", "widgets", "web")
+        };
+        let change = move |world: &mut World| {
+            world.claim.trigger = Trigger::Retry;
+            if orphan {
+                world.spec.deletion_policy =
+                    threeport_model::kinds::workload_instance::DeletionPolicy::Orphan;
+            }
+        };
+        let (_, applied, log) = removed(vec![row], change, move |asked| {
+            let world = world();
+            let labels =
+                threeport_model::identity::labels(world.identity.control_plane, world.instance(), "web");
+            let live =
+                json!({"metadata": {"name": "api-1", "uid": "u", "resourceVersion": "7", "labels": labels}});
+            let kind = json!({"name": "widgets", "kind": "Widget", "namespaced": true});
+            match asked.line.as_str() {
+                "GET /apis/example.org" if served => Some((200, json!({"versions": [{"version": "v1"}]}))),
+                "GET /apis/example.org/v1" => Some((200, json!({"resources": [kind]}))),
+                "GET /apis/example.org/v1/namespaces/web/widgets/api-1"
+                | "PATCH /apis/example.org/v1/namespaces/web/widgets/api-1" => Some((200, live)),
+                "DELETE /apis/example.org/v1/namespaces/web/widgets/api-1" => {
+                    Some((200, json!({"kind": "Status", "status": "Success"})))
+                }
+                _ => fake::status(404, "404 page not found"),
+            }
+        })
+        .await;
+        assert!(
+            applied.complete && applied.removed.len() == 1,
+            "{orphan}, {served}"
+        );
+        let written: Vec<String> = log
+            .lines()
+            .into_iter()
+            .filter(|line| line.ends_with("api-1") && !line.starts_with("GET"))
+            .collect();
+        let verb = if orphan { "PATCH" } else { "DELETE" };
+        let expected = format!("{verb} /apis/example.org/v1/namespaces/web/widgets/api-1");
+        assert_eq!(written, if served { vec![expected] } else { Vec::new() });
+    }
+}

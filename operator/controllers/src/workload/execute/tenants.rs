@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use futures::{FutureExt, StreamExt, stream};
 use serde_json::Value;
 
-use super::{super::identity::Owner, context::Context};
+use super::{super::identity::Owner, context::Context, volume_claims};
 use crate::target::{Resource, TargetError};
 
 /// How many kinds are listed at once.
@@ -56,9 +56,10 @@ fn is_ignored(resource: &Resource) -> bool {
 pub(super) async fn of_namespace(context: &Context<'_>, namespace: &str) -> Result<Verdict, TargetError> {
     let mut resources = context.target.listable().await?;
     resources.retain(|resource| !is_ignored(resource));
+    let claims = volume_claims::of_ours(context.world, namespace);
     let lists: Vec<_> = resources
         .iter()
-        .map(|resource| list(context, resource, namespace).boxed())
+        .map(|resource| list(context, resource, namespace, &claims).boxed())
         .collect();
     let mut lists = stream::iter(lists).buffer_unordered(PARALLEL);
     let mut found = Found::default();
@@ -75,17 +76,22 @@ pub(super) async fn of_namespace(context: &Context<'_>, namespace: &str) -> Resu
 }
 
 /// Looks at all objects of one kind.
-async fn list(context: &Context<'_>, resource: &Resource, namespace: &str) -> Result<Found, TargetError> {
+async fn list(
+    context: &Context<'_>,
+    resource: &Resource,
+    namespace: &str,
+    claims: &[String],
+) -> Result<Found, TargetError> {
     let mut found = Found::default();
     let mut from = None;
     loop {
         let page = match context.target.page_of_metadata(resource, namespace, from).await {
             // Gone since discovery was read.
-            Err(TargetError::NotFound(_)) => return Ok(found),
+            Err(TargetError::NotFound(_) | TargetError::NotServed(_)) => return Ok(found),
             page => page?,
         };
         for object in &page.items {
-            found.take(context, resource, object);
+            found.take(context, resource, object, claims);
         }
         match page.next {
             Some(_) if found.is_foreign() => return Ok(found),
@@ -119,14 +125,14 @@ struct Owned {
 }
 
 impl Found {
-    fn take(&mut self, context: &Context<'_>, resource: &Resource, object: &Value) {
+    fn take(&mut self, context: &Context<'_>, resource: &Resource, object: &Value, claims: &[String]) {
         let metadata = &object["metadata"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         self.uids.insert(text(&metadata["uid"]));
         let name = metadata["name"].as_str().unwrap_or_default();
         if context.world.is_ours(object)
             || is_planted(resource, name)
-            || is_claim_of_ours(resource, name, context)
+            || volume_claims::is_one(resource, name, claims)
         {
             return;
         }
@@ -207,27 +213,29 @@ fn keep(context: &Context<'_>, resource: &Resource, object: &Value) -> Keep {
     }
 }
 
-/// What the cluster puts into every namespace.
-fn is_planted(resource: &Resource, name: &str) -> bool {
-    resource.group.is_empty()
-        && matches!(
-            (resource.plural.as_str(), name),
-            ("configmaps", "kube-root-ca.crt") | ("serviceaccounts", "default")
-        )
-}
+/// What the cluster puts into every namespace: Kubernetes itself, a mesh (Istio), a distribution (OpenShift).
+const PLANTED: &[(&str, &str, &str)] = &[
+    ("", "configmaps", "istio-ca-root-cert"),
+    ("", "configmaps", "kube-root-ca.crt"),
+    ("", "configmaps", "openshift-service-ca.crt"),
+    ("", "serviceaccounts", "builder"),
+    ("", "serviceaccounts", "default"),
+    ("", "serviceaccounts", "deployer"),
+    ("rbac.authorization.k8s.io", "rolebindings", "system:deployers"),
+    (
+        "rbac.authorization.k8s.io",
+        "rolebindings",
+        "system:image-builders",
+    ),
+    (
+        "rbac.authorization.k8s.io",
+        "rolebindings",
+        "system:image-pullers",
+    ),
+];
 
-/// A StatefulSet's claims are named `<template>-<set>-<ordinal>` and have no owner.
-fn is_claim_of_ours(resource: &Resource, name: &str, context: &Context<'_>) -> bool {
-    if !resource.group.is_empty() || resource.plural != "persistentvolumeclaims" {
-        return false;
-    }
-    let Some((rest, ordinal)) = name.rsplit_once('-') else {
-        return false;
-    };
-    let rows = context.world.claim.inventory.iter();
-    let mut sets = rows.filter(|row| row.group == "apps" && row.kind == "StatefulSet");
-    ordinal.bytes().all(|byte| byte.is_ascii_digit())
-        && sets.any(|row| rest.ends_with(&format!("-{}", row.name)))
+fn is_planted(resource: &Resource, name: &str) -> bool {
+    PLANTED.contains(&(resource.group.as_str(), resource.plural.as_str(), name))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::{
 
 const KINDS: &[(&str, &str, &str)] = &[
     ("", "ConfigMap", "configmaps"),
+    ("", "PersistentVolumeClaim", "persistentvolumeclaims"),
     ("", "Pod", "pods"),
     ("apps", "ReplicaSet", "replicasets"),
     ("coordination.k8s.io", "Lease", "leases"),
@@ -140,4 +141,62 @@ async fn what_the_cluster_puts_there_is_told_by_group_and_plural() {
     assert_eq!(verdict(leases(own)).await, Verdict::Free);
     let theirs = "/apis/example.org/v1/namespaces/web/leases";
     assert!(is_kept(&verdict(leases(theirs)).await, "Lease lease"));
+}
+
+#[tokio::test]
+async fn what_is_in_every_namespace_of_a_cluster_keeps_none() {
+    let named = |name: &str| object(name, &json!([]));
+    for planted in [
+        "kube-root-ca.crt",
+        "istio-ca-root-cert",
+        "openshift-service-ca.crt",
+    ] {
+        let lists = Lists::from([(CONFIG_MAPS, vec![vec![named(planted)]])]);
+        assert_eq!(verdict(lists).await, Verdict::Free, "{planted}");
+        let elsewhere = Lists::from([(PODS, vec![vec![named(planted)]])]);
+        assert!(is_kept(&verdict(elsewhere).await, planted));
+    }
+}
+
+/// A world with a StatefulSet `db` of one template, `data`, in `web`.
+fn with_a_set() -> World {
+    let mut world = world();
+    let template = json!({"metadata": {"name": "data"}});
+    let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"},
+        "spec": {"volumeClaimTemplates": [template]}});
+    world.claim.references[0].spec = json!({"manifests": [set]});
+    let mut row = crate::workload::observed::tests::row();
+    row.kind = "StatefulSet".to_owned();
+    row.name = "db".to_owned();
+    world.claim.inventory = vec![row];
+    world
+}
+
+/// It has no owner and no label, so its name must say it, all of it: what it is mistaken for is somebody's data.
+#[tokio::test]
+async fn a_volume_s_claim_is_ours_by_its_whole_name_only() {
+    const CLAIMS: &str = "/api/v1/namespaces/web/persistentvolumeclaims";
+    let of = |change: fn(&mut World), name: &'static str| {
+        let mut world = with_a_set();
+        change(&mut world);
+        let lists = Lists::from([(CLAIMS, vec![vec![object(name, &json!([]))]])]);
+        async move { look(world, move |asked| answer(&lists, asked)).await.0.unwrap() }
+    };
+    for name in ["data-db-0", "data-db-12"] {
+        assert_eq!(of(|_| {}, name).await, Verdict::Free, "{name}");
+    }
+    for name in [
+        "data-user-db-0",
+        "backup-db-1",
+        "data-db-",
+        "data-db-x",
+        "db-0",
+        "data-db",
+    ] {
+        assert!(is_kept(&of(|_| {}, name).await, name), "{name}");
+    }
+    let elsewhere = |world: &mut World| world.claim.inventory[0].namespace = "other".to_owned();
+    assert!(is_kept(&of(elsewhere, "data-db-0").await, "data-db-0"));
+    let forgotten = |world: &mut World| world.claim.references[0].spec = json!({"manifests": []});
+    assert!(is_kept(&of(forgotten, "data-db-0").await, "data-db-0"));
 }

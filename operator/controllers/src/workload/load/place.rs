@@ -1,11 +1,13 @@
 //! Where the objects go: the instance's namespace, and whether it is the instance's to make and to remove.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use threeport_model::{identity, kinds::workload_definition::ResourceIdentity, manifest::Manifest};
 
 use super::super::{
     identity::Owner,
-    obstacle::Obstacle,
+    obstacle::{Obstacle, Reason},
     order::Rank,
     render::{Desired, Kinds, Placement, render},
     world::{World, target},
@@ -37,6 +39,23 @@ pub(super) async fn place(world: &mut World, manifests: &[Manifest], kinds: &Kin
     world.desired = placed(true);
     if world.spec.namespace.is_some() && !owns_named(world, &namespace).await? {
         world.desired = placed(false);
+    }
+    distinct(&world.desired)
+}
+
+/// Documents that name other namespaces, or none, may become one object where they are placed: each would undo the other.
+fn distinct(desired: &[Desired]) -> Result<(), Obstacle> {
+    let mut seen = BTreeSet::new();
+    for object in desired {
+        let id = &object.identity;
+        if !seen.insert((&id.group, &id.kind, &id.namespace, &id.name)) {
+            let name = display(id);
+            let message = format!(
+                "{name}: two documents of the definition become this object, one of which says where it is and one does \
+                 not; remove one of them, or name another namespace"
+            );
+            return Err(Obstacle::new(Reason::Invalid, name, message));
+        }
     }
     Ok(())
 }

@@ -2,7 +2,7 @@ use serde_json::json;
 use threeport_model::kinds::WorkloadInstance;
 
 use super::*;
-use crate::workload::fixture::world;
+use crate::{target::Resource, workload::fixture::world};
 
 #[test]
 fn dependencies_are_waited_for() {
@@ -54,4 +54,38 @@ fn the_default_runtime_is_not_mistaken_for_another() {
         |name: Option<&String>| reference(&world.claim, KubernetesRuntimeInstance::KIND, name).unwrap();
     assert_eq!(found(None).metadata.name, "local");
     assert_eq!(found(Some(&"other".to_owned())).metadata.name, "other");
+}
+
+/// Each would undo what the other one says.
+#[tokio::test]
+async fn documents_that_become_one_object_are_refused() {
+    for (namespace, refused) in [("web", true), ("other", false)] {
+        let of = |namespace: Option<&str>| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": namespace}});
+        let spec = workload_definition::Spec {
+            yaml_document: None,
+            manifests: serde_json::from_value(json!([of(None), of(Some(namespace))])).unwrap(),
+        };
+        let manifests = manifest::of_spec(&spec).unwrap();
+        let resource = Resource {
+            version: "v1".to_owned(),
+            kind: "ConfigMap".to_owned(),
+            plural: "configmaps".to_owned(),
+            namespaced: true,
+            ..Resource::namespace()
+        };
+        let served = ServedKind {
+            resource,
+            served: true,
+        };
+        let kinds = Kinds::from([(kind_key(&manifests[0].identity), served)]);
+        let mut world = world();
+        let placed = place(&mut world, &manifests, &kinds).await;
+        match placed {
+            Err(obstacle) => {
+                assert!(refused && obstacle.reason == Reason::Invalid, "{obstacle:?}");
+                assert!(obstacle.message.contains("ConfigMap web/a"), "{obstacle:?}");
+            }
+            Ok(()) => assert!(!refused),
+        }
+    }
 }
