@@ -489,6 +489,7 @@ async fn what_was_applied_in_a_version_that_is_served_no_more_goes_in_another() 
                 "DELETE /apis/example.org/v1/namespaces/web/widgets/api-1" => {
                     Some((200, json!({"kind": "Status", "status": "Success"})))
                 }
+                "GET /api/v1/namespaces/web" => fake::status(404, "namespaces \"web\" not found"),
                 _ => fake::status(404, "404 page not found"),
             }
         })
