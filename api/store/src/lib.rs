@@ -26,6 +26,7 @@ mod options;
 mod pace;
 mod pending;
 mod random;
+mod reader;
 mod reference;
 mod request;
 mod retention;
@@ -47,7 +48,6 @@ pub mod writes;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use sea_orm::DatabaseConnection;
 use threeport_failpoint::{Write, around};
 use uuid::Uuid;
 
@@ -74,6 +74,7 @@ use crate::{
         write::{Context, Done},
     },
     operation::Record,
+    reader::Reader,
     sql::{Fetch, Sql},
     together::Together,
     transaction::{Ended, Transaction, Transactions},
@@ -141,7 +142,7 @@ impl Store {
 
     /// Whether the database answers and has a schema that this program can serve.
     pub async fn check(&self) -> Result<()> {
-        migration::check(migration::version(self.reader()).await?).map(drop)
+        migration::check(migration::version(&self.reader()).await?).map(drop)
     }
 
     /// Ends all connections.
@@ -191,8 +192,8 @@ impl Store {
         self.0.connections.dialect
     }
 
-    pub(crate) fn reader(&self) -> &DatabaseConnection {
-        &self.0.connections.reader
+    pub(crate) fn reader(&self) -> Reader<'_> {
+        Reader(&self.0.connections.reader)
     }
 
     pub(crate) fn transactions(&self) -> &Transactions {

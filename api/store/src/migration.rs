@@ -64,7 +64,7 @@ pub(crate) struct Version {
 }
 
 /// What the database says of itself, or nothing where it was never migrated.
-pub(crate) async fn version(connection: &DatabaseConnection) -> Result<Option<Version>> {
+pub(crate) async fn version(connection: &impl Fetch) -> Result<Option<Version>> {
     let query = Sql::new("SELECT version, minimum FROM schema_version WHERE id = 1");
     match connection.one(query).await {
         Ok(Some(row)) => Ok(Some(Version {

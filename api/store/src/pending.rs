@@ -324,7 +324,7 @@ pub struct OldestPending {
 impl Store {
     /// What is due and has been unclaimed for at least `older_than`, the longest due first: what the relay publishes.
     pub async fn pending_due(&self, limit: u32, older_than: Duration) -> Result<Vec<Notice>> {
-        let now = clock::read(self.reader(), self.dialect()).await?;
+        let now = clock::read(&self.reader(), self.dialect()).await?;
         let before = now - i64::try_from(older_than.as_micros()).unwrap_or(i64::MAX / 2);
         self.reader()
             .all(due(before, i64::from(limit)))
@@ -336,7 +336,7 @@ impl Store {
 
     /// Per kind, for how long the oldest work has been due, and how much is.
     pub async fn pending_oldest(&self) -> Result<Vec<OldestPending>> {
-        let now = clock::read(self.reader(), self.dialect()).await?;
+        let now = clock::read(&self.reader(), self.dialect()).await?;
         let query = Sql::new(
             "SELECT kind, MIN(not_before) AS oldest, COUNT(*) AS count FROM pending WHERE not_before <= $1 \
              GROUP BY kind ORDER BY kind",

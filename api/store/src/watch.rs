@@ -114,7 +114,7 @@ impl Store {
     pub async fn watch_start(&self) -> Result<Cursor> {
         Ok(Cursor {
             incarnation: self.cursor_incarnation(),
-            at: clock::read(self.reader(), self.dialect()).await?,
+            at: clock::read(&self.reader(), self.dialect()).await?,
             id: Uuid::nil(),
         })
     }
@@ -155,7 +155,7 @@ impl Store {
             .await?;
         let now = match places.first() {
             Some(place) => place.get("now")?,
-            None => clock::read(self.reader(), self.dialect()).await?,
+            None => clock::read(&self.reader(), self.dialect()).await?,
         };
         let kept = i64::try_from(self.retention().tombstones.as_micros()).unwrap_or(i64::MAX);
         if since.incarnation != self.cursor_incarnation() || since.at < now.saturating_sub(kept) {

@@ -181,7 +181,7 @@ database_test!(a_definition_goes_with_its_thousands_of_instances, bed, {
 
 database_test!(more_than_a_statement_takes_is_the_requests_fault, bed, {
     let parameters: Vec<String> = (1..=70_000).map(|number| format!("${number}")).collect();
-    let connection = bed.store.reader();
+    let connection = &bed.store.0.connections.reader;
     let statement = Statement::from_sql_and_values(
         connection.get_database_backend(),
         format!("SELECT 1 WHERE 1 IN ({})", parameters.join(", ")),

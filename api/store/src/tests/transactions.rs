@@ -10,9 +10,13 @@ use threeport_model::{
 
 use super::{
     faults::Fault,
-    harness::{database_test, definition_spec, done, object, status},
+    harness::{database_test, definition_spec, done, object, on_servers, status},
 };
-use crate::Error;
+use crate::{
+    Error, Options, Store,
+    connection::Dialect,
+    sql::{Fetch, Sql},
+};
 
 database_test!(an_ambiguous_commit_is_found_to_have_happened, bed, {
     for (name, fault) in [("before", Fault::BeforeCommit), ("after", Fault::AfterCommit)] {
@@ -190,3 +194,42 @@ database_test!(what_is_held_up_is_dead_in_time_and_can_be_sent_again, bed, {
     let history = bed.store.object_history("WorkloadDefinition", "web").await;
     assert_eq!(history.unwrap().len(), 2);
 });
+
+/// What a restarted server leaves of a pool: each connection says once that it is lost.
+#[test]
+fn a_read_whose_connection_was_lost_is_sent_again() {
+    on_servers(&async |bed| {
+        if bed.store.dialect() != Dialect::Postgresql {
+            println!("{} has no way to end one connection", bed.store.database());
+            return;
+        }
+        bed.definition("web").await;
+        let options = Options {
+            readers: 1,
+            ..bed.options.clone()
+        };
+        let store = Store::open(options).await.unwrap();
+        let lose = async || {
+            let own = Sql::new("SELECT pg_backend_pid() AS own");
+            let own: i32 = store
+                .reader()
+                .one(own)
+                .await
+                .unwrap()
+                .unwrap()
+                .get("own")
+                .unwrap();
+            let end = Sql::new("SELECT pg_terminate_backend($1, 5000)").values([own.into()]);
+            bed.store.0.connections.writer.one(end).await.unwrap();
+        };
+        lose().await;
+        let control = store.0.connections.reader.one(Sql::new("SELECT 1")).await;
+        assert!(control.is_err(), "the connection was not lost");
+        lose().await;
+        let found = store.object_get("WorkloadDefinition", "web").await.unwrap();
+        assert_eq!(found.metadata.name, "web");
+        lose().await;
+        store.check().await.unwrap();
+        store.close().await;
+    });
+}
