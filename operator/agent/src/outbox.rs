@@ -26,6 +26,16 @@ pub struct Key {
     pub name: String,
 }
 
+impl Key {
+    /// The same object, of its kind in another version.
+    pub fn of_kind(self, kind: &Arc<WatchedKind>) -> Self {
+        Self {
+            kind: Arc::clone(kind),
+            ..self
+        }
+    }
+}
+
 /// What waits to be sent.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -94,6 +104,23 @@ impl Outbox {
             Entry::Object(key) => *key.kind != *kind,
             Entry::Kind(marked) => **marked != *kind,
         });
+    }
+
+    /// A kind is watched in another version: what was seen of its objects is still to be said, and what was said of its
+    /// list is not.
+    pub fn reversion(&mut self, old: &Arc<WatchedKind>, new: &Arc<WatchedKind>) {
+        self.marks.remove(old);
+        self.order
+            .retain(|entry| !matches!(entry, Entry::Kind(marked) if marked == old));
+        for entry in &mut self.order {
+            if let Entry::Object(key) = entry
+                && key.kind == *old
+                && let Some(observation) = self.observations.remove(key)
+            {
+                *key = key.clone().of_kind(new);
+                self.observations.insert(key.clone(), observation);
+            }
+        }
     }
 
     /// How much waits.
