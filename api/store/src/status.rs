@@ -34,8 +34,9 @@ pub(crate) struct Columns {
     /// Of a runtime: whether its agent is heard.
     pub(crate) connected: bool,
     pub(crate) revision: Option<(i64, i64)>,
-    /// The conditions that are True; in no column.
-    holds: BTreeSet<String>,
+    /// The conditions that are True, each with the generation and the revision that it is True of: True of newer ones is
+    /// news, since what was served meanwhile was not. In no column.
+    holds: BTreeSet<(String, i64, Option<(i64, i64)>)>,
 }
 
 impl Columns {
@@ -52,6 +53,7 @@ impl Columns {
         };
         let ready = condition::find(&conditions, READY).cloned();
         let number = |pointer| status.pointer(pointer).and_then(Json::as_i64);
+        let revision = number("/revision/definition").zip(number("/revision/instance"));
         Self {
             ready: word(READY),
             accepted: word(ACCEPTED),
@@ -64,11 +66,11 @@ impl Columns {
                 .pointer("/agent/connected")
                 .and_then(Json::as_bool)
                 .unwrap_or_default(),
-            revision: number("/revision/definition").zip(number("/revision/instance")),
+            revision,
             holds: conditions
                 .into_iter()
                 .filter(|condition| condition.status == ConditionStatus::True)
-                .map(|condition| condition.kind)
+                .map(|condition| (condition.kind, condition.observed_generation, revision))
                 .collect(),
         }
     }

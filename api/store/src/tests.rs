@@ -8,6 +8,7 @@ mod applying;
 mod claims;
 mod connections;
 mod deletion;
+mod dependencies;
 mod documents;
 mod growth;
 mod indexes;

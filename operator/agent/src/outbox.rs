@@ -1,6 +1,9 @@
 //! Observations on their way to the API: coalesced per object, in the order in which they were first seen, and the
 //! marks that a kind's list was complete or impossible in their place among them. Pure.
 //!
+//! The API takes what a batch says of objects before what it says of kinds, and "can't be listed" makes all objects of a
+//! kind unknown. So what was seen after it waits for the next batch.
+//!
 //! All that is said passes here, so here the NULs go that programs print and no database keeps.
 //!
 //! It is bounded by what is watched: one observation per object, one mark per kind.
@@ -21,6 +24,16 @@ pub struct Key {
     pub namespace: String,
     /// Its name.
     pub name: String,
+}
+
+impl Key {
+    /// The same object, of its kind in another version.
+    pub fn of_kind(self, kind: &Arc<WatchedKind>) -> Self {
+        Self {
+            kind: Arc::clone(kind),
+            ..self
+        }
+    }
 }
 
 /// What waits to be sent.
@@ -51,7 +64,8 @@ pub struct Batch {
 }
 
 impl Outbox {
-    /// An object was seen. What was to be said of it before is no longer said.
+    /// An object was seen. What was to be said of it before is no longer said; this takes its place, or the last one where
+    /// its kind could not be listed meanwhile.
     pub fn observe(&mut self, key: Key, mut observation: Observation) {
         for image in &mut observation.images {
             for text in [&mut image.repository, &mut image.reference, &mut image.image_id] {
@@ -60,7 +74,13 @@ impl Outbox {
         }
         observation.other_managers.iter_mut().for_each(without_nul);
         without_nul(&mut observation.message);
-        if self.observations.insert(key.clone(), observation).is_none() {
+        let is_new = self.observations.insert(key.clone(), observation).is_none();
+        let is_outdated = !is_new && matches!(self.marks.get(&key.kind), Some(Mark::Unlistable(_)));
+        if is_outdated {
+            self.order
+                .retain(|entry| !matches!(entry, Entry::Object(found) if *found == key));
+        }
+        if is_new || is_outdated {
             self.order.push_back(Entry::Object(key));
         }
     }
@@ -86,6 +106,23 @@ impl Outbox {
         });
     }
 
+    /// A kind is watched in another version: what was seen of its objects is still to be said, and what was said of its
+    /// list is not.
+    pub fn reversion(&mut self, old: &Arc<WatchedKind>, new: &Arc<WatchedKind>) {
+        self.marks.remove(old);
+        self.order
+            .retain(|entry| !matches!(entry, Entry::Kind(marked) if marked == old));
+        for entry in &mut self.order {
+            if let Entry::Object(key) = entry
+                && key.kind == *old
+                && let Some(observation) = self.observations.remove(key)
+            {
+                *key = key.clone().of_kind(new);
+                self.observations.insert(key.clone(), observation);
+            }
+        }
+    }
+
     /// How much waits.
     pub fn len(&self) -> usize {
         self.order.len()
@@ -96,11 +133,17 @@ impl Outbox {
         self.order.is_empty()
     }
 
-    /// The oldest entries, at most `limit` of them.
+    /// The oldest entries, at most `limit` of them, up to the first object of a kind that they say can't be listed.
     pub fn take(&mut self, limit: usize) -> Batch {
         let mut batch = Batch::default();
-        for entry in self.order.drain(..limit.min(self.order.len())) {
+        while batch.entries() < limit
+            && let Some(entry) = self.order.pop_front()
+        {
             match entry {
+                Entry::Object(key) if batch.is_unlistable(&key.kind) => {
+                    self.order.push_front(Entry::Object(key));
+                    break;
+                }
                 Entry::Object(key) => {
                     if let Some(observation) = self.observations.remove(&key) {
                         batch.observations.push((key, observation));
@@ -172,6 +215,11 @@ impl Batch {
             }
         }
         request
+    }
+
+    fn is_unlistable(&self, kind: &Arc<WatchedKind>) -> bool {
+        let mut marks = self.marks.iter();
+        marks.any(|(marked, mark)| marked == kind && matches!(mark, Mark::Unlistable(_)))
     }
 
     /// How many observations it has.
@@ -297,6 +345,48 @@ mod tests {
         outbox.close(kind("A"));
         let request = outbox.take(10).to_request(1, 1);
         assert_eq!((request.closed.len(), request.unlistable.len()), (1, 0));
+    }
+
+    fn unlistable(batch: &Batch) -> Vec<String> {
+        let request = batch.to_request(1, 1);
+        request.unlistable.into_iter().map(|it| it.kind.kind).collect()
+    }
+
+    #[test]
+    fn what_is_seen_after_a_kind_could_not_be_listed_is_sent_after_that() {
+        let mut outbox = Outbox::default();
+        outbox.unlistable(kind("ConfigMap"), "broken".to_owned());
+        outbox.unlistable(kind("Service"), "broken".to_owned());
+        seen(&mut outbox, "a", 1);
+        seen(&mut outbox, "b", 1);
+        let first = outbox.take(10);
+        assert_eq!(unlistable(&first), ["ConfigMap", "Service"]);
+        assert!(first.is_empty());
+        outbox.put_back(first);
+        let first = outbox.take(10);
+        assert_eq!(unlistable(&first), ["ConfigMap", "Service"]);
+        assert!(first.is_empty(), "nor when it is sent again");
+        let second = outbox.take(10);
+        assert_eq!(sent(&second), ["a@1", "b@1"]);
+        assert!(unlistable(&second).is_empty() && outbox.is_empty());
+    }
+
+    #[test]
+    fn what_is_seen_again_after_a_kind_could_not_be_listed_is_sent_after_that() {
+        let mut outbox = Outbox::default();
+        seen(&mut outbox, "a", 1);
+        seen(&mut outbox, "b", 1);
+        outbox.unlistable(kind("ConfigMap"), "broken".to_owned());
+        seen(&mut outbox, "a", 2);
+        assert_eq!(outbox.len(), 3);
+        let first = outbox.take(10);
+        assert_eq!(
+            (sent(&first), unlistable(&first)),
+            (vec!["b@1".to_owned()], vec!["ConfigMap".to_owned()])
+        );
+        let second = outbox.take(10);
+        assert_eq!(sent(&second), ["a@2"]);
+        assert!(unlistable(&second).is_empty() && outbox.is_empty());
     }
 
     #[test]

@@ -189,7 +189,7 @@ impl Kinds {
             .collect();
         for kind in gone {
             self.running.remove(&kind);
-            let _ = self.watcher.events.send(Event::Unwatched(kind)).await;
+            let _ = self.watcher.events.send(ended(kind, &watches.kinds)).await;
         }
         for kind in watches.kinds {
             if self.running.contains_key(&kind) {
@@ -206,5 +206,52 @@ impl Kinds {
             self.running.insert(kind, AbortOnDropHandle::new(task));
         }
         self.revision = watches.revision;
+    }
+}
+
+/// What it means that a kind is watched no longer, or in another version.
+fn ended(old: Arc<WatchedKind>, wanted: &[WatchedKind]) -> Event {
+    let other = wanted
+        .iter()
+        .find(|other| other.group == old.group && other.kind == old.kind);
+    match other {
+        Some(other) => Event::Reversioned {
+            old,
+            new: Arc::new(other.clone()),
+        },
+        None => Event::Unwatched(old),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(group: &str, version: &str, kind: &str) -> WatchedKind {
+        WatchedKind {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: kind.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_kind_that_is_watched_in_another_version_is_not_forgotten() {
+        let old = Arc::new(kind("autoscaling", "v1", "HorizontalPodAutoscaler"));
+        let others = [
+            kind("", "v1", "ConfigMap"),
+            kind("example.org", "v2", "HorizontalPodAutoscaler"),
+            kind("autoscaling", "v2", "Other"),
+        ];
+        assert!(matches!(ended(Arc::clone(&old), &others), Event::Unwatched(kind) if kind == old));
+        let wanted = [
+            kind("", "v1", "ConfigMap"),
+            kind("autoscaling", "v2", "HorizontalPodAutoscaler"),
+        ];
+        let event = ended(Arc::clone(&old), &wanted);
+        assert!(
+            matches!(&event, Event::Reversioned { old: from, new } if *from == old && **new == wanted[1]),
+            "{event:?}"
+        );
     }
 }

@@ -31,6 +31,13 @@ pub enum Event {
     Unlistable(Arc<WatchedKind>, String),
     /// It is no longer watched.
     Unwatched(Arc<WatchedKind>),
+    /// It is watched in another version from now on.
+    Reversioned {
+        /// As it was watched.
+        old: Arc<WatchedKind>,
+        /// As it is watched now.
+        new: Arc<WatchedKind>,
+    },
     /// An object, existing or deleted.
     Object(Box<Seen>),
     /// A list of all pods begins.
@@ -102,6 +109,7 @@ impl World {
             }
             Event::Unlistable(kind, message) => outbox.unlistable(kind, message),
             Event::Unwatched(kind) => self.forget(&kind, outbox),
+            Event::Reversioned { old, new } => self.reversion(&old, &new, outbox),
             Event::Object(seen) => self.object(*seen, outbox),
             Event::ListingPods => self.unseen_pods = self.pods.pod_uids().collect(),
             Event::ListedPods => {
@@ -245,6 +253,26 @@ impl World {
         self.workloads.retain(|_, key| key.kind != *kind);
         self.unseen.remove(kind);
         outbox.forget(kind);
+    }
+
+    /// The objects are the same in every version, and the list that begins tells which of them are gone.
+    fn reversion(&mut self, old: &Arc<WatchedKind>, new: &Arc<WatchedKind>, outbox: &mut Outbox) {
+        let keys: Vec<Key> = self
+            .objects
+            .keys()
+            .filter(|key| key.kind == *old)
+            .cloned()
+            .collect();
+        for key in keys {
+            if let Some(known) = self.objects.remove(&key) {
+                self.objects.insert(key.of_kind(new), known);
+            }
+        }
+        for key in self.workloads.values_mut().filter(|key| key.kind == *old) {
+            key.kind = Arc::clone(new);
+        }
+        self.unseen.remove(old);
+        outbox.reversion(old, new);
     }
 }
 

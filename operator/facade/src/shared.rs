@@ -5,6 +5,7 @@ use std::{cmp::Ordering, collections::BTreeMap};
 
 use anyhow::Context;
 use kube::{Api, Resource, ResourceExt, api::PostParams};
+use semver::{BuildMetadata, Version};
 use serde::{Serialize, de::DeserializeOwned};
 use threeport_crds::{HASH_ANNOTATION, VERSION_ANNOTATION};
 use threeport_failpoint::around;
@@ -38,9 +39,12 @@ pub(crate) fn decide(found: &BTreeMap<String, String>, ours: &BTreeMap<String, S
     }
 }
 
-fn version(annotations: &BTreeMap<String, String>) -> Option<Vec<u64>> {
-    let text = annotations.get(VERSION_ANNOTATION)?;
-    text.split('.').map(|part| part.parse().ok()).collect()
+/// By the order of semantic versions, in which a build's metadata says nothing of what is newer. One that can't be read is
+/// older than any.
+fn version(annotations: &BTreeMap<String, String>) -> Option<Version> {
+    let mut version = Version::parse(annotations.get(VERSION_ANNOTATION)?).ok()?;
+    version.build = BuildMetadata::EMPTY;
+    Some(version)
 }
 
 /// Creates or updates `ours` by the rule. Where that is not allowed, what is there has to be new enough; else the
@@ -102,14 +106,15 @@ where
 mod tests {
     use super::*;
 
+    fn annotations(version: &str, hash: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (VERSION_ANNOTATION.to_owned(), version.to_owned()),
+            (HASH_ANNOTATION.to_owned(), hash.to_owned()),
+        ])
+    }
+
     #[test]
     fn the_newest_version_wins_and_an_equal_one_stays() {
-        let annotations = |version: &str, hash: &str| {
-            BTreeMap::from([
-                (VERSION_ANNOTATION.to_owned(), version.to_owned()),
-                (HASH_ANNOTATION.to_owned(), hash.to_owned()),
-            ])
-        };
         let ours = annotations("0.10.0", "a");
         assert_eq!(decide(&ours, &ours), Decision::Keep);
         assert_eq!(decide(&annotations("0.10.0", "b"), &ours), Decision::KeepOther);
@@ -117,5 +122,28 @@ mod tests {
         assert_eq!(decide(&annotations("0.11.0", "b"), &ours), Decision::KeepNewer);
         assert_eq!(decide(&BTreeMap::new(), &ours), Decision::Update);
         assert_eq!(decide(&annotations("none", "a"), &ours), Decision::Update);
+    }
+
+    #[test]
+    fn a_release_candidate_comes_before_its_release_and_after_what_was_released_before() {
+        let ours = annotations("0.2.0-rc.2", "a");
+        assert_eq!(decide(&ours, &ours), Decision::Keep);
+        for (found, decision) in [
+            ("0.1.9", Decision::Update),
+            ("0.2.0-rc.1", Decision::Update),
+            ("0.2.0-rc.2", Decision::KeepOther),
+            ("0.2.0-rc.2+build.7", Decision::KeepOther),
+            ("0.2.0-rc.10", Decision::KeepNewer),
+            ("0.2.0", Decision::KeepNewer),
+            ("0.2", Decision::Update),
+        ] {
+            assert_eq!(decide(&annotations(found, "b"), &ours), decision, "{found}");
+        }
+        let released = annotations("0.1.9", "a");
+        assert_eq!(
+            decide(&ours, &released),
+            Decision::KeepNewer,
+            "it is not taken back"
+        );
     }
 }

@@ -72,8 +72,8 @@ pub struct Claim {
     /// How long ago the work became due, in milliseconds by the database's clock.
     #[serde(default)]
     pub pending_milliseconds: i64,
-    /// What the object refers to, status included. For an instance: definition, runtime (the default one where
-    /// none is named), dependencies.
+    /// What the object refers to, with the status that is served: Ready of an older generation is not True. For an
+    /// instance: definition, runtime (the default one where none is named), dependencies.
     #[serde(default)]
     pub references: Vec<Object>,
     /// The values behind the placeholders in the object and its references, base64 as in a Secret's `data`.

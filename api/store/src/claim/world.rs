@@ -63,7 +63,7 @@ fn ids(taken: &[Taken]) -> Vec<Uuid> {
 async fn load(transaction: &Transaction, store: &Store, taken: &[Taken]) -> Result<Worlds> {
     let mut broken = Broken::new();
     let ids = ids(taken);
-    let mut objects = objects(&transaction.first, &mut broken)?;
+    let mut objects = objects(&transaction.first, ObjectRow::stored, &mut broken)?;
     objects.retain(|id, found| taken.iter().any(|one| one.id == *id && one.epoch == found.epoch));
     let instances: Vec<Uuid> = of_kind(&objects, has_footprint);
     let mut references = ordered_references(transaction, &ids).await?;
@@ -133,6 +133,10 @@ async fn load(transaction: &Transaction, store: &Store, taken: &[Taken]) -> Resu
     Ok(worlds)
 }
 
+/// An object with its status: a run's own as it is stored, what it refers to as it is served, so that nobody takes the
+/// readiness of an older generation for the one that he waits for.
+type WithStatus = fn(&ObjectRow) -> Result<Object>;
+
 /// An object that could be read.
 struct Found {
     row: ObjectRow,
@@ -141,11 +145,11 @@ struct Found {
 }
 
 impl Found {
-    fn read(row: &Row) -> Result<Self> {
+    fn read(row: &Row, with_status: WithStatus) -> Result<Self> {
         let epoch = row.get("epoch")?;
         let row = ObjectRow::read(row)?;
         Ok(Self {
-            object: row.stored()?,
+            object: with_status(&row)?,
             row,
             epoch,
         })
@@ -159,14 +163,14 @@ async fn others(transaction: &Transaction, ids: &[Uuid], broken: &mut Broken) ->
     if ids.is_empty() {
         return Ok(Objects::new());
     }
-    objects(&transaction.all(of_ids(ids)).await?, broken)
+    objects(&transaction.all(of_ids(ids)).await?, ObjectRow::served, broken)
 }
 
-fn objects(rows: &[Row], broken: &mut Broken) -> Result<Objects> {
+fn objects(rows: &[Row], with_status: WithStatus, broken: &mut Broken) -> Result<Objects> {
     let mut objects = Objects::new();
     for row in rows {
         let id = row.get("id")?;
-        match Found::read(row) {
+        match Found::read(row, with_status) {
             Ok(found) => drop(objects.insert(id, found)),
             Err(error) => {
                 let (kind, name): (String, String) = (row.get("kind")?, row.get("name")?);

@@ -83,6 +83,56 @@ fn what_a_second_list_lacks_was_deleted() {
 }
 
 #[test]
+fn what_is_deleted_while_its_kind_comes_to_be_watched_in_another_version_is_missing() {
+    let old = kind("example.org", "Widget");
+    let new = Arc::new(WatchedKind {
+        version: "v2".to_owned(),
+        ..WatchedKind::clone(&old)
+    });
+    let (mut world, mut outbox) = (World::default(), Outbox::default());
+    for name in ["a", "b", "c"] {
+        world.take(object(&old, name, 1, false), &mut outbox);
+    }
+    all(&mut outbox);
+    // One is seen to go, and not yet said; one goes while nobody looks.
+    world.take(object(&old, "a", 2, true), &mut outbox);
+    world.take(Event::Listed(Arc::clone(&old)), &mut outbox);
+    let (from, to) = (Arc::clone(&old), Arc::clone(&new));
+    world.take(Event::Reversioned { old: from, new: to }, &mut outbox);
+    world.take(Event::Listing(Arc::clone(&new)), &mut outbox);
+    world.take(object(&new, "c", 1, false), &mut outbox);
+    world.take(Event::Listed(Arc::clone(&new)), &mut outbox);
+    let batch = all(&mut outbox);
+    assert_eq!(
+        healths(&batch),
+        [
+            ("a".to_owned(), Health::Missing),
+            ("c".to_owned(), Health::Current),
+            ("b".to_owned(), Health::Missing)
+        ]
+    );
+    assert_eq!(batch.to_request(1, 1).closed, [WatchedKind::clone(&new)]);
+}
+
+#[test]
+fn pods_speak_for_a_workload_whose_kind_is_watched_in_another_version() {
+    let old = kind("batch", "Job");
+    let new = Arc::new(WatchedKind {
+        version: "v2".to_owned(),
+        ..WatchedKind::clone(&old)
+    });
+    let (mut world, mut outbox) = (World::default(), Outbox::default());
+    world.take(object(&old, "migrate", 1, false), &mut outbox);
+    all(&mut outbox);
+    world.take(Event::Reversioned { old, new }, &mut outbox);
+    world.take(Event::Pod(failing_pod(UID)), &mut outbox);
+    assert_eq!(
+        healths(&all(&mut outbox)),
+        [("migrate".to_owned(), Health::Failed)]
+    );
+}
+
+#[test]
 fn a_list_that_breaks_off_makes_nothing_missing() {
     let maps = kind("", "ConfigMap");
     let (mut world, mut outbox) = (World::default(), Outbox::default());

@@ -1,6 +1,6 @@
 //! A world for tests of what only reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use threeport_model::{
@@ -47,6 +47,7 @@ pub(super) fn world() -> World {
         namespace: Some("web".to_owned()),
         desired: Vec::new(),
         live: BTreeMap::new(),
+        unread: BTreeSet::new(),
         autoscalers: BTreeMap::new(),
         obstacle: None,
         until: tokio::time::Instant::now() + std::time::Duration::from_secs(40),

@@ -128,6 +128,12 @@ fn action(world: &World, desired: &Desired, row: &InventoryRow, now: jiff::Times
             Action::Create
         };
     };
+    if world.unread.contains(&row.id) {
+        // Not applied over what nobody looked at. As an obstacle, so that nothing is done that may need it.
+        let name = display(&desired.identity);
+        let message = format!("{name} is not looked at yet, since many are; the next run goes on with it");
+        return Action::Refuse(Obstacle::new(Reason::Progressing, name, message));
+    }
     let same_plan = row.plan_hash.as_deref() == Some(desired.hash.as_str());
     match world.live.get(&row.id) {
         None => Action::Update { uid, heal: false },

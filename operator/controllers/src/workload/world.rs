@@ -1,7 +1,10 @@
 //! What a run knows: the claim as types, the desired objects, and of the cluster only what was seen to differ. Plain
 //! data; [`super::load`] fills it, everything after that only reads it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::Value;
 use threeport_model::{
@@ -39,6 +42,8 @@ pub struct World {
     pub(super) desired: Vec<Desired>,
     /// What was read, by row: the object, or nothing where there is none.
     pub(super) live: BTreeMap<Uuid, Option<Value>>,
+    /// Rows whose objects were to be read, and for which there was no time: nothing is done about them.
+    pub(super) unread: BTreeSet<Uuid>,
     /// Live autoscalers, by namespace; only where it matters.
     pub(super) autoscalers: BTreeMap<String, Vec<Value>>,
     /// Why nothing can be applied.

@@ -5,7 +5,10 @@
 mod place;
 mod read;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use threeport_engine::{Run, RunError};
 use threeport_model::{
@@ -50,6 +53,7 @@ pub(super) async fn load(run: &Run, identity: &Identity, targets: &Targets) -> R
         namespace: None,
         desired: Vec::new(),
         live: BTreeMap::new(),
+        unread: BTreeSet::new(),
         autoscalers: BTreeMap::new(),
         obstacle: None,
         until: Instant::now() + BEGINS,
