@@ -18,6 +18,7 @@ mod model;
 mod objects;
 mod operations;
 mod retention;
+mod room;
 mod run_out;
 mod sizes;
 mod sources;

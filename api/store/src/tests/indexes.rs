@@ -270,7 +270,8 @@ async fn claims_are_loaded_by_indexes(bed: &Bed) {
     let origin = bed.store.control_plane_id();
     let ids: Vec<Uuid> = (0..MAX_CLAIMS).map(|_| bed.store.random().uuid()).collect();
     for (name, sql) in [
-        ("objects", object::read::of_ids(&ids)),
+        ("objects", object::read::light_of_ids(&ids)),
+        ("large objects", object::read::of_ids(&ids)),
         ("references", claim::world::references_of(&ids)),
         ("default runtime", claim::world::default_of(origin)),
         ("inventory", crate::inventory::of_all(&ids)),
