@@ -257,7 +257,8 @@ database_test!(lists_sweeps_relay_and_watch_walk_indexes, bed, {
     )
     .await;
     let id = bed.store.control_plane_id();
-    assert_indexed(bed, "history", crate::revision::of(id)).await;
+    assert_indexed(bed, "sizes of a history", crate::revision::sizes(id, 9, 100)).await;
+    assert_indexed(bed, "history", crate::revision::of(id, 9, 1)).await;
     assert_indexed(bed, "events", crate::event::of(id)).await;
     assert_indexed(bed, "resources", crate::inventory::of(id)).await;
     bed.store.pending_due(10, Duration::ZERO).await.unwrap();

@@ -1,7 +1,11 @@
-//! Answers have room for so much: of what is large, a claim gets a few, and the others are as they were.
+//! Answers have room for so much: of what is large, a claim gets a few, and the others are as they were; a history is
+//! pages.
 
 use serde_json::{Value, json};
-use threeport_model::protocol::claim::{Claim, ClaimRequest, Trigger};
+use threeport_model::{
+    Code,
+    protocol::claim::{Claim, ClaimRequest, Trigger},
+};
 use uuid::Uuid;
 
 use super::{
@@ -102,4 +106,34 @@ database_test!(what_was_taken_again_is_not_given_back, bed, {
         (other.claims[0].epoch, &other.claims[0].token),
         (newest.epoch + 1, &newest.token)
     );
+});
+
+database_test!(a_history_is_pages_of_what_has_room, bed, {
+    let sizes = [3, 9, 3, 4];
+    let kind = "WorkloadDefinition";
+    bed.create(kind, "web", large(sizes[0])).await;
+    for mebibytes in &sizes[1..] {
+        bed.update(kind, "web", large(*mebibytes)).await.unwrap();
+    }
+    let page = async |limit, after: Option<&str>| {
+        let (page, next) = bed.store.object_history(kind, "web", limit, after).await.unwrap();
+        let mut generations = Vec::new();
+        for revision in page {
+            let size = sizes[usize::try_from(revision.generation).unwrap() - 1];
+            assert!(revision.spec == large(size), "{}", revision.generation);
+            generations.push(revision.generation);
+        }
+        (generations, next)
+    };
+    let mut after: Option<String> = None;
+    for (expected, is_last) in [(vec![4, 3], false), (vec![2], false), (vec![1], true)] {
+        let (generations, next) = page(100, after.as_deref()).await;
+        assert_eq!((&generations, next.is_none()), (&expected, is_last));
+        after = next;
+    }
+    let (generations, next) = page(1, None).await;
+    assert_eq!(generations, [4]);
+    assert_eq!(page(1, next.as_deref()).await.0, [3]);
+    let wrong = bed.store.object_history(kind, "web", 1, Some("web")).await;
+    assert_eq!(wrong.unwrap_err().code(), Code::Invalid);
 });
