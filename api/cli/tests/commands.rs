@@ -6,7 +6,8 @@ mod world;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use threeport_model::{Object, find_kind};
 use world::{Ran, World, program};
 
 const MANIFESTS: &str = "
@@ -50,6 +51,23 @@ async fn a_deletion_that_fails_keeps_no_other_from_going() {
         "what is there goes all the same"
     );
     assert_eq!(world.run(&["get", "tpwd", "web"]).await.code, 0, "the control");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_is_shown_to_its_end() {
+    let world = World::new().await;
+    let kind = find_kind("WorkloadDefinition").unwrap();
+    // Two of them are more than a page has.
+    let definition = |word: &str| {
+        let data = json!({"v": word.repeat(5 << 20)});
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": data});
+        Object::new(kind.kind, "web", json!({"manifests": [map]}))
+    };
+    world.client.object_create(kind, &definition("a")).await.unwrap();
+    let changed = definition("b");
+    world.client.object_replace(kind, &changed, None).await.unwrap();
+    let history = world.run(&["history", "tpwd", "web", "-o", "name"]).await.ok();
+    assert_eq!(history, "workloaddefinition/web@2\nworkloaddefinition/web@1\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

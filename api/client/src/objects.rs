@@ -150,11 +150,21 @@ impl Client {
             .await
     }
 
-    /// The desired states that an object had, newest first.
+    /// All desired states that an object had, newest first, page by page.
     pub async fn object_history(&self, kind: &KindDescriptor, name: &str) -> Result<Vec<Revision>, Error> {
-        self.request(Method::GET, &format!("{}/history", path(kind, name)))?
-            .send()
-            .await
+        let path = format!("{}/history", path(kind, name));
+        let mut revisions: Vec<Revision> = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let request = self.request(Method::GET, &path)?;
+            let request = request.query("continue", token.as_deref());
+            let (page, next) = request.send_page::<Revision>().await?;
+            revisions.extend(page);
+            token = next;
+            if token.is_none() {
+                return Ok(revisions);
+            }
+        }
     }
 
     /// The live objects of an instance.

@@ -83,6 +83,21 @@ impl Request {
         serde_json::from_slice(&bytes).map_err(|source| Error::Decode { request, source })
     }
 
+    /// A page, and the token for the next one.
+    pub(crate) async fn send_page<T: DeserializeOwned>(self) -> Result<(Vec<T>, Option<String>), Error> {
+        let request = self.description.clone();
+        let response = self.open().await?;
+        let next = response.headers().get("threeport-continue");
+        let next = next.and_then(|token| token.to_str().ok()).map(str::to_owned);
+        match response.bytes().await {
+            Ok(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(page) => Ok((page, next)),
+                Err(source) => Err(Error::Decode { request, source }),
+            },
+            Err(source) => Err(Error::Reach { request, source }),
+        }
+    }
+
     pub(crate) async fn send_text(self) -> Result<Vec<u8>, Error> {
         let request = self.description.clone();
         let response = self.open().await?;

@@ -11,7 +11,8 @@
 //! live.)
 //!
 //! [`complete`] ends a run in one transaction, refused as a whole where the epoch is not the newest. What can't be read is
-//! given to nobody: [`unreadable`] says so in its status and tries again a minute later.
+//! given to nobody: [`unreadable`] says so in its status and tries again a minute later. What doesn't fit into the answer is
+//! given back at once, as it was.
 
 mod complete;
 pub(crate) mod counts;
@@ -61,9 +62,10 @@ impl Store {
             })
             .await?;
         let worlds = self.world(&taken).await?;
-        if !worlds.unreadable.is_empty() {
-            busy.extend(worlds.unreadable.iter().map(|(one, _)| one.id));
-            self.set_aside(&worlds.unreadable).await?;
+        if !(worlds.unreadable.is_empty() && worlds.left.is_empty()) {
+            let unreadable = worlds.unreadable.iter().map(|(one, _)| one);
+            busy.extend(unreadable.chain(&worlds.left).map(|one| one.id));
+            self.set_aside(&worlds).await?;
         }
         Ok(ClaimResponse {
             claims: worlds.claims,
@@ -273,6 +275,25 @@ async fn busy(
         .iter()
         .map(|row| row.get("object_id"))
         .collect()
+}
+
+/// Gives claims back that nobody was told of: due as before, and no attempt counted. Those apart that are not the newest
+/// any more.
+async fn release(transaction: &Transaction, taken: &[Taken]) -> Result<()> {
+    if taken.is_empty() {
+        return Ok(());
+    }
+    let mut sql = Sql::new("WITH v (id, epoch) AS (VALUES ");
+    sql.rows(
+        taken
+            .iter()
+            .map(|one| Vec::<Value>::from([one.id.into(), one.epoch.into()])),
+    );
+    sql.push(
+        ") UPDATE pending SET claim_holder = '', claim_until = 0 FROM v JOIN object_status s \
+         ON s.object_id = v.id AND s.epoch = v.epoch WHERE pending.object_id = v.id",
+    );
+    transaction.run(sql).await.map(drop)
 }
 
 async fn renew(transaction: &Transaction, request: &RenewRequest) -> Result<Vec<Uuid>> {

@@ -24,6 +24,7 @@ mod observation;
 mod operation;
 mod options;
 mod pace;
+mod page;
 mod pending;
 mod random;
 mod reader;

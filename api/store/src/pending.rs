@@ -224,7 +224,8 @@ pub(crate) async fn wake_deleting(transaction: &Transaction, ids: &[Uuid]) -> Re
     wake(transaction, sql).await
 }
 
-/// Gives those a new token that are worked on right now, so that they run again: what they loaded is out of date.
+/// Gives those a new token that are worked on right now, so that they run again: what they loaded is out of date. A claim
+/// that ran out counts: for as long as nobody else takes it, its run may still end well, and remove the row.
 pub(crate) async fn refresh_claimed(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
@@ -237,9 +238,7 @@ pub(crate) async fn refresh_claimed(transaction: &Transaction, ids: &BTreeSet<Uu
     sql.bind(transaction.now)
         .push(", priority = ")
         .bind(priority(Trigger::Observation));
-    sql.push(" WHERE claim_until > ")
-        .bind(transaction.now)
-        .push(" AND object_id IN ");
+    sql.push(" WHERE claim_holder <> '' AND object_id IN ");
     sql.list(&ids.iter().copied().collect::<Vec<_>>());
     transaction.run(sql).await?;
     Ok(())
@@ -254,7 +253,8 @@ pub(crate) async fn wake_definitions(transaction: &Transaction, instances: &[Uui
 }
 
 /// The statement that makes the definitions of instances due, each at most once a second: their counts follow from their
-/// instances. A definition that is due already is left alone.
+/// instances. A definition that is due already is left alone, unless a run of it has not ended yet, its claim run out or
+/// not: that counted before, and would remove the row.
 pub(crate) fn of_definitions(transaction: &Transaction, instances: &[Uuid]) -> Sql {
     let now = transaction.now;
     let mut sql = Sql::new(format!("{INSERT} SELECT DISTINCT o.id, o.kind, "));
@@ -279,9 +279,7 @@ pub(crate) fn of_definitions(transaction: &Transaction, instances: &[Uuid]) -> S
               LEFT JOIN pending p ON p.object_id = o.id WHERE r.field = ",
     );
     sql.bind(DEFINITION).push(" AND r.from_id IN ").list(instances);
-    sql.push(" AND o.deleted_at IS NULL AND (p.object_id IS NULL OR p.claim_until > ")
-        .bind(now);
-    sql.push(" OR p.not_before > ")
+    sql.push(" AND o.deleted_at IS NULL AND (p.object_id IS NULL OR p.claim_holder <> '' OR p.not_before > ")
         .bind(now + SECOND)
         .push(")")
         .push(REFRESH)

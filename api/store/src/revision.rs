@@ -1,4 +1,6 @@
 //! Revisions: every desired state that an object ever had.
+//!
+//! A page of them has no more than were asked for, and fewer where they are large.
 
 use std::collections::BTreeSet;
 
@@ -10,12 +12,11 @@ use crate::{
     Store, clock,
     error::Result,
     operation::Part,
-    row::hydrate,
+    page::fitting,
+    row::{self, hydrate},
     sql::{Fetch, Row, Sql},
+    watch::Cursor,
 };
-
-/// The most revisions that an object answers.
-const MOST: i64 = 100;
 
 /// The statement that stores the revisions of those of `objects`, as they are now.
 pub(crate) fn insert(parts: &[Part<'_, '_>], objects: &BTreeSet<Uuid>) -> Option<Sql> {
@@ -44,21 +45,50 @@ pub(crate) fn insert(parts: &[Part<'_, '_>], objects: &BTreeSet<Uuid>) -> Option
 }
 
 impl Store {
-    /// The revisions of a living object, the newest first.
-    pub async fn object_history(&self, kind: &str, name: &str) -> Result<Vec<Revision>> {
+    /// The revisions of a living object, the newest first, and the token for the next page.
+    pub async fn object_history(
+        &self,
+        kind: &str,
+        name: &str,
+        limit: u32,
+        after: Option<&str>,
+    ) -> Result<(Vec<Revision>, Option<String>)> {
+        let before = match after {
+            Some(after) => after.parse::<i64>().map_err(|_| Cursor::wrong(after))?,
+            None => i64::MAX,
+        };
         let id = self.object_row(kind, name).await?.id;
-        self.reader().all(of(id)).await?.iter().map(read).collect()
+        let sizes = self.reader().all(sizes(id, before, i64::from(limit))).await?;
+        let page = &sizes[..fitting(sizes.iter().map(row::size))?];
+        let (Some(newest), Some(oldest)) = (page.first(), page.last()) else {
+            return Ok((Vec::new(), None));
+        };
+        let (newest, oldest): (i64, i64) = (newest.get("generation")?, oldest.get("generation")?);
+        let rows = self.reader().all(of(id, newest, oldest)).await?;
+        let full = sizes.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+        let next = (full || page.len() < sizes.len()).then(|| oldest.to_string());
+        Ok((rows.iter().map(read).collect::<Result<_>>()?, next))
     }
 }
 
-/// The statement of an object's history.
-pub(crate) fn of(id: Uuid) -> Sql {
+/// The statement of how large the revisions of an object are before a generation.
+pub(crate) fn sizes(id: Uuid, before: i64, limit: i64) -> Sql {
+    Sql::new(
+        "SELECT r.generation, CAST(octet_length(r.spec) + COALESCE(octet_length(d.content), 0) AS BIGINT) AS size \
+         FROM revision r LEFT JOIN document d ON d.digest = r.document WHERE r.object_id = $1 \
+         AND r.generation < $2 ORDER BY r.generation DESC LIMIT $3",
+    )
+    .values([id.into(), before.into(), limit.into()])
+}
+
+/// The statement of an object's revisions between two generations.
+pub(crate) fn of(id: Uuid, newest: i64, oldest: i64) -> Sql {
     Sql::new(
         "SELECT r.generation, r.operation_id, r.actor, r.created_at, r.spec, d.content FROM revision r \
          LEFT JOIN document d ON d.digest = r.document WHERE r.object_id = $1 \
-         ORDER BY r.generation DESC LIMIT $2",
+         AND r.generation <= $2 AND r.generation >= $3 ORDER BY r.generation DESC",
     )
-    .values([id.into(), MOST.into()])
+    .values([id.into(), newest.into(), oldest.into()])
 }
 
 fn read(row: &Row) -> Result<Revision> {

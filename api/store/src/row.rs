@@ -195,13 +195,9 @@ impl ObjectRow {
         hydrate(&self.spec_text, self.content.as_deref())
     }
 
-    /// All text in which placeholders of secret values may stand.
-    pub(crate) fn secret_text(&self) -> String {
-        format!(
-            "{}{}",
-            self.spec_text,
-            self.content.as_deref().unwrap_or_default()
-        )
+    /// The texts in which placeholders of secret values may stand.
+    pub(crate) fn secret_texts(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.spec_text.as_str()).chain(self.content.as_deref())
     }
 
     /// The object with its status as it is stored: what controllers work on.

@@ -19,6 +19,8 @@ mod model;
 mod objects;
 mod operations;
 mod retention;
+mod room;
+mod run_out;
 mod sizes;
 mod sources;
 mod state_machine;

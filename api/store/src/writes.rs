@@ -12,7 +12,7 @@ threeport_failpoint::writes! {
     CLAIM = "claim";
     /// Claims are kept.
     CLAIM_RENEW = "claim_renew";
-    /// Claims are given back whose objects can't be read.
+    /// Claims are given back whose objects can't be read, or don't fit into the answer.
     CLAIM_UNREADABLE = "claim_unreadable";
     /// A run ends.
     CLAIM_COMPLETE = "claim_complete";

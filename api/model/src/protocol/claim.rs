@@ -47,7 +47,8 @@ pub struct ClaimRequest {
 pub struct ClaimResponse {
     /// One per object that was given.
     pub claims: Vec<Claim>,
-    /// Of the wanted ids: those that have work due later or that somebody else holds now.
+    /// Of the wanted ids: those that have work due later or that somebody else holds now. And, wanted or found by a
+    /// sweep, those that were due and for which there was no room here (then there is more to sweep) or that can't be read.
     #[serde(default)]
     pub busy: Vec<Uuid>,
 }

@@ -1,6 +1,8 @@
-//! `/history`, `/resources`, `/events` of an object: what it was, what it made, what happened to it.
+//! `/history`, `/resources`, `/events` of an object: what it was, what it made, what happened to it. The token for the next
+//! page of a history is in the header `threeport-continue`.
 
-use axum::{Json, extract::State, routing};
+use axum::{Json, extract::State, response::Response, routing};
+use serde::Deserialize;
 use threeport_model::{
     kinds::{event::Event, operation::Revision},
     protocol::{inventory::InventoryRow, whoami::Role},
@@ -8,9 +10,10 @@ use threeport_model::{
 
 use crate::{
     app::App,
-    extract::ObjectPath,
+    extract::{ObjectPath, Query},
     problem::ApiError,
-    router::{Access, Answer, Body, Route, schema},
+    router::{Access, Answer, Body, Parameter, Route, schema},
+    routes::{objects::page_limit, operations::page},
 };
 
 const READERS: Access = Access::Roles(&[Role::Facade]);
@@ -21,7 +24,16 @@ pub const ROUTES: &[Route] = &[
         method: "GET",
         path: "/v1alpha1/{plural}/{name}/history",
         access: READERS,
-        query: &[],
+        query: &[
+            Parameter {
+                name: "limit",
+                description: "the most desired states in one page, at most 100; a page has fewer where they are large",
+            },
+            Parameter {
+                name: "continue",
+                description: "the token of the page before",
+            },
+        ],
         summary: "The desired states that an object had, newest first.",
         body: Body::None,
         answer: Answer::Json(200, schema::<Vec<Revision>>),
@@ -49,8 +61,25 @@ pub const ROUTES: &[Route] = &[
     },
 ];
 
-async fn history(State(app): State<App>, path: ObjectPath) -> Result<Json<Vec<Revision>>, ApiError> {
-    Ok(Json(app.store.object_history(path.kind.kind, &path.name).await?))
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    limit: Option<u32>,
+    #[serde(rename = "continue")]
+    after: Option<String>,
+}
+
+async fn history(
+    State(app): State<App>,
+    path: ObjectPath,
+    Query(parameters): Query<Parameters>,
+) -> Result<Response, ApiError> {
+    let limit = page_limit(parameters.limit, 100, 100)?;
+    let (revisions, next) = app
+        .store
+        .object_history(path.kind.kind, &path.name, limit, parameters.after.as_deref())
+        .await?;
+    Ok(page(revisions, next))
 }
 
 async fn resources(State(app): State<App>, path: ObjectPath) -> Result<Json<Vec<InventoryRow>>, ApiError> {

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use threeport_model::kinds::operation::Operation;
 use uuid::Uuid;
 
@@ -66,11 +66,16 @@ async fn list(State(app): State<App>, Query(parameters): Query<Parameters>) -> R
         .store
         .operation_list(limit, parameters.after.as_deref())
         .await?;
-    let mut response = Json(operations).into_response();
+    Ok(page(operations, next))
+}
+
+/// A page, and the token for the next one in its header.
+pub fn page(items: impl Serialize, next: Option<String>) -> Response {
+    let mut response = Json(items).into_response();
     if let Some(Ok(token)) = next.map(|token| HeaderValue::from_str(&token)) {
         response.headers_mut().insert("threeport-continue", token);
     }
-    Ok(response)
+    response
 }
 
 async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Operation>, ApiError> {

@@ -13,7 +13,7 @@ use threeport_model::{
     protocol::claim::{StatusUpdate, Trigger},
 };
 
-use super::Taken;
+use super::{Taken, release, world::Worlds};
 use crate::{
     Store, clock,
     error::{Error, Result},
@@ -31,27 +31,23 @@ const NEXT: &str = "Apply it again as it should be, restore the database, or run
     that wrote it; it is tried again every minute";
 
 impl Store {
-    /// Gives claims back whose objects can't be read.
-    pub(crate) async fn set_aside(&self, unreadable: &[(Taken, String)]) -> Result<()> {
-        for (one, why) in unreadable {
+    /// Gives claims back whose objects can't be read, and those for which there was no room.
+    pub(crate) async fn set_aside(&self, worlds: &Worlds) -> Result<()> {
+        for (one, why) in &worlds.unreadable {
             tracing::error!(object = %one.id, why, "an object can't be read: it is left alone");
         }
         self.transactions()
-            .run(
-                writes::CLAIM_UNREADABLE,
-                &unreadable,
-                |transaction, unreadable| {
-                    Box::pin(async move {
-                        for (one, why) in *unreadable {
-                            let message = format!("What the database holds can't be read ({why}). {NEXT}.");
-                            if say(transaction, one, &message).await? {
-                                give_back(transaction, one).await?;
-                            }
+            .run(writes::CLAIM_UNREADABLE, worlds, |transaction, worlds| {
+                Box::pin(async move {
+                    for (one, why) in &worlds.unreadable {
+                        let message = format!("What the database holds can't be read ({why}). {NEXT}.");
+                        if say(transaction, one, &message).await? {
+                            give_back(transaction, one).await?;
                         }
-                        Ok(())
-                    })
-                },
-            )
+                    }
+                    release(transaction, &worlds.left).await
+                })
+            })
             .await
     }
 }

@@ -1,5 +1,8 @@
 //! All that the holder of a claim needs to know, as of one moment.
 //!
+//! What a process holds of it is bounded: objects are read without what is large, which is read for those whose claims
+//! fit into an answer. What each claim carries counts for itself, the definition of fifty instances fifty times.
+//!
 //! What can't be read (a row that somebody damaged or that a newer version wrote, secret values without their key) fails
 //! the claims that need it and no others: [`Broken`] says which, and why.
 
@@ -17,9 +20,10 @@ use crate::{
     Store, agent,
     error::{Error, Result},
     inventory,
-    object::read::{of_ids, of_ids_and_now},
+    object::read::{light_of_ids, light_of_ids_and_now, of_ids},
+    page::fitting,
     pending,
-    row::{ObjectRow, has_footprint},
+    row::{self, ObjectRow, has_footprint},
     secret::table,
     sql::{Row, Sql},
     transaction::Transaction,
@@ -34,6 +38,8 @@ pub(crate) type Broken = BTreeMap<Uuid, String>;
 #[derive(Debug, Default)]
 pub(crate) struct Worlds {
     pub(crate) claims: Vec<Claim>,
+    /// Those for which there is no room.
+    pub(crate) left: Vec<Taken>,
     /// Those whose world can't be read, and why.
     pub(crate) unreadable: Vec<(Taken, String)>,
 }
@@ -48,7 +54,7 @@ impl Store {
         self.transactions()
             .snapshot(
                 &input,
-                |(_, taken), dialect| of_ids_and_now(&ids(taken), dialect),
+                |(_, taken), dialect| light_of_ids_and_now(&ids(taken), dialect),
                 |transaction, (store, taken)| Box::pin(load(transaction, store, taken)),
             )
             .await
@@ -59,13 +65,25 @@ fn ids(taken: &[Taken]) -> Vec<Uuid> {
     taken.iter().map(|one| one.id).collect()
 }
 
-/// Its first statement was the one of the objects themselves.
+/// Its first statement was the one of the objects themselves, without what is large of them.
 async fn load(transaction: &Transaction, store: &Store, taken: &[Taken]) -> Result<Worlds> {
     let mut broken = Broken::new();
-    let ids = ids(taken);
-    let mut objects = objects(&transaction.first, ObjectRow::stored, &mut broken)?;
-    objects.retain(|id, found| taken.iter().any(|one| one.id == *id && one.epoch == found.epoch));
-    let instances: Vec<Uuid> = of_kind(&objects, has_footprint);
+    let mut own = by_id(&transaction.first)?;
+    let mut current: Vec<&Taken> = Vec::with_capacity(taken.len());
+    for one in taken {
+        let epoch = own.get(&one.id).map(|row| row.get::<i64>("epoch")).transpose()?;
+        if epoch == Some(one.epoch) {
+            current.push(one);
+        }
+    }
+    own.retain(|id, _| current.iter().any(|one| one.id == *id));
+    let ids: Vec<Uuid> = own.keys().copied().collect();
+    let mut instances = Vec::new();
+    for (id, row) in &own {
+        if has_footprint(&row.get::<String>("kind")?) {
+            instances.push(*id);
+        }
+    }
     let mut references = ordered_references(transaction, &ids).await?;
     let mut inventory = inventory::of_instances(transaction, &instances, &mut broken).await?;
     let default = default_runtime(transaction, store.control_plane_id()).await?;
@@ -73,19 +91,48 @@ async fn load(transaction: &Transaction, store: &Store, taken: &[Taken]) -> Resu
         place(references.entry(*id).or_default(), inventory.get(id), default);
     }
     let wanted: BTreeSet<Uuid> = references.values().flatten().map(|(id, _)| *id).collect();
-    let others = self::others(transaction, &wanted.into_iter().collect::<Vec<_>>(), &mut broken).await?;
+    let others = rows(transaction, wanted, light_of_ids).await?;
+    let mut others = by_id(&others)?;
+
+    let room = fitting(current.iter().map(|one| {
+        let named = references.get(&one.id).into_iter().flatten();
+        let named = named.filter_map(|(id, _)| others.get(id));
+        let carried = own.get(&one.id).into_iter().chain(named);
+        carried.map(|row| row::size(row)).sum::<Result<i64>>()
+    }))?;
+    let left: Vec<Taken> = current.split_off(room).into_iter().cloned().collect();
+    let given: BTreeSet<Uuid> = current.iter().map(|one| one.id).collect();
+    own.retain(|id, _| given.contains(id));
+    references.retain(|id, _| given.contains(id));
+    let wanted: BTreeSet<Uuid> = references.values().flatten().map(|(id, _)| *id).collect();
+    others.retain(|id, _| wanted.contains(id));
+    let mut large = BTreeSet::new();
+    for (id, row) in own.iter().chain(&others) {
+        if row::is_large(row)? {
+            large.insert(*id);
+        }
+    }
+    let whole = rows(transaction, large, of_ids).await?;
+    let whole = by_id(&whole)?;
+    let mut objects = objects(&own, &whole, ObjectRow::stored, &mut broken)?;
+    let others = self::objects(&others, &whole, ObjectRow::served, &mut broken)?;
+
     let runtimes = runtimes(&objects, &references, &inventory);
     let agents = agent::states(transaction, &runtimes.values().copied().collect::<Vec<_>>()).await?;
     let definitions = of_kind(&objects, |kind| kind == "WorkloadDefinition");
     let instance_counts = counts::instances(transaction, &definitions).await?;
     let mut worst = counts::worst(transaction, &definitions).await?;
-    let rows = || objects.values().chain(others.values()).map(|found| &found.row);
-    let texts: Vec<(Uuid, String)> = rows().map(|row| (row.id, row.secret_text())).collect();
-    let texts: Vec<(Uuid, &str)> = texts.iter().map(|(id, text)| (*id, text.as_str())).collect();
+    let read = objects.values().chain(others.values()).map(|found| &found.row);
+    let texts: Vec<(Uuid, &str)> = read
+        .flat_map(|row| row.secret_texts().map(move |text| (row.id, text)))
+        .collect();
     let secrets = table::values(transaction, store.encryption_key(), &texts, &mut broken).await?;
 
-    let mut worlds = Worlds::default();
-    for one in taken {
+    let mut worlds = Worlds {
+        left,
+        ..Worlds::default()
+    };
+    for one in current {
         let named: Vec<Uuid> = references
             .get(&one.id)
             .map(|ids| ids.iter().map(|(id, _)| *id).collect())
@@ -97,10 +144,9 @@ async fn load(transaction: &Transaction, store: &Store, taken: &[Taken]) -> Resu
             worlds.unreadable.push((one.clone(), why.clone()));
             continue;
         }
-        let Some(found) = objects.get(&one.id) else {
+        let Some(Found { row, object }) = objects.remove(&one.id) else {
             continue;
         };
-        let row = &found.row;
         let of = |id: Uuid| {
             secrets
                 .get(&id)
@@ -110,7 +156,7 @@ async fn load(transaction: &Transaction, store: &Store, taken: &[Taken]) -> Resu
         };
         let is_definition = row.kind == "WorkloadDefinition";
         worlds.claims.push(Claim {
-            object: found.object.clone(),
+            object,
             deleted: row.deleted_at.is_some(),
             token: one.token.clone(),
             epoch: one.epoch,
@@ -141,40 +187,53 @@ type WithStatus = fn(&ObjectRow) -> Result<Object>;
 struct Found {
     row: ObjectRow,
     object: Object,
-    epoch: i64,
 }
 
 impl Found {
     fn read(row: &Row, with_status: WithStatus) -> Result<Self> {
-        let epoch = row.get("epoch")?;
         let row = ObjectRow::read(row)?;
         Ok(Self {
             object: with_status(&row)?,
             row,
-            epoch,
         })
     }
 }
 
+type Rows<'r> = BTreeMap<Uuid, &'r Row>;
 type Objects = BTreeMap<Uuid, Found>;
 type References = BTreeMap<Uuid, Vec<(Uuid, String)>>;
 
-async fn others(transaction: &Transaction, ids: &[Uuid], broken: &mut Broken) -> Result<Objects> {
+async fn rows(
+    transaction: &Transaction,
+    ids: BTreeSet<Uuid>,
+    statement: fn(&[Uuid]) -> Sql,
+) -> Result<Vec<Row>> {
     if ids.is_empty() {
-        return Ok(Objects::new());
+        return Ok(Vec::new());
     }
-    objects(&transaction.all(of_ids(ids)).await?, ObjectRow::served, broken)
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    transaction.all(statement(&ids)).await
 }
 
-fn objects(rows: &[Row], with_status: WithStatus, broken: &mut Broken) -> Result<Objects> {
+fn by_id(rows: &[Row]) -> Result<Rows<'_>> {
+    rows.iter().map(|row| Ok((row.get("id")?, row))).collect()
+}
+
+/// Reads objects: of the large ones, what is in `whole`.
+fn objects(
+    rows: &Rows<'_>,
+    whole: &Rows<'_>,
+    with_status: WithStatus,
+    broken: &mut Broken,
+) -> Result<Objects> {
     let mut objects = Objects::new();
-    for row in rows {
-        let id = row.get("id")?;
+    for (id, row) in rows {
+        let row = whole.get(id).unwrap_or(row);
         match Found::read(row, with_status) {
-            Ok(found) => drop(objects.insert(id, found)),
+            Ok(found) => drop(objects.insert(*id, found)),
             Err(error) => {
                 let (kind, name): (String, String) = (row.get("kind")?, row.get("name")?);
-                broken.insert(id, because(&format!("{kind}/{name}"), &error));
+                broken.insert(*id, because(&format!("{kind}/{name}"), &error));
             }
         }
     }

@@ -16,13 +16,11 @@ use super::{
 use crate::{
     Store,
     error::{Error, Result},
+    page::fitting,
     row::{self, FROM, LIGHT_COLUMNS, ObjectRow},
     sql::{Fetch, Row, Sql},
     watch::Cursor,
 };
-
-/// The most bytes of specifications in a page that has more than one object.
-const BYTES: i64 = 8 << 20;
 
 /// Which objects to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +42,7 @@ impl Store {
     pub async fn object_list(&self, query: &ListQuery) -> Result<ObjectList> {
         let start: Cursor = self.watch_start().await?;
         let rows = self.reader().all(self.list_statement(query)?).await?;
-        let page = fitting(&rows)?;
+        let page = &rows[..fitting(rows.iter().map(row::size))?];
         let large = self.large_of(page).await?;
         let mut items: Vec<Object> = Vec::with_capacity(page.len());
         for row in page {
@@ -136,18 +134,6 @@ impl Store {
             .bind(i64::from(query.limit));
         Ok(sql)
     }
-}
-
-/// The first of the rows, as many as fit into a page.
-fn fitting(rows: &[Row]) -> Result<&[Row]> {
-    let mut bytes = 0;
-    for (index, row) in rows.iter().enumerate() {
-        bytes += row::size(row)?;
-        if bytes > BYTES && index > 0 {
-            return Ok(&rows[..index]);
-        }
-    }
-    Ok(rows)
 }
 
 impl Error {

@@ -32,9 +32,10 @@ pub(crate) fn light_of_ids(ids: &[Uuid]) -> Sql {
     selected(LIGHT_COLUMNS, ids)
 }
 
-/// [`of_ids`], with the clock as `now`: what a transaction can begin with.
-pub(crate) fn of_ids_and_now(ids: &[Uuid], dialect: Dialect) -> Sql {
-    selected(&format!("{COLUMNS}, {} AS now", clock::expression(dialect)), ids)
+/// [`light_of_ids`], with the clock as `now`: what a transaction can begin with.
+pub(crate) fn light_of_ids_and_now(ids: &[Uuid], dialect: Dialect) -> Sql {
+    let now = clock::expression(dialect);
+    selected(&format!("{LIGHT_COLUMNS}, {now} AS now"), ids)
 }
 
 fn selected(columns: &str, ids: &[Uuid]) -> Sql {

@@ -54,37 +54,50 @@ pub(crate) async fn request(
         return Err(Error::Conflict(message));
     }
     if fresh.is_empty() {
-        transaction.run(context.forget()).await?;
-        let results = reached
-            .into_values()
-            .filter(|row| row.id == id)
-            .map(|row| (Outcome::Unchanged, row));
+        let target = reached.into_values().filter(|row| row.id == id);
+        let results: Vec<(Outcome, ObjectRow)> = target.map(|row| (Outcome::Unchanged, row)).collect();
+        nothing(transaction, context, &results).await?;
         return Ok(Done {
-            results: results.collect(),
+            results,
             notices: Vec::new(),
         });
     }
-    let mut rows: Vec<ObjectRow> = fresh
-        .into_iter()
-        .map(|row| deleting(row, transaction.now))
+    let mut rows: Vec<(Outcome, ObjectRow)> = reached
+        .into_values()
+        .filter_map(|row| match row.deletion_requested_at {
+            None => Some((Outcome::Configured, deleting(row, transaction.now))),
+            Some(_) => (row.id == id).then_some((Outcome::Unchanged, row)),
+        })
         .collect();
     // Whoever sends the same again is answered with the first of what is kept: what was asked for.
-    rows.sort_by_key(|row| row.id != id);
+    rows.sort_by_key(|(_, row)| row.id != id);
     let notices = mark(transaction, context, &rows).await?;
-    let (gone, mut woken) = settle(transaction, rows.iter().map(|row| row.id).collect()).await?;
+    let (gone, mut woken) = settle(transaction, rows.iter().map(|(_, row)| row.id).collect()).await?;
     let notices: Vec<Notice> = notices
         .into_iter()
         .filter(|notice| !gone.contains(&notice.id))
         .collect();
     woken.extend(notices);
-    let results = rows
-        .into_iter()
-        .filter(|row| row.id == id)
-        .map(|row| (Outcome::Configured, row));
+    rows.retain(|(_, row)| row.id == id);
     Ok(Done {
-        results: results.collect(),
+        results: rows,
         notices: woken,
     })
+}
+
+/// Keeps the answer where it may be asked for again, which may be when the object is gone; else there was no operation.
+async fn nothing(
+    transaction: &Transaction,
+    context: &Context<'_>,
+    results: &[(Outcome, ObjectRow)],
+) -> Result<()> {
+    let statement = if context.keeps_answers() {
+        let results = results.iter().map(|(outcome, row)| (*outcome, row));
+        operation::finish(&context.by_operation(results.collect()), operation::changed)?
+    } else {
+        Some(context.forget())
+    };
+    transaction.write(statement.into_iter().collect()).await
 }
 
 /// The target and, with `cascade`, all that refers to it, over any number of steps. Fails where there are living
@@ -199,8 +212,7 @@ fn deleting_referrers(ids: &[Uuid]) -> Sql {
     query
 }
 
-fn deleting(row: &ObjectRow, now: i64) -> ObjectRow {
-    let mut row = row.clone();
+fn deleting(mut row: ObjectRow, now: i64) -> ObjectRow {
     row.generation += 1;
     row.resource_version += 1;
     row.updated_at = now;
@@ -208,9 +220,19 @@ fn deleting(row: &ObjectRow, now: i64) -> ObjectRow {
     row
 }
 
-async fn mark(transaction: &Transaction, context: &Context<'_>, rows: &[ObjectRow]) -> Result<Vec<Notice>> {
+/// Writes that the deletion of `rows` was asked for: the unchanged ones are named by the operation and no more.
+async fn mark(
+    transaction: &Transaction,
+    context: &Context<'_>,
+    rows: &[(Outcome, ObjectRow)],
+) -> Result<Vec<Notice>> {
     let now = transaction.now;
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let fresh: Vec<&ObjectRow> = rows
+        .iter()
+        .filter(|(outcome, _)| *outcome != Outcome::Unchanged)
+        .map(|(_, row)| row)
+        .collect();
+    let ids: Vec<Uuid> = fresh.iter().map(|row| row.id).collect();
     let mut update =
         Sql::new("UPDATE object SET generation = generation + 1, resource_version = resource_version + 1, ");
     update
@@ -220,8 +242,8 @@ async fn mark(transaction: &Transaction, context: &Context<'_>, rows: &[ObjectRo
         .bind(now)
         .push(" WHERE id IN ");
     update.list(&ids);
-    let due: Vec<(Uuid, &str)> = rows.iter().map(|row| (row.id, row.kind.as_str())).collect();
-    let parts = context.by_operation(rows.iter().map(|row| (Outcome::Configured, row)).collect());
+    let due: Vec<(Uuid, &str)> = fresh.iter().map(|row| (row.id, row.kind.as_str())).collect();
+    let parts = context.by_operation(rows.iter().map(|(outcome, row)| (*outcome, row)).collect());
     let statements = [
         Some(update),
         revision::insert(&parts, &ids.iter().copied().collect()),
@@ -231,7 +253,7 @@ async fn mark(transaction: &Transaction, context: &Context<'_>, rows: &[ObjectRo
     transaction
         .write(statements.into_iter().flatten().collect())
         .await?;
-    let templates: Vec<Uuid> = rows
+    let templates: Vec<Uuid> = fresh
         .iter()
         .filter(|row| !has_footprint(&row.kind))
         .map(|row| row.id)

@@ -80,7 +80,7 @@ impl<'a> Context<'a> {
     }
 
     /// Whether an answer is kept, even that nothing was to do.
-    fn keeps_answers(&self) -> bool {
+    pub(super) fn keeps_answers(&self) -> bool {
         self.records().iter().any(|record| record.idempotency.is_some())
     }
 

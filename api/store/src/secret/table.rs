@@ -58,19 +58,20 @@ pub(crate) fn of_objects(ids: &[Uuid]) -> Sql {
     query
 }
 
-/// The values behind the placeholders in specifications, base64, by placeholder; of those apart of which one can't be
-/// read.
+/// The values behind the placeholders in the texts of objects, base64, by placeholder; of those apart of which one can't
+/// be read.
 pub(crate) async fn values(
     transaction: &Transaction,
     key: Option<&EncryptionKey>,
-    objects: &[(Uuid, &str)],
+    texts: &[(Uuid, &str)],
     broken: &mut Broken,
 ) -> Result<BTreeMap<Uuid, BTreeMap<String, String>>> {
-    let wanted: BTreeMap<Uuid, BTreeSet<&str>> = objects
-        .iter()
-        .map(|(id, spec)| (*id, redact::placeholders(spec).collect::<BTreeSet<_>>()))
-        .filter(|(_, digests)| !digests.is_empty())
-        .collect();
+    let mut wanted: BTreeMap<Uuid, BTreeSet<&str>> = BTreeMap::new();
+    for (id, text) in texts {
+        for digest in redact::placeholders(text) {
+            wanted.entry(*id).or_default().insert(digest);
+        }
+    }
     let mut found: BTreeMap<Uuid, BTreeMap<String, String>> = BTreeMap::new();
     if wanted.is_empty() {
         return Ok(found);

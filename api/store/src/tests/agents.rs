@@ -53,7 +53,7 @@ fn kind() -> WatchedKind {
     }
 }
 
-fn seen(claim: &Claim, name: &str, resource_version: &str, health: Health) -> Observation {
+pub(super) fn seen(claim: &Claim, name: &str, resource_version: &str, health: Health) -> Observation {
     Observation {
         group: String::new(),
         version: "v1".to_owned(),
@@ -72,7 +72,11 @@ fn seen(claim: &Claim, name: &str, resource_version: &str, health: Health) -> Ob
     }
 }
 
-fn report(agent: &RegisterResponse, sequence: i64, observations: Vec<Observation>) -> ObservationsRequest {
+pub(super) fn report(
+    agent: &RegisterResponse,
+    sequence: i64,
+    observations: Vec<Observation>,
+) -> ObservationsRequest {
     ObservationsRequest {
         epoch: agent.epoch,
         sequence,
@@ -81,13 +85,13 @@ fn report(agent: &RegisterResponse, sequence: i64, observations: Vec<Observation
     }
 }
 
-async fn observe(bed: &Bed, agent: &RegisterResponse, request: &ObservationsRequest) -> Vec<Uuid> {
+pub(super) async fn observe(bed: &Bed, agent: &RegisterResponse, request: &ObservationsRequest) -> Vec<Uuid> {
     let (_, notices) = bed.store.agent_observe(agent.runtime_id, request).await.unwrap();
     notices.into_iter().map(|notice| notice.id).collect()
 }
 
 /// An instance with applied rows `a` and `b`, nothing pending, and its agent.
-async fn applied(bed: &Bed) -> (Claim, RegisterResponse) {
+pub(super) async fn applied(bed: &Bed) -> (Claim, RegisterResponse) {
     let runtime = bed.runtime().await.id();
     bed.definition("web").await;
     let instance = bed.instance("web", "web").await;

@@ -1,11 +1,13 @@
 //! The way out.
 
 use serde_json::json;
-use threeport_model::{Code, ConditionStatus};
+use threeport_model::{Code, ConditionStatus, protocol::apply::Outcome};
 
 use super::{
     faults::Fault,
     harness::{database_test, definition_spec, done, object, status},
+    inventories::{intend, row},
+    operations::keyed,
 };
 use crate::{Cursor, Error, Idempotency, Request, StatusFence};
 
@@ -158,6 +160,52 @@ database_test!(
     }
 );
 
+database_test!(a_cascade_on_what_is_being_deleted_is_answered_with_it, bed, {
+    bed.create("KubernetesRuntimeDefinition", "local", json!({}))
+        .await;
+    let spec = json!({"definition": "local", "defaultRuntime": true, "connection": {"inCluster": {}}});
+    let runtime = bed.create("KubernetesRuntimeInstance", "local", spec).await;
+    bed.definition("web").await;
+    let spec = json!({"definition": "web", "runtime": "local"});
+    bed.create("WorkloadInstance", "first", spec).await;
+    let cascade = async |request: &Request| {
+        let kind = "KubernetesRuntimeInstance";
+        bed.store
+            .object_delete(request, kind, "local", None, true)
+            .await
+            .unwrap()
+    };
+    cascade(&bed.request()).await;
+    for way in ["answered", "lost", "keyed"] {
+        let late = bed.instance(way, "web").await;
+        let claim = bed.claim_one(late.id()).await;
+        intend(bed, &claim, &[row(&claim, runtime.id(), way)]).await;
+        let request = || match way {
+            "keyed" => keyed(bed.request(), way),
+            _ => bed.request(),
+        };
+        if way == "lost" {
+            bed.store
+                .transactions()
+                .faults
+                .plan("object_delete", Fault::AfterCommit);
+        }
+        let mut written = cascade(&request()).await;
+        if way == "keyed" {
+            written = cascade(&request()).await;
+        }
+        assert_eq!(written.replayed, way != "answered", "{way}");
+        let answered = &written.results[0];
+        assert_eq!(
+            (&answered.object.metadata.name[..], answered.object.generation()),
+            ("local", 2),
+            "{way}"
+        );
+        assert_eq!(answered.outcome == Outcome::Unchanged, way != "lost", "{way}");
+        assert!(bed.get("WorkloadInstance", way).await.is_deleting());
+    }
+});
+
 database_test!(asking_twice_changes_nothing, bed, {
     bed.definition("web").await;
     bed.instance("a", "web").await;
@@ -184,12 +232,7 @@ database_test!(a_runtime_with_inventory_is_referred_to, bed, {
     bed.definition("web").await;
     let instance = bed.instance("a", "web").await;
     let claim = bed.claim_one(instance.id()).await;
-    crate::tests::inventories::intend(
-        bed,
-        &claim,
-        &[crate::tests::inventories::row(&claim, runtime.id(), "web")],
-    )
-    .await;
+    intend(bed, &claim, &[row(&claim, runtime.id(), "web")]).await;
     let error = bed
         .delete("KubernetesRuntimeInstance", "local")
         .await
@@ -205,8 +248,8 @@ database_test!(nothing_ends_while_something_is_left, bed, {
     bed.definition("web").await;
     let instance = bed.instance("a", "web").await;
     let claim = bed.claim_one(instance.id()).await;
-    let row = crate::tests::inventories::row(&claim, runtime.id(), "web");
-    crate::tests::inventories::intend(bed, &claim, std::slice::from_ref(&row)).await;
+    let row = row(&claim, runtime.id(), "web");
+    intend(bed, &claim, std::slice::from_ref(&row)).await;
     let end = threeport_model::protocol::claim::CompleteRequest {
         finalize: true,
         ..done(&claim)

@@ -65,7 +65,7 @@ database_test!(a_large_document_is_stored_once, bed, {
         .await
         .unwrap();
     assert_eq!(count(bed, "document").await, 2);
-    let history = bed.store.object_history("WorkloadDefinition", "b").await.unwrap();
+    let history = bed.history("WorkloadDefinition", "b").await;
     assert_eq!(history[0].spec["yamlDocument"], longer["yamlDocument"]);
     assert_eq!(history[1].spec["yamlDocument"], text);
     bed.update("WorkloadDefinition", "b", definition_spec("small"))
@@ -337,11 +337,7 @@ database_test!(a_digest_never_brings_a_former_document_back, bed, {
     for task in tasks {
         task.await.unwrap();
     }
-    let history = bed
-        .store
-        .object_history("WorkloadDefinition", "web")
-        .await
-        .unwrap();
+    let history = bed.history("WorkloadDefinition", "web").await;
     assert_eq!(
         history.len(),
         9,

@@ -11,6 +11,7 @@ use sea_orm::{ConnectionTrait, Database};
 use serde_json::{Value, json};
 use threeport_model::{
     Condition, ConditionStatus, Object, find_kind,
+    kinds::operation::Revision,
     protocol::claim::{Claim, ClaimRequest, CompleteRequest, Next, StatusUpdate},
 };
 use uuid::Uuid;
@@ -245,6 +246,13 @@ impl Bed {
 
     pub(crate) async fn get(&self, kind: &str, name: &str) -> Object {
         self.store.object_get(kind, name).await.unwrap()
+    }
+
+    /// All desired states that an object had, the newest first.
+    pub(crate) async fn history(&self, kind: &str, name: &str) -> Vec<Revision> {
+        let (revisions, next) = self.store.object_history(kind, name, 100, None).await.unwrap();
+        assert_eq!(next, None, "there are more");
+        revisions
     }
 
     pub(crate) async fn update(&self, kind: &str, name: &str, spec: Value) -> Result<Written> {

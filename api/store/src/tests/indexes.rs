@@ -257,7 +257,8 @@ database_test!(lists_sweeps_relay_and_watch_walk_indexes, bed, {
     )
     .await;
     let id = bed.store.control_plane_id();
-    assert_indexed(bed, "history", crate::revision::of(id)).await;
+    assert_indexed(bed, "sizes of a history", crate::revision::sizes(id, 9, 100)).await;
+    assert_indexed(bed, "history", crate::revision::of(id, 9, 1)).await;
     assert_indexed(bed, "events", crate::event::of(id)).await;
     assert_indexed(bed, "resources", crate::inventory::of(id)).await;
     bed.store.pending_due(10, Duration::ZERO).await.unwrap();
@@ -270,7 +271,8 @@ async fn claims_are_loaded_by_indexes(bed: &Bed) {
     let origin = bed.store.control_plane_id();
     let ids: Vec<Uuid> = (0..MAX_CLAIMS).map(|_| bed.store.random().uuid()).collect();
     for (name, sql) in [
-        ("objects", object::read::of_ids(&ids)),
+        ("objects", object::read::light_of_ids(&ids)),
+        ("large objects", object::read::of_ids(&ids)),
         ("references", claim::world::references_of(&ids)),
         ("default runtime", claim::world::default_of(origin)),
         ("inventory", crate::inventory::of_all(&ids)),

@@ -138,11 +138,7 @@ database_test!(generation_counts_specifications_only, bed, {
     assert!(changed_object.metadata.labels.is_empty(), "PUT replaces");
     assert_eq!(changed.notices.len(), 1);
     assert_eq!(&bed.get("WorkloadDefinition", "web").await, changed_object);
-    let history = bed
-        .store
-        .object_history("WorkloadDefinition", "web")
-        .await
-        .unwrap();
+    let history = bed.history("WorkloadDefinition", "web").await;
     let generations: Vec<_> = history.iter().map(|revision| revision.generation).collect();
     assert_eq!(generations, [2, 1]);
     assert_eq!(history[0].spec, changed_object.spec);

@@ -1,11 +1,14 @@
 //! Who did what, and requests that come twice.
 
-use threeport_model::Code;
+use threeport_model::{
+    Code,
+    protocol::{apply::Outcome, claim::CompleteRequest},
+};
 
-use super::harness::{database_test, definition_spec, object};
+use super::harness::{database_test, definition_spec, done, object};
 use crate::{Idempotency, Request};
 
-fn keyed(request: Request, body: &str) -> Request {
+pub(super) fn keyed(request: Request, body: &str) -> Request {
     let idempotency = Idempotency {
         key: "key".to_owned(),
         body_digest: body.to_owned(),
@@ -122,6 +125,38 @@ database_test!(an_answer_with_a_large_document_is_kept_whole, bed, {
         .unwrap();
     assert_eq!(again.results, created.results);
 });
+
+database_test!(
+    a_second_deletion_is_answered_again_when_the_object_is_gone,
+    bed,
+    {
+        bed.definition("web").await;
+        let id = bed.instance("web", "web").await.id();
+        bed.delete("WorkloadInstance", "web").await.unwrap();
+        let delete = async |request: &Request| {
+            let kind = "WorkloadInstance";
+            bed.store.object_delete(request, kind, "web", None, false).await
+        };
+        let request = keyed(bed.request(), "");
+        let first = delete(&request).await.unwrap();
+        assert!(!first.replayed);
+        assert_eq!(first.results[0].outcome, Outcome::Unchanged);
+        let operation = bed.store.operation_get(request.operation_id).await.unwrap();
+        assert!(operation.objects.is_empty(), "it changed nothing");
+        let end = CompleteRequest {
+            finalize: true,
+            ..done(&bed.claim_one(id).await)
+        };
+        bed.store.claim_complete(&end).await.unwrap();
+        assert!(delete(&bed.request()).await.unwrap_err().is_not_found());
+        let again = delete(&keyed(bed.request(), "")).await.unwrap();
+        assert!(again.replayed);
+        assert_eq!(
+            (again.operation_id, &again.results),
+            (request.operation_id, &first.results)
+        );
+    }
+);
 
 database_test!(operations_are_pages_newest_first, bed, {
     let mut ids = Vec::new();

@@ -143,14 +143,7 @@ database_test!(what_is_past_its_time_goes_and_nothing_else, bed, {
         0,
         "a document goes with the last revision that has it"
     );
-    assert_eq!(
-        bed.store
-            .object_history("WorkloadDefinition", "living")
-            .await
-            .unwrap()
-            .len(),
-        10
-    );
+    assert_eq!(bed.history("WorkloadDefinition", "living").await.len(), 10);
 });
 
 database_test!(a_kind_is_watched_as_long_as_tombstones_are_kept, bed, {

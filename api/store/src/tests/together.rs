@@ -55,7 +55,7 @@ async fn each_is_its_own(bed: &Bed, requests: &[Request], answers: &[Result<Writ
         assert_eq!(operation.actor, request.actor);
         let changed: Vec<_> = operation.objects.iter().map(|object| object.id).collect();
         assert_eq!(changed, [made.id()]);
-        let history = bed.store.object_history(KIND, &name(number)).await.unwrap();
+        let history = bed.history(KIND, &name(number)).await;
         assert_eq!(history.len(), 1);
         assert_eq!(
             (history[0].operation_id, &history[0].actor),

@@ -31,14 +31,7 @@ database_test!(an_ambiguous_commit_is_found_to_have_happened, bed, {
             written.object().unwrap(),
             &bed.get("WorkloadDefinition", name).await
         );
-        assert_eq!(
-            bed.store
-                .object_history("WorkloadDefinition", name)
-                .await
-                .unwrap()
-                .len(),
-            1
-        );
+        assert_eq!(bed.history("WorkloadDefinition", name).await.len(), 1);
     }
     assert_eq!(bed.store.operation_list(10, None).await.unwrap().0.len(), 2);
 });
@@ -124,10 +117,8 @@ database_test!(collisions_are_run_again_and_counted, bed, {
     let updates = counts.iter().find(|count| count.name == "object_update").unwrap();
     assert_eq!((updates.committed, updates.failed), (16, 0));
     let generations: Vec<i64> = bed
-        .store
-        .object_history("WorkloadDefinition", "web")
+        .history("WorkloadDefinition", "web")
         .await
-        .unwrap()
         .iter()
         .map(|revision| revision.generation)
         .collect();
@@ -191,8 +182,7 @@ database_test!(what_is_held_up_is_dead_in_time_and_can_be_sent_again, bed, {
     let written = bed.store.object_update(&request, changed(), None).await.unwrap();
     assert!(!written.replayed, "nothing was written by what was dead");
     assert_eq!(written.object().unwrap().generation(), 2);
-    let history = bed.store.object_history("WorkloadDefinition", "web").await;
-    assert_eq!(history.unwrap().len(), 2);
+    assert_eq!(bed.history("WorkloadDefinition", "web").await.len(), 2);
 });
 
 /// What a restarted server leaves of a pool: each connection says once that it is lost.

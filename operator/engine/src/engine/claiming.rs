@@ -111,7 +111,7 @@ impl Loop {
             }
         };
         self.claim_failures = 0;
-        if wanted.is_empty() && response.claims.len() < limit {
+        if wanted.is_empty() && response.claims.len() < limit && response.busy.is_empty() {
             self.sweep_wanted = false;
         }
         let given: Vec<Uuid> = response.claims.iter().map(|claim| claim.object.id()).collect();

@@ -120,6 +120,20 @@ async fn the_sweep_finds_what_no_signal_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sweep_goes_on_where_its_answer_had_no_room_for_all() {
+    let engine = start(|options| options.sweep_interval = Duration::from_secs(15));
+    engine.pass(1).await;
+    engine.world.0.lock().unwrap().room = Some(2);
+    for number in 0..100 {
+        engine.world.make_pending(key(number), "a");
+    }
+    until("all", 25, || {
+        engine.world.0.lock().unwrap().completed.len() == 100
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_claim_is_renewed_while_its_run_goes_on() {
     let engine = start(without_sweep);
     engine.world.make_pending(key(1), "slow");

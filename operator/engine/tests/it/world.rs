@@ -48,6 +48,8 @@ pub(crate) struct State {
     pub(crate) claims: usize,
     pub(crate) renewals: usize,
     pub(crate) down: bool,
+    /// How many claims fit into an answer, if that is bounded.
+    pub(crate) room: Option<usize>,
     /// The next claims are taken away from whoever renews them.
     pub(crate) steal: bool,
     /// How many claims were given back unused.
@@ -113,6 +115,7 @@ impl Source for World {
         }
         let now = Instant::now();
         let mut response = ClaimResponse::default();
+        let room = state.room.unwrap_or(usize::MAX);
         let wanted = |id: &Uuid| request.ids.is_empty() || request.ids.contains(id);
         for (id, row) in state
             .rows
@@ -121,6 +124,10 @@ impl Source for World {
         {
             if row.due > now || row.claimed_until.is_some_and(|until| until > now) {
                 if !request.ids.is_empty() {
+                    response.busy.push(*id);
+                }
+            } else if response.claims.len() >= room {
+                if response.claims.len() + response.busy.len() < request.limit as usize {
                     response.busy.push(*id);
                 }
             } else if response.claims.len() < request.limit as usize {

@@ -209,6 +209,17 @@ async fn history_events_and_resources_are_read() {
         .collect();
     assert_eq!(generations, [json!(2), json!(1)]);
     assert_eq!(history[0]["actor"], "admin");
+    let newest = api
+        .admin("GET", &format!("{WEB}/history?limit=1"), None)
+        .await
+        .expect(200);
+    assert_eq!(newest.json(), json!([history[0]]));
+    let token = newest.header("threeport-continue");
+    let older = api
+        .admin("GET", &format!("{WEB}/history?limit=9&continue={token}"), None)
+        .await
+        .expect(200);
+    assert_eq!(older.json(), json!([history[1]]));
     assert_eq!(
         api.admin("GET", &format!("{WEB}/events"), None)
             .await
