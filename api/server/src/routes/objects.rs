@@ -1,5 +1,7 @@
 //! `/v1alpha1/{plural}[/{name}]`: create, read, replace, patch, delete, take over. Generic over kinds.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::{Request, State},
@@ -33,7 +35,9 @@ const ITEM: &str = "/v1alpha1/{plural}/{name}";
 const MAX_PAGE: u32 = 500;
 const DEFAULT_PAGE: u32 = 100;
 /// How often a patch without If-Match is tried on an object that others change.
-const PATCH_TRIES: usize = 5;
+const PATCH_TRIES: u32 = 5;
+/// The longest pause after the first of them; after the second twice as long, and so on.
+const PATCH_PAUSE: Duration = Duration::from_millis(10);
 
 /// See the module.
 pub const ROUTES: &[Route] = &[
@@ -234,7 +238,7 @@ async fn patch(
             "a merge patch of an object must be an object",
         ));
     }
-    for last in (0..PATCH_TRIES).rev() {
+    for tried in 1..=PATCH_TRIES {
         let current = app.store.object_get(path.kind.kind, &path.name).await?;
         let version = if_match.or(current.metadata.resource_version);
         let object = patched(&app, current, &patch, &path)?;
@@ -243,15 +247,21 @@ async fn patch(
                 app.committed(&request, &mut written);
                 return first(written, StatusCode::OK);
             }
-            Err(error) if last > 0 && if_match.is_none() && error.code() == Code::PreconditionFailed => {}
+            Err(error) if if_match.is_none() && error.code() == Code::PreconditionFailed => {}
             Err(error) => return Err(error.into()),
         }
+        if tried < PATCH_TRIES {
+            // Patches that lost to each other do not meet again.
+            let pause = PATCH_PAUSE.saturating_mul(tried);
+            tokio::time::sleep(pause.mul_f64(rand::random::<f64>())).await;
+        }
     }
+    let (kind, name) = (path.kind.kind, path.name);
     Err(ApiError::new(
         Code::Conflict,
-        "the object is being changed by others all the time",
+        format!("{kind}/{name} is being changed by others all the time: {PATCH_TRIES} tries came too late"),
     )
-    .next("try again"))
+    .next("send it again in a moment; GET /v1alpha1/operations shows who changes it"))
 }
 
 fn patched(app: &App, current: Object, patch: &Value, path: &ObjectPath) -> Result<Object, ApiError> {
