@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod watch;
 mod world;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
