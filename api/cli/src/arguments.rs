@@ -86,15 +86,27 @@ pub struct Connection {
         value_name = "FILE"
     )]
     pub config: Option<PathBuf>,
+    /// Whether the place in Kubernetes was typed, and neither --server nor --context: that is the control plane that is
+    /// meant.
+    #[arg(skip)]
+    pub is_placed: bool,
 }
 
 impl Connection {
-    /// A control plane that was named on the command line goes before one that the environment names, or `tptctl -n other`
-    /// in a shell that was prepared for one control plane would change that one.
+    /// A control plane that was named on the command line goes before one that the environment or the configuration file's
+    /// `current` names, or `tptctl -n other` in a shell that was prepared for one control plane would change that one.
     pub fn prefer_command_line(&mut self, matches: &ArgMatches) {
         let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
         let inherited = |id: &str| matches.value_source(id) == Some(ValueSource::EnvVariable);
-        if !typed("server") && ["context", "kube_context", "namespace"].into_iter().any(typed) {
+        if typed("server") {
+            return;
+        }
+        let place = ["kube_context", "kubeconfig", "namespace"].into_iter().any(typed);
+        self.is_placed = place && !typed("context");
+        if self.is_placed && inherited("context") {
+            self.context = None;
+        }
+        if place || typed("context") {
             if inherited("server") {
                 self.server = None;
             }
@@ -169,6 +181,7 @@ mod tests {
             ["tptctl", "--namespace", "other", "get", "all"],
             ["tptctl", "get", "all", "--context", "other"],
             ["tptctl", "--kube-context", "other", "get", "all"],
+            ["tptctl", "get", "all", "--kubeconfig", "other"],
         ] {
             assert_eq!(server(&line), None, "{line:?}");
         }

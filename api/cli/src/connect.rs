@@ -1,5 +1,6 @@
 //! Where the API is, how to trust it, and who we are: flags and environment before a context of the configuration
-//! file before the kubeconfig.
+//! file before the kubeconfig. Where the place in Kubernetes is typed (namespace, kube-context, kubeconfig), what the
+//! environment and the `current` context say of another control plane does not count.
 
 mod context;
 mod kubernetes;
@@ -31,13 +32,21 @@ pub fn resolve(connection: &Connection) -> anyhow::Result<Connection> {
     if resolved.server.is_some() {
         return Ok(resolved);
     }
-    if let Some(context) = context::selected(connection)? {
-        resolved.server = context.server;
-        resolved.ca = resolved.ca.or(context.ca_file);
-        resolved.token_file = resolved.token_file.or(context.token_file);
-        resolved.namespace = resolved.namespace.or(context.namespace);
-        resolved.kube_context = resolved.kube_context.or(context.kube_context);
+    let Some(context) = context::selected(connection)? else {
+        return Ok(resolved);
+    };
+    if connection.is_placed {
+        // Its server, CA and token are another control plane's. Where it names a cluster, a namespace is meant there.
+        if context.server.is_none() && connection.kubeconfig.is_none() {
+            resolved.kube_context = resolved.kube_context.or(context.kube_context);
+        }
+        return Ok(resolved);
     }
+    resolved.server = context.server;
+    resolved.ca = resolved.ca.or(context.ca_file);
+    resolved.token_file = resolved.token_file.or(context.token_file);
+    resolved.namespace = resolved.namespace.or(context.namespace);
+    resolved.kube_context = resolved.kube_context.or(context.kube_context);
     Ok(resolved)
 }
 
@@ -91,4 +100,76 @@ pub async fn connect(connection: &Connection) -> anyhow::Result<Api> {
         way,
         _forward: Some(forward),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::{CommandFactory, FromArgMatches};
+
+    use super::*;
+    use crate::arguments::Arguments;
+
+    const CONTEXTS: &str = "contexts:
+- {name: here, server: 'https://here', caFile: here.crt, tokenFile: here.token, namespace: here}
+- {name: tptctl, server: 'https://named', tokenFile: named.token}
+- {name: trial, kubeContext: trial, namespace: there, tokenFile: there.token}
+";
+
+    /// What a command line means beside a configuration file, in an environment that names the variable's context.
+    fn resolved(current: &str, variable: Option<&'static str>, flags: &[&str]) -> Connection {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yaml");
+        std::fs::write(&file, format!("current: {current}\n{CONTEXTS}")).unwrap();
+        let file = file.display().to_string();
+        let line = [&["tptctl", "get", "all", "--config", &file][..], flags].concat();
+        let command = Arguments::command()
+            .mut_args(|argument| argument.env(None::<&'static str>))
+            .mut_arg("context", |argument| argument.env(variable));
+        let matches = command.try_get_matches_from(line).unwrap();
+        let mut arguments = Arguments::from_arg_matches(&matches).unwrap();
+        arguments.connection.prefer_command_line(&matches);
+        resolve(&arguments.connection).unwrap()
+    }
+
+    #[test]
+    fn a_control_plane_that_is_typed_is_not_that_of_the_current_context() {
+        // The package's name, as if THREEPORT_CONTEXT said it.
+        for (variable, server) in [(None, "https://here"), (Some("CARGO_PKG_NAME"), "https://named")] {
+            assert_eq!(resolved("here", variable, &[]).server.as_deref(), Some(server));
+            for flags in [
+                ["-n", "other"],
+                ["--kube-context", "other"],
+                ["--kubeconfig", "other"],
+            ] {
+                let other = resolved("here", variable, &flags);
+                assert_eq!(
+                    (other.server, other.ca, other.token_file),
+                    (None, None, None),
+                    "{flags:?}"
+                );
+                assert_ne!(other.namespace.as_deref(), Some("here"), "{flags:?}");
+            }
+            let both = resolved("trial", variable, &["-n", "other", "--context", "here"]);
+            assert_eq!(both.server.as_deref(), Some("https://here"));
+            assert_eq!(both.namespace.as_deref(), Some("other"));
+        }
+    }
+
+    #[test]
+    fn a_namespace_that_is_typed_is_meant_in_the_current_context_s_cluster() {
+        let place = |connection: Connection| (connection.kube_context, connection.namespace);
+        let named = |name: &str| Some(name.to_owned());
+        let current = resolved("trial", None, &[]);
+        assert_eq!(current.token_file.as_deref(), Some(Path::new("there.token")));
+        assert_eq!(place(current), (named("trial"), named("there")));
+        let other = resolved("trial", None, &["-n", "other"]);
+        assert_eq!(other.token_file, None);
+        assert_eq!(place(other), (named("trial"), named("other")));
+        let cluster = resolved("trial", None, &["--kube-context", "other"]);
+        assert_eq!(place(cluster), (named("other"), None));
+        let file = resolved("trial", None, &["--kubeconfig", "other"]);
+        assert_eq!(place(file), (None, None));
+    }
 }

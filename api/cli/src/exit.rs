@@ -1,10 +1,13 @@
 //! Exit codes, and how an error is told.
 
-use std::{io, process::ExitCode};
+use std::process::ExitCode;
 
 use threeport_client::Error;
 
-use crate::style::{Color, Style};
+use crate::{
+    output::Closed,
+    style::{Color, Style},
+};
 
 /// What the exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,18 @@ pub enum Exit {
     Superseded = 4,
 }
 
+impl Exit {
+    /// Of two parts of one command: a failure before anything else, and anything before success.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        if self == Self::Ok || other == Self::Error {
+            other
+        } else {
+            self
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
@@ -31,14 +46,10 @@ impl From<Exit> for ExitCode {
 pub const HELP: &str = "Exit codes: 0 done, 1 error, 2 differences (diff, apply --dry-run), 3 time-out, \
                         4 superseded (what was waited for was changed meanwhile)";
 
-/// Prints an error with everything behind it. Whoever closed the pipe that we write to has read enough.
+/// Prints an error with everything behind it. Whoever closed the pipe that we write to has read enough; a pipe that broke
+/// on the way to the API is an error like any other.
 pub fn report(error: &anyhow::Error) -> Exit {
-    let broken_pipe = error.chain().any(|cause| {
-        cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
-    });
-    if broken_pipe {
+    if error.is::<Closed>() {
         return Exit::Ok;
     }
     let style = Style::of_stderr();
@@ -75,9 +86,42 @@ fn next(error: &anyhow::Error) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use anyhow::Context;
 
     use super::*;
+    use crate::output;
+
+    /// A pipe whose reader is gone.
+    struct Unread;
+
+    impl io::Write for Unread {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_broken_pipe_is_no_error_only_where_we_print() {
+        let printed = output::write(&mut Unread, "web").context("failed to print");
+        assert_eq!(report(&printed.unwrap_err()), Exit::Ok);
+        let sent =
+            Err::<(), _>(io::Error::from(io::ErrorKind::BrokenPipe)).context("failed to reach the API");
+        assert_eq!(report(&sent.unwrap_err()), Exit::Error);
+    }
+
+    #[test]
+    fn a_failure_is_told_before_a_time_out_and_both_before_success() {
+        assert_eq!(Exit::Ok.worse(Exit::TimedOut), Exit::TimedOut);
+        assert_eq!(Exit::TimedOut.worse(Exit::Ok), Exit::TimedOut);
+        assert_eq!(Exit::TimedOut.worse(Exit::Error), Exit::Error);
+        assert_eq!(Exit::Error.worse(Exit::TimedOut), Exit::Error);
+    }
 
     #[test]
     fn causes_are_told_once() {

@@ -2,7 +2,10 @@
 
 pub mod json_path;
 
-use std::io::Write;
+use std::{
+    fmt,
+    io::{self, Write},
+};
 
 use anyhow::Context;
 use clap::ValueEnum;
@@ -37,15 +40,38 @@ pub fn structured(value: &impl Serialize, format: Format) -> anyhow::Result<()> 
     print(&text)
 }
 
+/// Whoever reads standard output has closed it.
+#[derive(Debug)]
+pub struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("standard output is closed")
+    }
+}
+
+impl std::error::Error for Closed {}
+
 /// Prints text, with a line end if it has none.
 pub fn print(text: &str) -> anyhow::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    if !text.ends_with('\n') && !text.is_empty() {
-        stdout.write_all(b"\n")?;
+    write(&mut io::stdout().lock(), text)
+}
+
+/// The same to any output; [`Closed`] where nobody reads it any more.
+pub(crate) fn write(output: &mut impl Write, text: &str) -> anyhow::Result<()> {
+    let end: &[u8] = if text.is_empty() || text.ends_with('\n') {
+        b""
+    } else {
+        b"\n"
+    };
+    let written = output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.write_all(end))
+        .and_then(|()| output.flush());
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
+        written => written.context("failed to write to standard output"),
     }
-    stdout.flush()?;
-    Ok(())
 }
 
 /// Prints objects. One that was named alone is printed as itself, several as a `List`.

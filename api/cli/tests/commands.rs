@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod watch;
 mod world;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
@@ -51,6 +52,18 @@ async fn a_deletion_that_fails_keeps_no_other_from_going() {
         "what is there goes all the same"
     );
     assert_eq!(world.run(&["get", "tpwd", "web"]).await.code, 0, "the control");
+
+    // That something failed is not forgotten over what takes too long: nobody finalizes the instance.
+    let late = world
+        .run(&["delete", "-f", &other, "-f", &file, "--timeout", "0s"])
+        .await;
+    assert_eq!(late.code, 1, "{late:?}");
+    for part in [
+        "WorkloadInstance/other",
+        "timed out; still referred to: workloaddefinition/web",
+    ] {
+        assert!(late.stderr.contains(part), "{part}: {late:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

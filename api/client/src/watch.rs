@@ -25,11 +25,23 @@ pub type WatchStream = std::pin::Pin<Box<dyn Stream<Item = Result<WatchItem, Err
 impl Client {
     /// Watches objects of `kinds` (all where empty) from `since` (from now on where absent). Gone: list again.
     pub async fn watch(&self, kinds: &[&str], since: Option<&str>) -> Result<WatchStream, Error> {
+        self.watch_selected(kinds, None, since).await
+    }
+
+    /// The same for objects whose labels a selector selects. A change of any other comes as its removal, whether it was
+    /// selected before or not.
+    pub async fn watch_selected(
+        &self,
+        kinds: &[&str],
+        label_selector: Option<&str>,
+        since: Option<&str>,
+    ) -> Result<WatchStream, Error> {
         let kinds = (!kinds.is_empty()).then(|| kinds.join(","));
         let response = self
             .request(Method::GET, "/v1alpha1/watch")?
             .query("since", since)
             .query("kinds", kinds)
+            .query("labelSelector", label_selector)
             .header(ACCEPT.as_str(), Some("text/event-stream"))
             .open()
             .await?;

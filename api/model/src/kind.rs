@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{kinds, problem::FieldError};
+use crate::{kinds, problem::FieldError, typed};
 
 /// One kind, declared once.
 pub trait Kind: Send + Sync + 'static {
@@ -199,11 +199,7 @@ impl KindDescriptor {
 }
 
 fn parse<K: Kind>(spec: &Value) -> Result<K::Spec, Vec<FieldError>> {
-    serde_path_to_error::deserialize(spec).map_err(|error| {
-        let path = error.path().to_string();
-        let field = if path == "." { String::new() } else { path };
-        vec![FieldError::new(field, error.into_inner().to_string()).within("spec")]
-    })
+    typed::from_json(spec).map_err(|error| vec![error.within("spec")])
 }
 
 fn on_spec<K: Kind, T: Default>(spec: &Value, ask: impl FnOnce(&K::Spec) -> T) -> T {

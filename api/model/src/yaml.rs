@@ -7,7 +7,7 @@
 use serde_json::Value;
 use serde_saphyr::{Budget, DuplicateKeyPolicy, Options, Spanned};
 
-use crate::problem::FieldError;
+use crate::{problem::FieldError, typed};
 
 /// The deepest nesting that is accepted.
 pub const MAX_DEPTH: usize = 64;
@@ -80,7 +80,7 @@ fn holds_nul(value: &Value) -> bool {
 /// What is wrong, without the place (which an error has as fields) and without advice to programmers.
 fn plain(message: &str) -> String {
     let message = message.split(" at line ").next().unwrap_or(message);
-    message.split(", set ").next().unwrap_or(message).to_owned()
+    typed::without_value(message.split(", set ").next().unwrap_or(message))
 }
 
 /// `value` as YAML.

@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use threeport_model::{FieldError, problem::Code, yaml};
+use threeport_model::{FieldError, problem::Code, typed, yaml};
 
 use crate::problem::ApiError;
 
@@ -168,11 +168,7 @@ pub fn documents(bytes: &[u8], media: MediaType) -> Result<Vec<yaml::Document>, 
 
 /// `value` as a `T`; an error names the path.
 pub fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, ApiError> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        let field = if path == "." { String::new() } else { path };
-        ApiError::field(field, error.into_inner().to_string())
-    })
+    typed::from_json(value).map_err(|error| ApiError::invalid(vec![error]))
 }
 
 fn not_utf8(error: &std::str::Utf8Error) -> ApiError {

@@ -82,8 +82,15 @@ fn operation(route: &Route, kind: Option<&KindDescriptor>, generator: &mut Schem
         "parameters": parameters(route, kind.is_some()),
         "responses": {"default": {"$ref": "#/components/responses/Problem"}},
     });
+    let takes_key = takes_key(route, kind.is_some());
     let kind = kind.map_or("AnyObject", |kind| kind.kind);
-    let (status, answer) = answer(&route.answer, kind, generator);
+    let (status, mut answer) = answer(&route.answer, kind, generator);
+    if takes_key {
+        let description =
+            "`true`: the answer of an earlier request with the same Idempotency-Key; nothing was written now";
+        answer["headers"] =
+            json!({"Idempotency-Replayed": {"description": description, "schema": {"type": "string"}}});
+    }
     operation["responses"][status.to_string()] = answer;
     if let Some(content) = body(&route.body, kind, generator) {
         operation["requestBody"] = json!({"required": true, "content": content});
@@ -136,12 +143,18 @@ fn parameters(route: &Route, of_kind: bool) -> Vec<Value> {
         let description = "the ETag that was read; refused (412) where the object changed since";
         json!({"name": "If-Match", "in": "header", "description": description, "schema": {"type": "string"}})
     });
-    let is_object_write = writes && (of_kind || matches!(route.body, Body::Objects));
-    let key = (is_object_write && !route.path.ends_with("/status")).then(|| {
-        let description = "the same request with the same key happens once within 24 h";
+    let key = takes_key(route, of_kind).then(|| {
+        let description = "the same request with the same key happens once within 24 h; its answer is given again, \
+                           with the header Idempotency-Replayed";
         json!({"name": "Idempotency-Key", "in": "header", "description": description, "schema": {"type": "string"}})
     });
     path.chain(query).chain(if_match).chain(key).collect()
+}
+
+/// Whether the route takes an idempotency key, and says whether its answer was kept.
+fn takes_key(route: &Route, of_kind: bool) -> bool {
+    let is_object_write = route.method != "GET" && (of_kind || matches!(route.body, Body::Objects));
+    is_object_write && !route.path.ends_with("/status")
 }
 
 fn body(body: &Body, kind: &str, generator: &mut SchemaGenerator) -> Option<Value> {

@@ -65,7 +65,7 @@ impl Delete {
         }
         let left = deadline.saturating_duration_since(Instant::now());
         let gone = wait(&api.client, targets, &Goal::Gone, left, &mut progress).await?;
-        Ok(if asked == Exit::Ok { gone } else { asked })
+        Ok(asked.worse(gone))
     }
 
     /// Asks for every deletion. What others of the same command still refer to is tried again until those are gone. A
@@ -101,7 +101,7 @@ impl Delete {
                         }
                         None => {
                             progress.finish();
-                            exit = exit::report(&error.into());
+                            exit = exit.worse(exit::report(&error.into()));
                         }
                     },
                 }
@@ -116,7 +116,7 @@ impl Delete {
                     .map(|(kind, name)| format!("{}/{name}", kind.singular))
                     .collect();
                 eprintln!("timed out; still referred to: {}", names.join(", "));
-                return Ok((targets, Exit::TimedOut));
+                return Ok((targets, exit.worse(Exit::TimedOut)));
             }
             left = refused;
             tokio::time::sleep(RETRY).await;

@@ -1,11 +1,12 @@
 //! `tptctl get`.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use clap::Args;
 use futures::StreamExt;
 use threeport_client::{Client, WatchStream};
 use threeport_model::{Code, KindDescriptor, Object, protocol::watch::WatchEvent};
+use uuid::Uuid;
 
 use super::{Session, list};
 use crate::{
@@ -36,6 +37,25 @@ pub struct Get {
 
 type Groups = Vec<(&'static KindDescriptor, Vec<Object>)>;
 
+/// What was seen so far.
+struct Seen {
+    /// Where the next watch goes on.
+    since: Option<String>,
+    /// What was shown, and not said to be gone. A watch with a selector tells of the removal of objects that it never
+    /// selected, too.
+    shown: BTreeSet<Uuid>,
+}
+
+impl Seen {
+    fn of(groups: &Groups) -> Self {
+        let objects = groups.iter().flat_map(|(_, objects)| objects);
+        Self {
+            since: None,
+            shown: objects.map(Object::id).collect(),
+        }
+    }
+}
+
 impl Get {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         let selected = selection::parse(&self.what)?;
@@ -45,9 +65,10 @@ impl Get {
         );
         let api = session.connect().await?;
         let kinds: Vec<_> = selected.iter().map(|it| it.kind.kind).collect();
+        let labels = self.selector.as_deref();
         // Before the objects are read, so that nothing falls between the two.
         let events = if self.watch {
-            Some(api.client.watch(&kinds, None).await?)
+            Some(api.client.watch_selected(&kinds, labels, None).await?)
         } else {
             None
         };
@@ -63,15 +84,17 @@ impl Get {
             return Ok(Exit::Ok);
         };
         // A watch ends when the API restarts, and from time to time by itself: the next one goes on where it was.
-        let mut since = None;
+        let mut seen = Seen::of(&groups);
         loop {
-            self.follow(&mut events, &selected, &mut since).await?;
-            events = match reopen(&api.client, &kinds, since.as_deref()).await? {
+            self.follow(&mut events, &selected, &mut seen).await?;
+            events = match reopen(&api.client, &kinds, labels, seen.since.as_deref()).await? {
                 Some(events) => events,
                 None => {
                     eprintln!("the API no longer has what happened meanwhile; this is how things are now:");
-                    let events = api.client.watch(&kinds, None).await?;
-                    output::objects(&self.read(&api.client, &selected).await?, single, self.output)?;
+                    let events = api.client.watch_selected(&kinds, labels, None).await?;
+                    let groups = self.read(&api.client, &selected).await?;
+                    output::objects(&groups, single, self.output)?;
+                    seen = Seen::of(&groups);
                     events
                 }
             };
@@ -98,9 +121,14 @@ impl Get {
         &self,
         events: &mut WatchStream,
         selected: &[Selected],
-        since: &mut Option<String>,
+        seen: &mut Seen,
     ) -> anyhow::Result<()> {
         let several = selected.iter().any(|it| it.kind.kind != selected[0].kind.kind);
+        let removed = if self.selector.is_some() {
+            "deleted or no longer selected"
+        } else {
+            "deleted"
+        };
         while let Some(item) = events.next().await {
             let item = match item {
                 Ok(item) => item,
@@ -108,23 +136,20 @@ impl Get {
                 Err(error) => return Err(error.into()),
             };
             match item.event {
-                WatchEvent::Changed { object } if self.wants(selected, &object) => {
+                WatchEvent::Changed { object } if wanted(selected, &object.kind, &object.metadata.name) => {
                     self.show(&object, several)?;
+                    seen.shown.insert(object.id());
                 }
-                WatchEvent::Removed { kind, name, .. } if wanted(selected, &kind, &name) => {
-                    eprintln!("{}/{name} deleted", kind.to_ascii_lowercase());
+                WatchEvent::Removed { id, kind, name } => {
+                    if seen.shown.remove(&id) {
+                        eprintln!("{}/{name} {removed}", kind.to_ascii_lowercase());
+                    }
                 }
                 _ => {}
             }
-            *since = Some(item.token);
+            seen.since = Some(item.token);
         }
         Ok(())
-    }
-
-    fn wants(&self, selected: &[Selected], object: &Object) -> bool {
-        let labels = self.selector.as_deref();
-        wanted(selected, &object.kind, &object.metadata.name)
-            && labels.is_none_or(|selector| has_labels(object, selector))
     }
 
     fn show(&self, object: &Object, several: bool) -> anyhow::Result<()> {
@@ -150,10 +175,15 @@ impl Get {
 }
 
 /// A watch from `since` on, as soon as the API answers again; nothing where that is longer ago than the API remembers.
-async fn reopen(client: &Client, kinds: &[&str], since: Option<&str>) -> anyhow::Result<Option<WatchStream>> {
+async fn reopen(
+    client: &Client,
+    kinds: &[&str],
+    labels: Option<&str>,
+    since: Option<&str>,
+) -> anyhow::Result<Option<WatchStream>> {
     loop {
         tokio::time::sleep(REOPEN).await;
-        match client.watch(kinds, since).await {
+        match client.watch_selected(kinds, labels, since).await {
             Ok(events) => return Ok(Some(events)),
             Err(error) if error.code() == Some(Code::Gone) => return Ok(None),
             Err(error) if error.is_transient() => {}
@@ -166,43 +196,4 @@ fn wanted(selected: &[Selected], kind: &str, name: &str) -> bool {
     selected
         .iter()
         .any(|it| it.kind.kind == kind && it.name.as_deref().is_none_or(|wanted| wanted == name))
-}
-
-/// The equality forms of a label selector, for objects that a watch brings.
-fn has_labels(object: &Object, selector: &str) -> bool {
-    selector
-        .split(',')
-        .map(str::trim)
-        .filter(|term| !term.is_empty())
-        .all(|term| {
-            let label = |key: &str| object.metadata.labels.get(key.trim()).map(String::as_str);
-            match (term.split_once("!="), term.split_once('=')) {
-                (Some((key, value)), _) => label(key) != Some(value.trim()),
-                (None, Some((key, value))) => label(key) == Some(value.trim_start_matches('=').trim()),
-                (None, None) => match term.strip_prefix('!') {
-                    Some(key) => label(key).is_none(),
-                    None => label(term).is_some(),
-                },
-            }
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_of_what_a_watch_brings_are_compared() {
-        let mut object = Object::new("WorkloadInstance", "web", serde_json::Value::Null);
-        object.metadata.labels.insert("app".to_owned(), "web".to_owned());
-        for (selector, found) in [
-            ("app=web", true),
-            ("app==web,!tier", true),
-            ("app!=web", false),
-            ("app", true),
-            ("tier", false),
-        ] {
-            assert_eq!(has_labels(&object, selector), found, "{selector}");
-        }
-    }
 }

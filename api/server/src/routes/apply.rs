@@ -3,6 +3,7 @@
 use axum::{
     Json,
     extract::{Request, State},
+    response::{IntoResponse, Response},
     routing,
 };
 use serde::Deserialize;
@@ -14,6 +15,7 @@ use crate::{
     extract::{Query, Writer},
     problem::ApiError,
     router::{Access, Answer, Body, Parameter, Route, schema},
+    routes::objects::replayed,
     validate,
 };
 
@@ -44,7 +46,7 @@ async fn apply(
     Query(parameters): Query<Parameters>,
     writer: Writer,
     body: Request,
-) -> Result<Json<ApplyResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     let media = body::media_type(&body, &[MediaType::Json, MediaType::Yaml])?;
     let bytes = body::read(body, MAX_APPLY).await?;
     let request = writer.request(&bytes);
@@ -58,9 +60,11 @@ async fn apply(
         app.committed(&request, &mut written);
     }
     let operation_id = written.operation_id;
-    Ok(Json(ApplyResponse {
+    let replayed = replayed(&request, &written);
+    let response = ApplyResponse {
         operation_id,
         dry_run: parameters.dry_run,
         results: written.results,
-    }))
+    };
+    Ok((replayed, Json(response)).into_response())
 }

@@ -1,9 +1,11 @@
 //! `/v1alpha1/{plural}[/{name}]`: create, read, replace, patch, delete, take over. Generic over kinds.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing,
 };
@@ -33,7 +35,12 @@ const ITEM: &str = "/v1alpha1/{plural}/{name}";
 const MAX_PAGE: u32 = 500;
 const DEFAULT_PAGE: u32 = 100;
 /// How often a patch without If-Match is tried on an object that others change.
-const PATCH_TRIES: usize = 5;
+const PATCH_TRIES: u32 = 5;
+/// The longest pause after the first of them; after the second twice as long, and so on.
+const PATCH_PAUSE: Duration = Duration::from_millis(10);
+
+/// Header of an answer that was kept for its idempotency key: nothing was written now.
+const REPLAYED_HEADER: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// See the module.
 pub const ROUTES: &[Route] = &[
@@ -181,7 +188,7 @@ async fn create(
     let bytes = body::read(body, MAX_BODY).await?;
     let request = writer.request(&bytes);
     if let Some(replayed) = app.store.idempotency_find(&request).await? {
-        return first(replayed, StatusCode::CREATED);
+        return first(&request, replayed, StatusCode::CREATED);
     }
     let submitted = object::single(body::documents(&bytes, media)?, &app.namespace)?;
     validate::is_of_kind(&submitted, kind)?;
@@ -190,7 +197,7 @@ async fn create(
         .object_create(&request, validate::object(submitted, &app.control_plane)?)
         .await?;
     app.committed(&request, &mut written);
-    first(written, StatusCode::CREATED)
+    first(&request, written, StatusCode::CREATED)
 }
 
 async fn replace(
@@ -204,14 +211,14 @@ async fn replace(
     let bytes = body::read(body, MAX_BODY).await?;
     let request = writer.request(&bytes);
     if let Some(replayed) = app.store.idempotency_find(&request).await? {
-        return first(replayed, StatusCode::OK);
+        return first(&request, replayed, StatusCode::OK);
     }
     let submitted = object::single(body::documents(&bytes, media)?, &app.namespace)?;
     validate::is_named(&submitted, path.kind, &path.name)?;
     let object = validate::object(submitted, &app.control_plane)?;
     let mut written = app.store.object_update(&request, object, if_match).await?;
     app.committed(&request, &mut written);
-    first(written, StatusCode::OK)
+    first(&request, written, StatusCode::OK)
 }
 
 async fn patch(
@@ -225,7 +232,7 @@ async fn patch(
     let bytes = body::read(body, MAX_BODY).await?;
     let request = writer.request(&bytes);
     if let Some(replayed) = app.store.idempotency_find(&request).await? {
-        return first(replayed, StatusCode::OK);
+        return first(&request, replayed, StatusCode::OK);
     }
     let patch = body::json::parse(&bytes)?;
     if !patch.is_object() {
@@ -234,24 +241,30 @@ async fn patch(
             "a merge patch of an object must be an object",
         ));
     }
-    for last in (0..PATCH_TRIES).rev() {
+    for tried in 1..=PATCH_TRIES {
         let current = app.store.object_get(path.kind.kind, &path.name).await?;
         let version = if_match.or(current.metadata.resource_version);
         let object = patched(&app, current, &patch, &path)?;
         match app.store.object_update(&request, object, version).await {
             Ok(mut written) => {
                 app.committed(&request, &mut written);
-                return first(written, StatusCode::OK);
+                return first(&request, written, StatusCode::OK);
             }
-            Err(error) if last > 0 && if_match.is_none() && error.code() == Code::PreconditionFailed => {}
+            Err(error) if if_match.is_none() && error.code() == Code::PreconditionFailed => {}
             Err(error) => return Err(error.into()),
         }
+        if tried < PATCH_TRIES {
+            // Patches that lost to each other do not meet again.
+            let pause = PATCH_PAUSE.saturating_mul(tried);
+            tokio::time::sleep(pause.mul_f64(rand::random::<f64>())).await;
+        }
     }
+    let (kind, name) = (path.kind.kind, path.name);
     Err(ApiError::new(
         Code::Conflict,
-        "the object is being changed by others all the time",
+        format!("{kind}/{name} is being changed by others all the time: {PATCH_TRIES} tries came too late"),
     )
-    .next("try again"))
+    .next("send it again in a moment; GET /v1alpha1/operations shows who changes it"))
 }
 
 fn patched(app: &App, current: Object, patch: &Value, path: &ObjectPath) -> Result<Object, ApiError> {
@@ -287,7 +300,7 @@ async fn delete(
         .object_delete(&request, path.kind.kind, &path.name, if_match, cascade)
         .await?;
     app.committed(&request, &mut written);
-    first(written, StatusCode::ACCEPTED)
+    first(&request, written, StatusCode::ACCEPTED)
 }
 
 async fn take_over(State(app): State<App>, path: ObjectPath, writer: Writer) -> Result<Response, ApiError> {
@@ -297,11 +310,16 @@ async fn take_over(State(app): State<App>, path: ObjectPath, writer: Writer) -> 
         .object_take_over(&request, path.kind.kind, &path.name)
         .await?;
     app.committed(&request, &mut written);
-    first(written, StatusCode::OK)
+    first(&request, written, StatusCode::OK)
 }
 
 /// The first object of a write; `created` is 201 only where it was.
-fn first(written: Written, status: StatusCode) -> Result<Response, ApiError> {
+fn first(
+    request: &threeport_store::Request,
+    written: Written,
+    status: StatusCode,
+) -> Result<Response, ApiError> {
+    let replayed = replayed(request, &written);
     let applied = written.results.into_iter().next();
     let applied =
         applied.ok_or_else(|| ApiError::new(Code::Internal, "a write answered without an object"))?;
@@ -310,7 +328,17 @@ fn first(written: Written, status: StatusCode) -> Result<Response, ApiError> {
     } else {
         status
     };
-    Ok(answer(status, applied.object))
+    Ok((replayed, answer(status, applied.object)).into_response())
+}
+
+/// The header of an answer that an earlier request with the same idempotency key had. What this very request did before
+/// its connection to the database was lost is no such answer.
+pub fn replayed(
+    request: &threeport_store::Request,
+    written: &Written,
+) -> Option<[(HeaderName, HeaderValue); 1]> {
+    let is_earlier = written.replayed && written.operation_id != request.operation_id;
+    is_earlier.then(|| [(REPLAYED_HEADER, HeaderValue::from_static("true"))])
 }
 
 /// An object with its ETag.

@@ -56,6 +56,8 @@ pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) shutdown: CancellationToken,
     pub(crate) reviews: Arc<AtomicUsize>,
+    /// Of its database.
+    pub(crate) url: String,
     router: Router,
     _folder: TempDir,
 }
@@ -197,6 +199,7 @@ impl Api {
             store,
             shutdown,
             reviews,
+            url: url.to_owned(),
             router,
             _folder: folder,
         }

@@ -1,8 +1,11 @@
 //! The same request with the same key happens once.
 
+use serde_json::json;
+
 use crate::harness::{ADMIN, Api, FACADE, definition};
 
 const PATH: &str = "/v1alpha1/workloaddefinitions";
+const REPLAYED: &str = "idempotency-replayed";
 
 #[tokio::test]
 async fn a_repetition_gets_the_first_answer() {
@@ -17,6 +20,7 @@ async fn a_repetition_gets_the_first_answer() {
             .await
             .expect(201);
         assert_eq!(first.json()["metadata"]["id"], again.json()["metadata"]["id"]);
+        assert_eq!((first.header(REPLAYED), again.header(REPLAYED)), ("", "true"));
         let operations = api.admin("GET", "/v1alpha1/operations", None).await.json();
         let creates = operations
             .as_array()
@@ -24,6 +28,38 @@ async fn a_repetition_gets_the_first_answer() {
             .iter()
             .filter(|operation| operation["actor"] == "admin");
         assert_eq!(creates.count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_kept_says_so() {
+    let api = Api::new().await;
+    let item = format!("{PATH}/web");
+    let take_over = format!("{item}/takeover");
+    let merge = ("content-type", "application/merge-patch+json");
+    let plain = ("content-type", "application/json");
+    let label = json!({"metadata": {"labels": {"app": "shop"}}});
+    for (method, path, media, body) in [
+        ("POST", "/v1alpha1/apply", plain, Some(definition("web", "1"))),
+        ("PUT", item.as_str(), plain, Some(definition("web", "2"))),
+        ("PATCH", item.as_str(), merge, Some(label)),
+        ("POST", take_over.as_str(), plain, None),
+        ("DELETE", item.as_str(), plain, None),
+    ] {
+        let once = [media, ("idempotency-key", "k1")];
+        let first = api.send(method, path, ADMIN, &once, body.clone()).await;
+        let again = api.send(method, path, ADMIN, &once, body.clone()).await;
+        assert!(first.status < 300, "{method}: {}", first.text);
+        assert_eq!(
+            (first.status, first.header("etag")),
+            (again.status, again.header("etag")),
+            "{method}"
+        );
+        assert_eq!(
+            (first.header(REPLAYED), again.header(REPLAYED)),
+            ("", "true"),
+            "{method}"
+        );
     }
 }
 

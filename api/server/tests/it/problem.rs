@@ -39,6 +39,41 @@ async fn a_wrong_field() {
 }
 
 #[tokio::test]
+async fn a_secret_in_a_field_of_the_wrong_type_is_not_told() {
+    let api = Api::new().await;
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {password: \"c0rrect, expected h0rse\"}\n";
+    let path = "/v1alpha1/workloaddefinitions";
+    let json = object("WorkloadDefinition", "web", &json!({"manifests": secret}));
+    let yaml = format!(
+        "apiVersion: threeport.io/v1alpha1\nkind: WorkloadDefinition\nmetadata: {{name: web}}\nspec:\n  manifests: |\n    {}\n",
+        secret.replace('\n', "\n    ")
+    );
+    for (path, media, body) in [
+        (path, "application/json", json.to_string()),
+        (path, "application/yaml", yaml.clone()),
+        ("/v1alpha1/apply", "application/yaml", yaml),
+    ] {
+        let headers = [("content-type", media)];
+        let answer = api
+            .raw("POST", path, crate::harness::ADMIN, &headers, body.into_bytes())
+            .await
+            .expect(422);
+        assert!(
+            !answer.text.contains("c0rrect") && !answer.text.contains("h0rse"),
+            "{}",
+            answer.text
+        );
+        let problem = answer.json();
+        let error = &problem["errors"][0];
+        assert_eq!(error["message"], "invalid type: string, expected a sequence");
+        assert!(
+            error["field"].as_str().unwrap().ends_with("spec.manifests"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_malformed_body() {
     let api = Api::new().await;
     let headers = [("content-type", "application/yaml")];

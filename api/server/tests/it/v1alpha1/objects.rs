@@ -1,5 +1,6 @@
 //! `/v1alpha1/{plural}[/{name}]`
 
+use sea_orm::{ConnectionTrait, Database};
 use serde_json::json;
 
 use crate::harness::{ADMIN, Api, definition, instance, object};
@@ -91,6 +92,38 @@ async fn of_two_writers_with_one_etag_one_wins() {
             .await
             .expect(422);
     }
+}
+
+#[tokio::test]
+async fn a_patch_that_always_comes_too_late_is_a_conflict_and_no_broken_precondition() {
+    let api = Api::new().await;
+    let created = api
+        .admin("POST", DEFINITIONS, definition("web", "1"))
+        .await
+        .expect(201);
+    let merge = ("content-type", "application/merge-patch+json");
+    let patch = async |headers: &[(&str, &str)]| {
+        let patch = json!({"metadata": {"labels": {"app": "shop"}}});
+        api.send("PATCH", WEB, ADMIN, headers, Some(patch)).await
+    };
+    // As if somebody changed the object after each read: every write's transaction begins with its operation.
+    let database = Database::connect(&api.url).await.unwrap();
+    let trigger = "CREATE TRIGGER overtaken AFTER INSERT ON operation BEGIN \
+                   UPDATE object SET resource_version = resource_version + 1 WHERE name = 'web'; END";
+    database.execute_unprepared(trigger).await.unwrap();
+    let refused = patch(&[merge]).await.expect(409).json();
+    assert_eq!(refused["code"], "Conflict");
+    let next = refused["next"].as_str().unwrap();
+    assert!(next.starts_with("send it again in a moment"), "{refused}");
+    let refused = patch(&[merge, ("if-match", created.header("etag"))]).await;
+    assert_eq!(refused.expect(412).json()["code"], "PreconditionFailed");
+
+    database
+        .execute_unprepared("DROP TRIGGER overtaken")
+        .await
+        .unwrap();
+    let patched = patch(&[merge]).await.expect(200).json();
+    assert_eq!(patched["metadata"]["labels"], json!({"app": "shop"}));
 }
 
 #[tokio::test]

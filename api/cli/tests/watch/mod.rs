@@ -1,0 +1,70 @@
+//! `tptctl get --watch`, which ends when it is killed.
+
+use std::{process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader, Lines},
+    process::Command,
+};
+
+use crate::world::World;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The lines up to the first that holds `text`.
+async fn until(lines: &mut Lines<BufReader<impl AsyncRead + Unpin>>, text: &str) -> Vec<String> {
+    let found = async {
+        let mut read = Vec::new();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            read.push(line);
+            if read.last().is_some_and(|line| line.contains(text)) {
+                return read;
+            }
+        }
+        panic!("it ended before it said {text:?}: {read:?}")
+    };
+    let found = tokio::time::timeout(DEADLINE, found).await;
+    found.unwrap_or_else(|_| panic!("it does not say {text:?}"))
+}
+
+async fn apply(world: &World, name: &str, app: &str) {
+    let definition = format!(
+        "apiVersion: threeport.io/v1alpha1
+kind: WorkloadDefinition
+metadata: {{name: {name}, labels: {{app: {app}}}}}
+spec:
+  manifests:
+  - {{apiVersion: v1, kind: ConfigMap, metadata: {{name: web}}}}
+"
+    );
+    world.run_with(&["apply", "-f", "-"], &definition).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_set_of_values_selects_is_shown_when_it_changes_and_nothing_else() {
+    let world = World::new().await;
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tptctl"))
+        .args(["get", "tpwd", "-l", "app in (web,shop)", "--watch"])
+        .env_clear()
+        .envs(world.environment())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut shown = BufReader::new(program.stdout.take().unwrap()).lines();
+    let mut said = BufReader::new(program.stderr.take().unwrap()).lines();
+    // It watches before it lists.
+    until(&mut said, "no objects found").await;
+    apply(&world, "other", "other").await;
+    apply(&world, "web", "web").await;
+    let rows = until(&mut shown, "web ").await;
+    assert_eq!(rows.len(), 1, "what is not selected is shown: {rows:?}");
+
+    // The API sends both as removed; only one of them was ever shown.
+    apply(&world, "other", "none").await;
+    apply(&world, "web", "none").await;
+    let gone = until(&mut said, "workloaddefinition/web ").await;
+    assert_eq!(gone, ["workloaddefinition/web deleted or no longer selected"]);
+}
