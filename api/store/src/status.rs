@@ -24,6 +24,10 @@ use crate::{
     writes,
 };
 
+/// A condition that is True, with the generation and the revision that it is True of: True of newer ones is news, since what
+/// was served meanwhile was not.
+type Held = (String, i64, Option<(i64, i64)>);
+
 /// What of a status stands in columns, so that it can be counted and compared without reading JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Columns {
@@ -34,9 +38,8 @@ pub(crate) struct Columns {
     /// Of a runtime: whether its agent is heard.
     pub(crate) connected: bool,
     pub(crate) revision: Option<(i64, i64)>,
-    /// The conditions that are True, each with the generation and the revision that it is True of: True of newer ones is
-    /// news, since what was served meanwhile was not. In no column.
-    holds: BTreeSet<(String, i64, Option<(i64, i64)>)>,
+    /// The conditions that are True. In no column.
+    holds: BTreeSet<Held>,
 }
 
 impl Columns {

@@ -140,10 +140,8 @@ impl Get {
                     self.show(&object, several)?;
                     seen.shown.insert(object.id());
                 }
-                WatchEvent::Removed { id, kind, name } => {
-                    if seen.shown.remove(&id) {
-                        eprintln!("{}/{name} {removed}", kind.to_ascii_lowercase());
-                    }
+                WatchEvent::Removed { id, kind, name } if seen.shown.remove(&id) => {
+                    eprintln!("{}/{name} {removed}", kind.to_ascii_lowercase());
                 }
                 _ => {}
             }
