@@ -9,6 +9,13 @@ use kube::core::Status;
 /// What an API server says of a path that it doesn't know: in words, where of an object it says a Status.
 const NO_PATH: &str = "404 page not found";
 
+/// What an API server says of a precondition that names another object: as it is stored, and as it was cached.
+const REPLACED: [&str; 3] = [
+    "in precondition: ",
+    "Precondition failed: UID",
+    "the UID in the precondition",
+];
+
 /// A field that another manager owns, as an apply that was not forced was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldConflict {
@@ -122,7 +129,7 @@ fn conflict(status: &Status) -> TargetError {
     if status.message.contains("uid mismatch") {
         return TargetError::Gone;
     }
-    if status.message.contains("in precondition: ") || status.message.contains("Precondition failed: UID") {
+    if REPLACED.iter().any(|words| status.message.contains(words)) {
         return TargetError::Replaced;
     }
     TargetError::Conflict(status.message.clone())
@@ -252,8 +259,17 @@ mod tests {
         );
         let gone = "uid mismatch: the provided object specified uid 1, and no existing object was found";
         assert_eq!(read(409, gone, &json!([])), TargetError::Gone);
-        let replaced = "Precondition failed: UID in precondition: 1, UID in object meta: 2";
-        assert_eq!(read(409, replaced, &json!([])), TargetError::Replaced);
+        for replaced in [
+            "Precondition failed: UID in precondition: 1, UID in object meta: 2",
+            "Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition (1) does not match the UID in \
+             record (2). The object might have been deleted and then recreated",
+        ] {
+            assert_eq!(
+                read(409, replaced, &json!([])),
+                TargetError::Replaced,
+                "{replaced}"
+            );
+        }
         let modified = "the object has been modified; please apply your changes to the latest version";
         assert!(matches!(
             read(409, modified, &json!([])),

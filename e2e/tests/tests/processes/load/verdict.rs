@@ -150,9 +150,14 @@ impl Facts {
         if !self.deleting.contains(&id) {
             return Err(format!("acknowledged, but nobody asked for the deletion of {id}"));
         }
-        // It has no operation where somebody else had asked before.
+        // Where somebody else had asked before it has no operation, or with a key one that only keeps the answer.
         let first = entry.answers.len() == 1 && self.operations.contains(&operation);
-        if first && !self.deletions.contains(&(operation, id)) {
+        let mut deletions = self.deletions.iter().filter(|(_, deleted)| *deleted == id);
+        let is_said = match entry.write.key {
+            Some(_) => deletions.next().is_some(),
+            None => deletions.any(|(by, _)| *by == operation),
+        };
+        if first && !is_said {
             return Err(format!("operation {operation} does not say that it deleted {id}"));
         }
         Ok(())
