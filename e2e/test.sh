@@ -19,25 +19,12 @@ mutants_apply() {
     return $bad
 }
 
-# What of the spine under fire is not part of `make test` until each of the ways that it draws was seen to pass many times.
-# It is told as skipped.
-fire='test(=killed::fire_1_killed_at_every_failpoint)'
-
-without_fire() {
-    local tests name
-    tests=$(cargo nextest list --locked "${packages[@]}" --cargo-quiet --message-format oneline -E "$fire") || return 1
-    while read -r name; do
-        skips+=("$name: under fire; run by make soak and by make test STORY=fire_1")
-    done <<<"$tests"
-}
-
 everything() {
     step "format" cargo fmt --all --check
     step "an ignored test says why" ignored_tests_say_why
     step "mutants apply" mutants_apply
     build_tests
-    step "tests under fire are told" without_fire
-    without_cluster "unit, store, API, operator and testbed" "not (binary(stories) | binary(up) | ($fire))"
+    without_cluster "unit, store, API, operator and testbed" 'not (binary(stories) | binary(up))'
     # Stories wait for the cluster most of their time. A target directory of their own: cargo locks it while it builds.
     aside "lints" env CARGO_TARGET_DIR="$cache/lints" \
         cargo clippy --locked -q "${packages[@]}" --all-targets -- -D warnings
