@@ -2,7 +2,6 @@
 //! page of a history is in the header `threeport-continue`.
 
 use axum::{Json, extract::State, response::Response, routing};
-use serde::Deserialize;
 use threeport_model::{
     kinds::{event::Event, operation::Revision},
     protocol::{inventory::InventoryRow, whoami::Role},
@@ -13,7 +12,10 @@ use crate::{
     extract::{ObjectPath, Query},
     problem::ApiError,
     router::{Access, Answer, Body, Parameter, Route, schema},
-    routes::{objects::page_limit, operations::page},
+    routes::{
+        objects::page_limit,
+        operations::{PageParameters, page},
+    },
 };
 
 const READERS: Access = Access::Roles(&[Role::Facade]);
@@ -61,18 +63,10 @@ pub const ROUTES: &[Route] = &[
     },
 ];
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    limit: Option<u32>,
-    #[serde(rename = "continue")]
-    after: Option<String>,
-}
-
 async fn history(
     State(app): State<App>,
     path: ObjectPath,
-    Query(parameters): Query<Parameters>,
+    Query(parameters): Query<PageParameters>,
 ) -> Result<Response, ApiError> {
     let limit = page_limit(parameters.limit, 100, 100)?;
     let (revisions, next) = app

@@ -52,15 +52,21 @@ pub const ROUTES: &[Route] = &[
     },
 ];
 
+/// Which page of a list whose next token is in a header: see [`page`].
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Parameters {
-    limit: Option<u32>,
+pub struct PageParameters {
+    /// The most items.
+    pub limit: Option<u32>,
+    /// The token of the page before.
     #[serde(rename = "continue")]
-    after: Option<String>,
+    pub after: Option<String>,
 }
 
-async fn list(State(app): State<App>, Query(parameters): Query<Parameters>) -> Result<Response, ApiError> {
+async fn list(
+    State(app): State<App>,
+    Query(parameters): Query<PageParameters>,
+) -> Result<Response, ApiError> {
     let limit = page_limit(parameters.limit, 100, 500)?;
     let (operations, next) = app
         .store

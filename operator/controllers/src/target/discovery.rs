@@ -81,12 +81,7 @@ impl Target {
         group: &str,
         kind: &str,
     ) -> Result<Option<Resource>, TargetError> {
-        let path = if group.is_empty() {
-            "/api".to_owned()
-        } else {
-            format!("/apis/{group}")
-        };
-        let versions = match self.read(&path).await {
+        let versions = match self.read(&group_path(group)).await {
             Ok(versions) => versions["versions"].clone(),
             Err(TargetError::NotFound(_) | TargetError::NotServed(_)) => return Ok(None),
             Err(error) => return Err(error),
@@ -105,7 +100,7 @@ impl Target {
     }
 
     async fn read_group(&self, group: &str, version: &str) -> Result<Vec<Resource>, TargetError> {
-        match self.read(&group_path(group, version)).await {
+        match self.read(&format!("{}/{version}", group_path(group))).await {
             Ok(list) => {
                 let entries = list["resources"].as_array().into_iter().flatten();
                 Ok(entries
@@ -124,11 +119,11 @@ impl Target {
     }
 }
 
-fn group_path(group: &str, version: &str) -> String {
+fn group_path(group: &str) -> String {
     if group.is_empty() {
-        format!("/api/{version}")
+        "/api".to_owned()
     } else {
-        format!("/apis/{group}/{version}")
+        format!("/apis/{group}")
     }
 }
 

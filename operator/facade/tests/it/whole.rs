@@ -40,6 +40,16 @@ struct Whole {
 }
 
 impl Whole {
+    /// Applies a definition `web` as `kubectl` does, and waits until the API has it.
+    async fn bring_web(&self) {
+        self.place.apply(&definition("web", &document("one"))).unwrap();
+        self.place
+            .wait("sent", "tpwd", "web", |found| {
+                is(found, "Synced", "True", "Synced")
+            })
+            .await;
+    }
+
     async fn start(namespace: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name).display().to_string();
@@ -299,13 +309,7 @@ async fn a_resource_that_is_nested_too_deeply_is_refused_and_holds_up_no_other()
         .unwrap();
     assert!(!deep.iter().any(|(name, ..)| held(&whole.place, name)));
     whole.place.start_facade().await;
-    whole.place.apply(&definition("web", &document("one"))).unwrap();
-    whole
-        .place
-        .wait("sent", "tpwd", "web", |found| {
-            is(found, "Synced", "True", "Synced")
-        })
-        .await;
+    whole.bring_web().await;
     let delete = ["delete", "tpwd", "lists", "maps", "--timeout=30s"];
     whole.place.run(&delete).unwrap();
 }
@@ -371,13 +375,7 @@ async fn what_rest_creates_is_mirrored_and_can_be_applied_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vanished_resource_comes_back_and_a_take_over_makes_it_a_mirror() {
     let mut whole = Whole::start("whole-owner").await;
-    whole.place.apply(&definition("web", &document("one"))).unwrap();
-    whole
-        .place
-        .wait("sent", "tpwd", "web", |found| {
-            is(found, "Synced", "True", "Synced")
-        })
-        .await;
+    whole.bring_web().await;
     whole.place.stop_facade().await;
     let place = &mut whole.place;
     place
