@@ -16,6 +16,10 @@ const REPLACED: [&str; 3] = [
     "the UID in the precondition",
 ];
 
+/// How an API server's 500 begins where it is the object that is wrong: a value of another type than the field's, as a number
+/// in a ConfigMap's data. Server-side apply finds that before the decoder that would answer 400.
+const MISTYPED: &str = "failed to create typed patch object";
+
 /// A field that another manager owns, as an apply that was not forced was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldConflict {
@@ -29,7 +33,7 @@ pub struct FieldConflict {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// No answer, or none that says anything. What was asked for may have been done.
-    #[error("the cluster does not answer: {0}")]
+    #[error("the cluster gives no answer that can be used: {0}")]
     Unreachable(String),
     /// The account may not do that (or nobody knows the account).
     #[error("{verb} of {resource} is forbidden: {message}")]
@@ -98,6 +102,7 @@ impl TargetError {
             404 => Self::NotFound(message),
             409 => conflict(status),
             400 | 405 | 406 | 413 | 415 | 422 => invalid(status),
+            500 if message.starts_with(MISTYPED) => Self::Invalid(message),
             code => Self::Unreachable(format!("{code} {message}")),
         }
     }
@@ -216,6 +221,14 @@ mod tests {
         for code in [400, 401, 403, 404, 409, 413, 422] {
             assert!(!read(code, "", &json!([])).is_unknown(), "{code}");
         }
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_the_object_s_fault_whatever_the_code() {
+        let said = "failed to create typed patch object (web/a; /v1, Kind=ConfigMap): .data.level: expected string, got 1";
+        assert!(matches!(read(500, said, &json!([])), TargetError::Invalid(_)));
+        let elsewhere = "Internal error occurred: failed calling webhook";
+        assert!(read(500, elsewhere, &json!([])).is_unknown());
     }
 
     #[test]

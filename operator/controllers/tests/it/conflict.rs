@@ -172,6 +172,22 @@ async fn refusals_are_reasons() {
         world.ready("typo")
     );
 
+    // An API server answers that with 500, as if it had failed itself.
+    world.define(
+        "number",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {level: 1}\n",
+    );
+    world.place("number", json!({}));
+    let report = world.run("number").await;
+    assert!(
+        matches!(report.outcome, Outcome::Stalled { retried: false, .. }),
+        "{:?}",
+        report.outcome
+    );
+    let (reason, message) = world.stalled("number");
+    assert_eq!(reason, "Invalid");
+    assert!(message.contains(".data.level"), "{message}");
+
     world.define(
         "kind",
         "apiVersion: example.org/v1\nkind: Widget\nmetadata: {name: a}\n",
