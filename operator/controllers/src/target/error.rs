@@ -20,6 +20,12 @@ const REPLACED: [&str; 3] = [
 /// in a ConfigMap's data. Server-side apply finds that before the decoder that would answer 400.
 const MISTYPED: &str = "failed to create typed patch object";
 
+/// What an API server says, with 500, where a webhook that must agree could not be asked. Nothing was stored then.
+const WEBHOOK: &str = "failed calling webhook";
+
+/// What an API server says, with 403, of a custom resource whose definition is on its way out.
+const DEFINITION_TERMINATING: &str = "custom resource definition is terminating";
+
 /// A field that another manager owns, as an apply that was not forced was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldConflict {
@@ -63,9 +69,12 @@ pub enum TargetError {
     /// The object that was meant is not there.
     #[error("the object is gone")]
     Gone,
-    /// The namespace is on its way out and takes nothing new.
-    #[error("namespace is being deleted: {0}")]
-    NamespaceTerminating(String),
+    /// The namespace, or the kind's definition, is on its way out and takes nothing new.
+    #[error("what it belongs to is being deleted: {0}")]
+    Terminating(String),
+    /// A webhook of the cluster that must agree does not answer. Nothing was done.
+    #[error("a webhook that must agree could not be asked: {0}")]
+    WebhookUnavailable(String),
     /// A field can't be changed.
     #[error("{field} can't be changed: {message}")]
     Immutable {
@@ -103,15 +112,16 @@ impl TargetError {
             409 => conflict(status),
             400 | 405 | 406 | 413 | 415 | 422 => invalid(status),
             500 if message.starts_with(MISTYPED) => Self::Invalid(message),
+            500 if message.contains(WEBHOOK) => Self::WebhookUnavailable(message),
             code => Self::Unreachable(format!("{code} {message}")),
         }
     }
 }
 
 fn forbidden(status: &Status, verb: &str, resource: &str) -> TargetError {
-    let terminating = causes(status).any(|(reason, _, _)| reason == "NamespaceTerminating");
-    if terminating {
-        return TargetError::NamespaceTerminating(status.message.clone());
+    let namespace = causes(status).any(|(reason, _, _)| reason == "NamespaceTerminating");
+    if namespace || status.message.contains(DEFINITION_TERMINATING) {
+        return TargetError::Terminating(status.message.clone());
     }
     TargetError::Forbidden {
         verb: verb.to_owned(),
@@ -227,8 +237,17 @@ mod tests {
     fn a_value_of_the_wrong_type_is_the_object_s_fault_whatever_the_code() {
         let said = "failed to create typed patch object (web/a; /v1, Kind=ConfigMap): .data.level: expected string, got 1";
         assert!(matches!(read(500, said, &json!([])), TargetError::Invalid(_)));
-        let elsewhere = "Internal error occurred: failed calling webhook";
+        let elsewhere = "Internal error occurred: etcdserver: request timed out";
         assert!(read(500, elsewhere, &json!([])).is_unknown());
+    }
+
+    #[test]
+    fn a_webhook_that_is_down_is_no_cluster_that_does_not_answer() {
+        let said = "Internal error occurred: failed calling webhook \"validate.example.org\": no endpoints available";
+        assert!(matches!(
+            read(500, said, &json!([])),
+            TargetError::WebhookUnavailable(_)
+        ));
     }
 
     #[test]
@@ -249,13 +268,18 @@ mod tests {
     }
 
     #[test]
-    fn a_terminating_namespace_is_no_lack_of_rights() {
+    fn a_terminating_namespace_or_definition_is_no_lack_of_rights() {
         let error = read(
             403,
             "x",
             &json!([{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]),
         );
-        assert!(matches!(error, TargetError::NamespaceTerminating(_)));
+        assert!(matches!(error, TargetError::Terminating(_)));
+        let definition = "create not allowed while custom resource definition is terminating";
+        assert!(matches!(
+            read(403, definition, &json!([])),
+            TargetError::Terminating(_)
+        ));
     }
 
     #[test]

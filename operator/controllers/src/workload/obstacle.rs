@@ -97,13 +97,10 @@ impl Obstacle {
     pub(super) fn of_target(error: &TargetError, object: &str) -> Self {
         let (reason, advice) = match error {
             TargetError::Unreachable(_) => (Reason::RuntimeUnreachable, ""),
-            TargetError::Forbidden { .. } => (
-                Reason::Forbidden,
-                "; grant it to the ServiceAccount that the runtime's spec.serviceAccount names",
-            ),
+            TargetError::Forbidden { message, .. } => (Reason::Forbidden, advice(message)),
             TargetError::NotFound(_) | TargetError::NotServed(_) => (Reason::Progressing, ""),
             TargetError::Gone | TargetError::Replaced => (Reason::Progressing, ""),
-            TargetError::NamespaceTerminating(_) => (Reason::Progressing, ""),
+            TargetError::Terminating(_) | TargetError::WebhookUnavailable(_) => (Reason::Progressing, ""),
             TargetError::Conflict(_) => (Reason::Progressing, ""),
             TargetError::FieldsOwned(fields) => {
                 let fields: Vec<_> = fields
@@ -161,9 +158,47 @@ impl Obstacle {
     }
 }
 
+/// What to do about a 403. RBAC's own words tell whose right is missing; what a quota, a pod standard or a webhook says
+/// is no right, and tells itself what to do.
+fn advice(message: &str) -> &'static str {
+    if message.contains(" cannot impersonate resource ") {
+        "; the controllers may not act as the account that the runtime's spec.serviceAccount names: grant them that"
+    } else if message.contains(" cannot ") && message.contains(" resource \"") {
+        "; grant it to the ServiceAccount that the runtime's spec.serviceAccount names"
+    } else {
+        ""
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_403_is_answered_with_what_helps_against_it() {
+        let said = |message: &str| {
+            let error = TargetError::Forbidden {
+                verb: "patch".to_owned(),
+                resource: "pods".to_owned(),
+                message: message.to_owned(),
+            };
+            Obstacle::of_target(&error, "Pod web/a").message
+        };
+        let right = said("pods is forbidden: User \"a\" cannot patch resource \"pods\" in API group \"\"");
+        assert!(
+            right.ends_with("; grant it to the ServiceAccount that the runtime's spec.serviceAccount names")
+        );
+        let other = said(
+            "serviceaccounts \"a\" is forbidden: User \"b\" cannot impersonate resource \"serviceaccounts\"",
+        );
+        assert!(other.contains("the controllers may not act as"), "{other}");
+        let quota = said(
+            "pods \"a\" is forbidden: exceeded quota: small, requested: pods=1, used: pods=1, limited: pods=1",
+        );
+        assert!(quota.ends_with("limited: pods=1"), "{quota}");
+        let webhook = said("admission webhook \"a\" denied the request: it cannot run here");
+        assert!(webhook.ends_with("it cannot run here"), "{webhook}");
+    }
 
     #[test]
     fn an_unreachable_cluster_is_unknown_and_what_only_a_change_mends_waits_for_it() {
@@ -191,7 +226,7 @@ mod tests {
             forbidden.outcome(),
             Outcome::Stalled { retried: true, .. }
         ));
-        let terminating = of(TargetError::NamespaceTerminating(String::new()));
+        let terminating = of(TargetError::Terminating(String::new()));
         assert!(matches!(terminating.outcome(), Outcome::WaitFor(_)));
     }
 }

@@ -44,6 +44,8 @@ const IGNORED: &[(&str, &str)] = &[
     ("discovery.k8s.io", "endpointslices"),
     ("events.k8s.io", "events"),
     ("metrics.k8s.io", ""),
+    // Computed by the Operator Lifecycle Manager, for every namespace.
+    ("packages.operators.coreos.com", ""),
 ];
 
 fn is_ignored(resource: &Resource) -> bool {
@@ -132,6 +134,7 @@ impl Found {
         let name = metadata["name"].as_str().unwrap_or_default();
         if context.world.is_ours(object)
             || is_planted(resource, name)
+            || is_copied(resource, metadata)
             || volume_claims::is_one(resource, name, claims)
         {
             return;
@@ -236,6 +239,11 @@ const PLANTED: &[(&str, &str, &str)] = &[
 
 fn is_planted(resource: &Resource, name: &str) -> bool {
     PLANTED.contains(&(resource.group.as_str(), resource.plural.as_str(), name))
+}
+
+/// What the Operator Lifecycle Manager copies into every namespace that an operator watches.
+fn is_copied(resource: &Resource, metadata: &Value) -> bool {
+    resource.group == "operators.coreos.com" && metadata["labels"]["olm.copiedFrom"].is_string()
 }
 
 #[cfg(test)]

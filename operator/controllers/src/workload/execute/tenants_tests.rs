@@ -19,6 +19,16 @@ const KINDS: &[(&str, &str, &str)] = &[
     ("apps", "ReplicaSet", "replicasets"),
     ("coordination.k8s.io", "Lease", "leases"),
     ("example.org", "Lease", "leases"),
+    (
+        "operators.coreos.com",
+        "ClusterServiceVersion",
+        "clusterserviceversions",
+    ),
+    (
+        "packages.operators.coreos.com",
+        "PackageManifest",
+        "packagemanifests",
+    ),
 ];
 
 /// The lists of a namespace `web`, by plural and group; a list of pages.
@@ -141,6 +151,22 @@ async fn what_the_cluster_puts_there_is_told_by_group_and_plural() {
     assert_eq!(verdict(leases(own)).await, Verdict::Free);
     let theirs = "/apis/example.org/v1/namespaces/web/leases";
     assert!(is_kept(&verdict(leases(theirs)).await, "Lease lease"));
+}
+
+#[tokio::test]
+async fn what_an_operator_lifecycle_manager_copies_keeps_no_namespace() {
+    let packages = "/apis/packages.operators.coreos.com/v1/namespaces/web/packagemanifests";
+    let versions = "/apis/operators.coreos.com/v1/namespaces/web/clusterserviceversions";
+    let mut copied = object("copied", &json!([]));
+    copied["metadata"]["labels"] = json!({"olm.copiedFrom": "operators"});
+    let theirs = object("theirs", &json!([]));
+    let lists = Lists::from([
+        (packages, vec![vec![theirs.clone()]]),
+        (versions, vec![vec![copied]]),
+    ]);
+    assert_eq!(verdict(lists).await, Verdict::Free);
+    let installed = Lists::from([(versions, vec![vec![theirs]])]);
+    assert!(is_kept(&verdict(installed).await, "ClusterServiceVersion theirs"));
 }
 
 #[tokio::test]
