@@ -61,7 +61,7 @@ pub(crate) async fn prepare(
     };
     Ok(Controllers {
         api: clients::api(serve, "threeport-controllers")?,
-        local: clients::kube_config(serve.kubeconfig.as_deref()).await?,
+        local: threeport_cluster::config(serve.kubeconfig.as_deref()).await?,
         connection,
         metrics,
         measured,
