@@ -11,7 +11,8 @@ use threeport_engine::{
     metrics::{Metrics, Stages},
     signal::{self, Connection, Nats, Subscription},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{arguments::Serve, clients};
@@ -61,7 +62,7 @@ pub(crate) async fn prepare(
     };
     Ok(Controllers {
         api: clients::api(serve, "threeport-controllers")?,
-        local: clients::kube_config(serve.kubeconfig.as_deref()).await?,
+        local: threeport_cluster::config(serve.kubeconfig.as_deref()).await?,
         connection,
         metrics,
         measured,
@@ -71,7 +72,7 @@ pub(crate) async fn prepare(
 }
 
 impl Controllers {
-    /// Runs until `shutdown`, then drains.
+    /// Runs until `shutdown`, then drains. Where a part of it fails the others drain too, and the process is to end.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Some(identity) = identity(&self.api, &shutdown).await else {
             return Ok(());
@@ -79,7 +80,8 @@ impl Controllers {
         let source = Arc::new(ApiClient(self.api));
         let api: Arc<dyn threeport_controllers::api::Api> = source.clone();
         let holder = format!("controllers-{}", Uuid::new_v4());
-        let tasks = TaskTracker::new();
+        let stop = shutdown.child_token();
+        let mut tasks = JoinSet::new();
         for domain in threeport_controllers::domains(&identity, &api, self.local, &self.measured) {
             let mut options = Options::new(domain.name, &holder);
             options.sweep_interval = self.sweep_interval;
@@ -96,15 +98,30 @@ impl Controllers {
                     subscription,
                     intake,
                     metrics,
-                    shutdown.clone(),
+                    stop.clone(),
                 ));
             }
-            tasks.spawn(engine.run(shutdown.clone()));
+            tasks.spawn(engine.run(stop.clone()));
         }
-        tasks.close();
-        tasks.wait().await;
-        Ok(())
+        join(tasks, &stop).await
     }
+}
+
+/// Waits for all. What fails has the others stop and is told: a domain that stood still would look healthy to every probe.
+async fn join(mut tasks: JoinSet<()>, stop: &CancellationToken) -> anyhow::Result<()> {
+    let mut result = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        let ended = ended.context("a task failed").and_then(|()| {
+            anyhow::ensure!(stop.is_cancelled(), "a task ended by itself");
+            Ok(())
+        });
+        if let Err(error) = &ended {
+            tracing::error!("{error:#}, the process ends");
+            stop.cancel();
+        }
+        result = result.and(ended);
+    }
+    result
 }
 
 /// Which control plane this is, as its API says; asked until it answers, or `shutdown`.
@@ -127,5 +144,49 @@ async fn identity(api: &Client, shutdown: &CancellationToken) -> Option<Identity
             () = tokio::time::sleep(RETRY) => {}
             () = shutdown.cancelled() => return None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    async fn panics() {
+        panic!("on purpose");
+    }
+
+    /// What `join` says where one task does `first`, and whether another one drained.
+    async fn joined(
+        first: impl Future<Output = ()> + Send + 'static,
+        stop: CancellationToken,
+    ) -> (String, bool) {
+        let drained = Arc::new(AtomicBool::new(false));
+        let (token, seen) = (stop.clone(), drained.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(first);
+        tasks.spawn(async move {
+            token.cancelled().await;
+            seen.store(true, Ordering::SeqCst);
+        });
+        let said = tokio::time::timeout(Duration::from_secs(60), join(tasks, &stop)).await;
+        let said = match said.expect("it does not go on as if nothing were") {
+            Ok(()) => "fine".to_owned(),
+            Err(error) => format!("{error:#}"),
+        };
+        (said, drained.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_panics_or_ends_has_the_others_drain_and_the_process_end() {
+        let (said, drained) = joined(panics(), CancellationToken::new()).await;
+        assert!(said.contains("on purpose") && drained, "{said}, {drained}");
+        let by_itself = joined(std::future::ready(()), CancellationToken::new()).await;
+        assert_eq!(by_itself, ("a task ended by itself".to_owned(), true));
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let asked = joined(std::future::ready(()), stop).await;
+        assert_eq!(asked, ("fine".to_owned(), true));
     }
 }

@@ -14,7 +14,7 @@ pub(crate) async fn prepare(
     stages: &Stages,
 ) -> anyhow::Result<FacadeOptions> {
     let api = clients::api(serve, "threeport-facade")?;
-    let kube = clients::kube(serve.kubeconfig.as_deref()).await?;
+    let kube = threeport_cluster::client(serve.kubeconfig.as_deref()).await?;
     let metrics = Metrics::register(registry, stages.clone());
     let mut options = FacadeOptions::new(api, kube, &serve.namespace, metrics);
     options.mirror_selector =

@@ -32,7 +32,7 @@ fn main() -> anyhow::Result<()> {
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let shutdown = telemetry::shutdown_token()?;
     if let Some(Command::StripFinalizers(strip)) = &arguments.command {
-        let kube = clients::kube(strip.kubeconfig.as_deref()).await?;
+        let kube = threeport_cluster::client(strip.kubeconfig.as_deref()).await?;
         return threeport_facade::strip_finalizers(&kube, &strip.namespace, strip.deployment.as_deref())
             .await;
     }

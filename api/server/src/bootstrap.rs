@@ -62,7 +62,7 @@ pub async fn run(arguments: &Arguments, now: jiff::Timestamp) -> anyhow::Result<
             make(&directory::Directory::open(directory)?, &names, &names, now).await
         }
         (None, Some(namespace), Some(prefix)) => {
-            let client = crate::cluster::client(arguments.kubeconfig.as_deref()).await?;
+            let client = threeport_cluster::client(arguments.kubeconfig.as_deref()).await?;
             let vault = kubernetes::Secrets::new(client, namespace, prefix);
             let mut api = service_names(&format!("{prefix}-api"), namespace);
             api.extend(arguments.dns.iter().cloned());

@@ -13,7 +13,6 @@ pub mod authentication;
 pub mod body;
 pub mod bootstrap;
 pub mod changes;
-pub mod cluster;
 pub mod configuration;
 pub mod extract;
 pub mod files;

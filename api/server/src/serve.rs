@@ -12,7 +12,6 @@ use crate::{
     app::{App, Parts},
     authentication::{Authenticator, account_user, admin_token::AdminToken, token_review::TokenReviewer},
     changes::Changes,
-    cluster,
     configuration::{Authentication, Configuration, Mode},
     files,
     health::Health,
@@ -155,7 +154,7 @@ async fn authenticator(flags: &Authentication) -> anyhow::Result<Authenticator> 
         .map(AdminToken::from_file)
         .transpose()?;
     let accounts = if flags.kubernetes_authentication {
-        let client = cluster::client(flags.kubeconfig.as_deref()).await?;
+        let client = threeport_cluster::client(flags.kubeconfig.as_deref()).await?;
         Some(Box::new(TokenReviewer::new(client)))
     } else {
         None

@@ -4,8 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use clap::Parser;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use threeport_agent::{metrics::Metrics, session::Agent, watch::bounded, writes};
+use threeport_agent::{metrics::Metrics, session::Agent, writes};
 use threeport_client::{Client, Options, Token};
 use threeport_telemetry as telemetry;
 
@@ -52,7 +51,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     options.ca_file = arguments.api_ca;
     options.token = arguments.token_file.map(Token::file);
     let api = Client::new(options).context("failed to configure the API client")?;
-    let client = cluster(arguments.kubeconfig).await?;
+    let client = threeport_cluster::client(arguments.kubeconfig.as_deref()).await?;
     let agent = Agent {
         api: Arc::new(api),
         client,
@@ -73,18 +72,4 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Ok(())
     };
     tokio::try_join!(probes, agent).map(|_| ())
-}
-
-async fn cluster(kubeconfig: Option<PathBuf>) -> anyhow::Result<kube::Client> {
-    let config = match kubeconfig {
-        None => kube::Config::incluster().context("failed to read the ServiceAccount of this pod")?,
-        Some(path) => {
-            let file =
-                Kubeconfig::read_from(&path).with_context(|| format!("failed to read {}", path.display()))?;
-            kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-                .await
-                .with_context(|| format!("failed to use {}", path.display()))?
-        }
-    };
-    kube::Client::try_from(bounded(config)).context("failed to configure the Kubernetes client")
 }

@@ -5,7 +5,7 @@
 //! unlistable and listed anew.
 //!
 //! Nothing is waited for without end: a page of a list has [`PAGE`], and a watch is idle no longer than the API server says
-//! ([`WATCH_SECONDS`]).
+//! ([`threeport_cluster::watch_config`]).
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,21 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 /// A kind that was not served for so long is looked for that seldom: it may never come again.
 const ABSENT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(30));
-/// The API server ends a watch after so many seconds; a connection that died unnoticed is found 5 s later.
-const WATCH_SECONDS: u32 = 55;
 /// The longest that a page of a list, or what is asked before it, may take.
 const PAGE: Duration = Duration::from_secs(15);
-/// The longest that a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(3);
-
-/// The configuration of a client whose calls end: a watch is silent for a while, but never longer than the API server lets
-/// it be.
-pub fn bounded(mut config: kube::Config) -> kube::Config {
-    config.connect_timeout = Some(CONNECT);
-    config.read_timeout = Some(Duration::from_secs(u64::from(WATCH_SECONDS)) + PAGE);
-    config.write_timeout = Some(PAGE);
-    config
-}
 
 /// What every watch needs.
 #[derive(Clone)]
@@ -154,7 +141,7 @@ impl Watcher {
     where
         K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
     {
-        let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+        let mut config = threeport_cluster::watch_config();
         config.label_selector = selector.map(str::to_owned);
         let mut stream = std::pin::pin!(watcher(api, config));
         let mut listed = false;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    controller::{Reconciler, Run},
+    controller::Reconciler,
     held::{Held, Limits, Parked},
     intake::Intake,
     metrics::Metrics,
@@ -61,7 +61,7 @@ impl Engine {
         self.intake.clone()
     }
 
-    /// Runs until `shutdown`, then drains.
+    /// Runs until `shutdown`, then drains. Panics where its own work does: whoever runs it has to see to that.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut work = Loop::new(self);
         while !shutdown.is_cancelled() {
@@ -178,11 +178,7 @@ impl Loop {
     }
 
     fn start_runs(&mut self) {
-        while let Some(Parked { claim, found, lease }) = self.held.start(Instant::now()) {
-            let Some(reconciler) = self.reconcilers.get(claim.object.kind.as_str()).map(Arc::clone) else {
-                continue;
-            };
-            let run = Run { claim, found, lease };
+        while let Some(Parked { reconciler, run }) = self.held.start(Instant::now()) {
             let (source, metrics) = (Arc::clone(&self.source), self.metrics.clone());
             self.tasks
                 .spawn(async move { Event::Ended(run::run(reconciler, source, run, metrics).await) });
@@ -220,7 +216,12 @@ impl Loop {
                 self.intake.queue().busy(id, at);
             }
             Ok(Event::GivenBack) => {}
-            Err(error) => tracing::error!(%error, "a task of the engine failed"),
+            // What it was to say is lost, and the loop would wait for that without end: for claims that it asked for, say.
+            Err(error) => {
+                if let Ok(panic) = error.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
         }
     }
 

@@ -6,18 +6,19 @@ use std::{
     time::Duration,
 };
 
-use threeport_model::protocol::claim::{Claim, ClaimKey};
+use threeport_model::protocol::claim::ClaimKey;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{lease::Lease, queue::Found};
+use crate::{
+    controller::{Reconciler, Run},
+    lease::Lease,
+};
 
-/// A claim that waits for its budget.
-#[derive(Debug)]
+/// A claim that waits for its budget, and who is to run it.
 pub(crate) struct Parked {
-    pub(crate) claim: Claim,
-    pub(crate) found: Found,
-    pub(crate) lease: Arc<Lease>,
+    pub(crate) reconciler: Arc<dyn Reconciler>,
+    pub(crate) run: Run,
 }
 
 #[derive(Debug)]
@@ -58,7 +59,6 @@ const STUCK: Duration = Duration::from_secs(2);
 /// Whose budget a key uses is known only once it is claimed. As long as runs end, claims simply queue for their budget.
 /// Only while a budget is stuck are claims of it given back, and keys that had it last left alone, so that the quarter
 /// that is left to others can be used by them.
-#[derive(Debug)]
 pub(crate) struct Held {
     limits: Limits,
     parked: VecDeque<(String, Parked)>,
@@ -116,7 +116,7 @@ impl Held {
         if self.budgets.len() >= self.limits.remembered {
             self.budgets.clear();
         }
-        self.budgets.insert(parked.claim.object.id(), budget.clone());
+        self.budgets.insert(parked.run.claim.object.id(), budget.clone());
         if self.is_stuck(&budget, now) {
             return Err(Box::new(parked));
         }
@@ -134,11 +134,11 @@ impl Held {
         let (budget, parked) = self.parked.remove(index)?;
         self.progress.insert(budget.clone(), now);
         let running = Running {
-            epoch: parked.claim.epoch,
+            epoch: parked.run.claim.epoch,
             budget,
-            lease: Arc::clone(&parked.lease),
+            lease: Arc::clone(&parked.run.lease),
         };
-        self.running.insert(parked.claim.object.id(), running);
+        self.running.insert(parked.run.claim.object.id(), running);
         Some(parked)
     }
 
@@ -169,7 +169,7 @@ impl Held {
             id: *id,
             epoch: running.epoch,
         });
-        let parked = self.parked.iter().map(|(_, parked)| &parked.claim);
+        let parked = self.parked.iter().map(|(_, parked)| &parked.run.claim);
         running
             .chain(parked.map(|claim| ClaimKey {
                 id: claim.object.id(),
@@ -193,12 +193,12 @@ impl Held {
                     running.lease.extend(deadline);
                 }
             }
-            for (_, parked) in &self.parked {
-                if parked.claim.object.id() == key.id && parked.claim.epoch == key.epoch {
+            for (_, Parked { run, .. }) in &self.parked {
+                if run.claim.object.id() == key.id && run.claim.epoch == key.epoch {
                     if lost {
-                        parked.lease.lose();
+                        run.lease.lose();
                     } else {
-                        parked.lease.extend(deadline);
+                        run.lease.extend(deadline);
                     }
                 }
             }

@@ -1,7 +1,8 @@
 //! One run from a claim to its completion, as a task of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use threeport_failpoint::around;
 use threeport_model::protocol::claim::{CompleteRequest, CompleteResponse, Next, StatusUpdate};
 use tokio::time::{Instant, timeout};
@@ -37,8 +38,26 @@ pub(crate) enum Left {
     Work,
 }
 
-/// Runs the controller and completes the claim.
+/// Runs the controller and completes the claim. A panic in either ends this run and nothing else.
 pub(crate) async fn run(
+    reconciler: Arc<dyn Reconciler>,
+    source: Arc<dyn Source>,
+    run: Run,
+    metrics: Metrics,
+) -> Ended {
+    let (id, kind, found) = (run.claim.object.id(), reconciler.kind(), run.found);
+    let ended = AssertUnwindSafe(whole(reconciler, source, run, metrics.clone())).catch_unwind();
+    ended.await.unwrap_or_else(|_| {
+        tracing::error!(kind, %id, "a run panicked where it was to end, its pending row brings it back");
+        metrics.reconciled(kind, found, "error");
+        Ended {
+            id,
+            left: Left::Unknown,
+        }
+    })
+}
+
+async fn whole(
     reconciler: Arc<dyn Reconciler>,
     source: Arc<dyn Source>,
     run: Run,
@@ -47,7 +66,7 @@ pub(crate) async fn run(
     let (id, kind, found) = (run.claim.object.id(), reconciler.kind(), run.found);
     let run = Arc::new(run);
     let controller = Arc::clone(&reconciler);
-    // A task of its own, so that a panic in a controller ends this run and nothing else.
+    // A task of its own, so that the run can say that the controller panicked.
     let task = tokio::spawn({
         let (run, metrics) = (Arc::clone(&run), metrics.clone());
         async move { timeout(RUN_DEADLINE, controller.reconcile(&run, &metrics)).await }

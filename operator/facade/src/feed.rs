@@ -32,7 +32,7 @@ pub(crate) async fn resources(
     mut writer: Writer<DynamicObject>,
     shutdown: CancellationToken,
 ) {
-    let stream = watcher(context.api(kind), watcher::Config::default()).default_backoff();
+    let stream = watcher(context.api(kind), threeport_cluster::watch_config()).default_backoff();
     let mut events = std::pin::pin!(stream.take_until(shutdown.cancelled_owned()));
     let mut before = BTreeSet::new();
     while let Some(event) = events.next().await {

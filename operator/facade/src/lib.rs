@@ -10,7 +10,7 @@
 //! object (from the API, always), decides by pure functions and writes with the resource's own resourceVersion.
 //! Since the object is read after the resource and the write fails where the resource moved, nothing is ever written
 //! backwards, by one replica or several. What wakes a key (watches of both sides, a full list every five minutes, a
-//! retry) only says *which*.
+//! retry) only says *which*. A run has a [`deadline`]: nobody waits behind a call that is never answered.
 //!
 //! What not to do: don't take an absent custom resource for a wish to delete (etcd may have been restored, the
 //! namespace removed): only a deletionTimestamp that was seen, in a namespace and with a CRD that stay, is one.
@@ -18,6 +18,7 @@
 
 mod context;
 mod crd_install;
+mod deadline;
 mod echo;
 mod feed;
 mod generation;
@@ -97,7 +98,10 @@ async fn serve(options: FacadeOptions, shutdown: CancellationToken) -> anyhow::R
         concurrency,
         shutdown,
         purpose,
-        move |key| reconcile::reconcile(work.clone(), key),
+        move |key| {
+            let metrics = work.options.metrics.clone();
+            deadline::bounded(metrics, key.clone(), reconcile::reconcile(work.clone(), key))
+        },
     )
     .await;
     tasks.wait().await;

@@ -12,7 +12,10 @@ use k8s_openapi::{
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams, PostParams},
-    runtime::{WatchStreamExt, watcher::watch_object},
+    runtime::{
+        WatchStreamExt,
+        watcher::{Event, watcher},
+    },
 };
 use serde_json::json;
 use threeport_failpoint::around;
@@ -82,13 +85,16 @@ pub(crate) fn watch(
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
         let api: Api<Namespace> = Api::all(kube);
-        let stream = watch_object(api, &namespace).default_backoff();
+        let only = threeport_cluster::watch_config().fields(&format!("metadata.name={namespace}"));
+        let stream = watcher(api, only).default_backoff();
         let mut events = std::pin::pin!(stream.take_until(shutdown.cancelled_owned()));
+        let mut listed = false;
         while let Some(event) = events.next().await {
             match event {
-                Ok(found) => {
-                    let terminating = found.is_none_or(|found| found.metadata.deletion_timestamp.is_some());
-                    sender.send_if_modified(|now| std::mem::replace(now, terminating) != terminating);
+                Ok(event) => {
+                    if let Some(terminating) = says_terminating(&event, &mut listed) {
+                        sender.send_if_modified(|now| std::mem::replace(now, terminating) != terminating);
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, namespace, "failed to watch the namespace, trying again");
@@ -97,6 +103,23 @@ pub(crate) fn watch(
         }
     });
     receiver
+}
+
+/// Whether the namespace is terminating or gone, where an event of its watch says so; `listed`: whether the list has it.
+fn says_terminating(event: &Event<Namespace>, listed: &mut bool) -> Option<bool> {
+    match event {
+        Event::Init => {
+            *listed = false;
+            None
+        }
+        Event::InitApply(found) => {
+            *listed = true;
+            Some(found.metadata.deletion_timestamp.is_some())
+        }
+        Event::InitDone => (!*listed).then_some(true),
+        Event::Apply(found) => Some(found.metadata.deletion_timestamp.is_some()),
+        Event::Delete(_) => Some(true),
+    }
 }
 
 /// Whether namespace and definition stay, read from the API server itself. Asked after a deletionTimestamp was seen:
@@ -118,4 +141,36 @@ pub(crate) async fn is_terminating(kube: &kube::Client, namespace: &str) -> Resu
     let api: Api<Namespace> = Api::all(kube.clone());
     let found = api.get_metadata_opt(namespace).await?;
     Ok(found.is_none_or(|found| found.metadata.deletion_timestamp.is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    #[test]
+    fn a_namespace_goes_when_it_says_so_and_when_a_list_lacks_it() {
+        let stays = Namespace::default();
+        let mut goes = stays.clone();
+        goes.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
+        let mut listed = false;
+        let said = [
+            Event::Init,
+            Event::InitApply(stays.clone()),
+            Event::InitDone,
+            Event::Apply(goes.clone()),
+            Event::Apply(stays),
+            Event::Delete(goes.clone()),
+            Event::Init,
+            Event::InitApply(goes),
+            Event::InitDone,
+            Event::Init,
+            Event::InitDone,
+        ]
+        .map(|event| says_terminating(&event, &mut listed));
+        let (yes, no) = (Some(true), Some(false));
+        let expected = [None, no, None, yes, no, yes, None, yes, None, None, yes];
+        assert_eq!(said, expected);
+    }
 }

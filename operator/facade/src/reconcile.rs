@@ -46,9 +46,7 @@ enum Side {
 
 /// Runs `key` and says what comes next.
 pub(crate) async fn reconcile(context: Arc<Context>, key: Key) -> Next {
-    context.options.metrics.running.inc();
     let result = run(&context, &key).await;
-    context.options.metrics.running.dec();
     tracing::debug!(%key, ok = result.is_ok(), "looked at");
     let (next, outcome) = match result {
         Ok(Next::Done) => (Next::Done, OutcomeLabel::done),

@@ -11,7 +11,7 @@ use kube::{
     api::{ListParams, ObjectMeta, PostParams},
 };
 use threeport_model::problem::Code;
-use threeport_server::{authentication::token_review::TokenReviewer, bootstrap, cluster};
+use threeport_server::{authentication::token_review::TokenReviewer, bootstrap};
 use threeport_testbed::{ControlPlane, ControlPlaneOptions};
 
 const NAMESPACE: &str = "plane";
@@ -20,7 +20,9 @@ async fn start() -> (ControlPlane, Client) {
     crate::harness::init_log();
     let plane = tokio::task::spawn_blocking(|| ControlPlane::start(&ControlPlaneOptions::default()));
     let plane = plane.await.unwrap().unwrap();
-    let client = cluster::client(Some(&plane.kubeconfig())).await.unwrap();
+    let client = threeport_cluster::client(Some(&plane.kubeconfig()))
+        .await
+        .unwrap();
     let metadata = ObjectMeta {
         name: Some(NAMESPACE.to_owned()),
         ..ObjectMeta::default()

@@ -143,7 +143,7 @@ impl Loop {
 
     fn hold(&mut self, claim: Claim, found: Found, asked: Instant) {
         let id = claim.object.id();
-        let Some(reconciler) = self.reconcilers.get(claim.object.kind.as_str()) else {
+        let Some(reconciler) = self.reconcilers.get(claim.object.kind.as_str()).map(Arc::clone) else {
             tracing::error!(kind = claim.object.kind, %id, "was given a claim of a kind that was not asked for");
             self.intake.queue().finish(id, None);
             return;
@@ -152,10 +152,9 @@ impl Loop {
         self.metrics.stage(reconciler.kind(), Stage::Notify, waited);
         let budget = reconciler.budget(&claim);
         let lease = Arc::new(Lease::until(asked + TTL));
-        if let Err(parked) = self
-            .held
-            .park(budget, Parked { claim, found, lease }, Instant::now())
-        {
+        let run = Run { claim, found, lease };
+        let parked = Parked { reconciler, run };
+        if let Err(parked) = self.held.park(budget, parked, Instant::now()) {
             self.release(*parked, OVER_BUDGET_WAIT);
         }
     }
@@ -178,10 +177,10 @@ impl Loop {
     }
 
     pub(super) fn release(&mut self, parked: Parked, after: Duration) {
-        let Parked { claim, found, lease } = parked;
-        let (id, source) = (claim.object.id(), Arc::clone(&self.source));
+        let Parked { run, .. } = parked;
+        let (id, source) = (run.claim.object.id(), Arc::clone(&self.source));
         self.tasks.spawn(async move {
-            run::release(source, Run { claim, found, lease }, after).await;
+            run::release(source, run, after).await;
             Event::Released(id)
         });
     }

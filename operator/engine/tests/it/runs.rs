@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use threeport_engine::Found;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::world::{key, start, until, without_sweep};
 
@@ -99,6 +99,32 @@ async fn a_run_that_fails_again_or_panics_is_said_in_the_status() {
         status().is_some_and(|said| said.to_string().contains("panicked"))
     })
     .await;
+}
+
+/// A controller that panics once more when it is asked what to say of that.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_panics_where_it_ends_is_tried_again_and_costs_no_other() {
+    let engine = start(|options| options.sweep_interval = Duration::from_secs(15));
+    engine.pass(1).await;
+    engine.world.make_pending(key(1), "hopeless");
+    engine.signal(key(1)).await;
+    until("again", 40, || engine.world.runs_of(key(1)).len() == 2).await;
+    engine.world.make_pending(key(2), "a");
+    engine.signal(key(2)).await;
+    until("the other", 2, || !engine.world.is_pending(key(2))).await;
+    assert!(engine.world.is_pending(key(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_whose_own_work_panics_ends_with_it() {
+    let engine = start(|options| options.sweep_interval = Duration::from_secs(15));
+    engine.pass(1).await;
+    assert!(!engine.task.is_finished());
+    engine.world.0.lock().unwrap().broken = true;
+    let ended = timeout(Duration::from_secs(60), engine.task)
+        .await
+        .expect("it is not left without claims");
+    assert!(ended.unwrap_err().is_panic());
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,6 +48,8 @@ pub(crate) struct State {
     pub(crate) claims: usize,
     pub(crate) renewals: usize,
     pub(crate) down: bool,
+    /// Who asks for claims panics.
+    pub(crate) broken: bool,
     /// How many claims fit into an answer, if that is bounded.
     pub(crate) room: Option<usize>,
     /// The next claims are taken away from whoever renews them.
@@ -108,6 +110,8 @@ fn claim_of(id: Uuid, row: &Row) -> Claim {
 impl Source for World {
     async fn claim(&self, request: &ClaimRequest) -> Result<ClaimResponse, SourceError> {
         sleep(Duration::from_millis(5)).await;
+        let broken = self.0.lock().unwrap().broken;
+        assert!(!broken, "on purpose");
         let mut state = self.0.lock().unwrap();
         state.claims += 1;
         if state.down {
@@ -239,14 +243,15 @@ impl Reconciler for World {
         held?;
         let outcome = match budget.as_str() {
             "failing" => Outcome::Retry("always".to_owned()),
-            "panicking" => panic!("on purpose"),
+            "panicking" | "hopeless" => panic!("on purpose"),
             "erring" => return Err(RunError::Failed("no answer".to_owned())),
             _ => Outcome::Done,
         };
         Ok(Report::new(outcome))
     }
 
-    fn failed(&self, _: &Run, reason: &str) -> Option<serde_json::Value> {
+    fn failed(&self, run: &Run, reason: &str) -> Option<serde_json::Value> {
+        assert_ne!(self.budget(&run.claim), "hopeless", "on purpose");
         Some(json!({"failed": reason}))
     }
 }
