@@ -35,13 +35,13 @@ pub use call::{DeleteAnswer, Target, Version};
 pub use error::{FieldConflict, TargetError};
 use kube::{Client, Config};
 pub use resource::{Resource, display};
-use threeport_model::kinds::kubernetes_runtime_instance::Connection;
+use threeport_model::kinds::kubernetes_runtime_instance::{Connection, Empty};
 use uuid::Uuid;
 
 use self::discovery::Discovery;
 
-/// The clients of all targets, made once each. At most as many as there are runtimes and accounts; those of a runtime that
-/// is reached in another way than before, or is gone, are made anew, or not any more.
+/// The clients of all targets, made once each. At most as many as there are runtimes and accounts, and one of our own; those
+/// of a runtime that is reached in another way than before, or is gone, are made anew, or not any more.
 pub struct Targets {
     // The cluster that the control plane runs in.
     local: Config,
@@ -96,6 +96,16 @@ impl Targets {
         Ok(target)
     }
 
+    /// The cluster that the control plane runs in, as ourselves and whatever runtimes there are: it looks at itself from
+    /// within.
+    pub fn own(&self) -> Result<Target, TargetError> {
+        let local = Connection {
+            in_cluster: Some(Empty {}),
+            ..Connection::default()
+        };
+        self.get(Uuid::nil(), &local, None)
+    }
+
     /// A runtime is gone.
     pub fn forget(&self, runtime: Uuid) {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,14 +121,12 @@ fn impersonate(config: &mut Config, account: &str) {
 
 #[cfg(test)]
 mod tests {
-    use threeport_model::kinds::kubernetes_runtime_instance::Empty;
-
     use super::*;
+    use crate::fixture::nowhere;
 
     #[tokio::test]
     async fn a_client_is_made_once_and_anew_where_the_connection_changed() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let targets = Targets::new(Config::new("http://127.0.0.1:1".parse().unwrap()));
+        let targets = Targets::new(nowhere());
         let runtime = Uuid::from_u128(1);
         let local = Connection {
             in_cluster: Some(Empty {}),
