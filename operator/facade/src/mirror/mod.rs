@@ -7,7 +7,7 @@ pub(crate) mod plan;
 pub(crate) mod project;
 pub(crate) mod write;
 
-use kube::{core::DynamicObject, core::SelectorExt};
+use kube::core::DynamicObject;
 use serde_json::Value;
 use threeport_model::{KindDescriptor, Object};
 
