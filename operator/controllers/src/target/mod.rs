@@ -8,8 +8,8 @@
 //!
 //! * An apply that carries `metadata.resourceVersion: "1"` is *create-only*. Where the object is absent it is created
 //!   (201), and the fields are ours as an Apply entry from the start. Where it exists the answer is 409, forced or not,
-//!   equal or not: an update must name the object's own resourceVersion, and no object ever has 1. design.md, 7 asks for
-//!   a POST because a POST can't adopt; this can't either, and needs no second call to turn the entry into an apply entry.
+//!   equal or not: an update must name the object's own resourceVersion, and no object ever has 1. A POST
+//!   can't adopt what somebody else made; this can't either, and needs no second call to turn the entry into an apply entry.
 //! * An apply that carries `metadata.uid` is *update-only*. Another object of that name answers 422 (uid is immutable),
 //!   an absent one 409 (uid mismatch, no existing object).
 //! * If it carries the object's own `metadata.resourceVersion` too, it changes that version or nothing (409): whoever was
