@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use threeport_model::selector::LabelSelector;
 
 /// Mirrors objects as custom resources, brings custom resources to the API, and makes the world match.
 #[derive(Parser)]
@@ -79,9 +80,9 @@ pub(crate) struct Serve {
     /// The control plane's namespace: where custom resources are served
     #[arg(long, env = "THREEPORT_NAMESPACE", default_value = "threeport-system")]
     pub(crate) namespace: String,
-    /// Which objects are mirrored, by their labels, as in `team=web,tier!=test`
+    /// Which objects are mirrored, by their labels, as in `team=web,tier!=test,env in (a,b)`
     #[arg(long, env = "THREEPORT_MIRROR_SELECTOR", default_value = "")]
-    pub(crate) mirror_selector: String,
+    pub(crate) mirror_selector: LabelSelector,
     /// Where /healthz, /readyz and /metrics are served, in plain HTTP
     #[arg(long, env = "THREEPORT_PROBES_LISTEN", default_value = "0.0.0.0:8080")]
     pub(crate) probes_listen: SocketAddr,
@@ -107,6 +108,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -136,5 +139,26 @@ mod tests {
             "it needs the API's address"
         );
         assert!(parse(&["threeport-operator", "--sweep-interval=0s", "--api-url=x"]).is_err());
+    }
+
+    #[test]
+    fn what_is_mirrored_is_selected_as_the_api_selects() {
+        let parse = |selector: &str| {
+            let selector = format!("--mirror-selector={selector}");
+            let arguments = ["threeport-operator", "--api-url=x", &selector];
+            let serve = Arguments::try_parse_from(arguments).map(|arguments| arguments.serve.unwrap());
+            serve.map(|serve| serve.mirror_selector)
+        };
+        let matches = |selector: &str, env: &str| {
+            let labels = BTreeMap::from([("env".to_owned(), env.to_owned())]);
+            parse(selector).unwrap().matches(&labels)
+        };
+        assert!(matches("", "c"));
+        let some = "env in (a,b),tier notin (test,trial)";
+        assert!(matches(some, "b") && !matches(some, "c"));
+        for wrong in ["env in (a b)", "env=a/b"] {
+            let said = parse(wrong).unwrap_err().to_string();
+            assert!(said.contains("--mirror-selector"), "{said}");
+        }
     }
 }

@@ -86,11 +86,12 @@ impl Controllers {
             let mut options = Options::new(domain.name, &holder);
             options.sweep_interval = self.sweep_interval;
             options.concurrency = self.concurrency;
+            let plurals = domain.plurals();
             let engine = Engine::new(options, source.clone(), domain.reconcilers, self.metrics.clone());
             if let Some(connection) = self.connection.clone() {
                 let subscription = Subscription {
                     domain: domain.name,
-                    plurals: domain.plurals,
+                    plurals,
                 };
                 let (intake, metrics) = (engine.intake(), self.metrics.clone());
                 tasks.spawn(signal::run(

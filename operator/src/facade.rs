@@ -1,8 +1,7 @@
 //! The role facade.
 
-use anyhow::Context;
 use prometheus_client::registry::Registry;
-use threeport_facade::{FacadeOptions, Metrics, parse_selector};
+use threeport_facade::{FacadeOptions, Metrics};
 use threeport_telemetry::stages::Stages;
 
 use crate::{arguments::Serve, clients};
@@ -17,7 +16,6 @@ pub(crate) async fn prepare(
     let kube = threeport_cluster::client(serve.kubeconfig.as_deref()).await?;
     let metrics = Metrics::register(registry, stages.clone());
     let mut options = FacadeOptions::new(api, kube, &serve.namespace, metrics);
-    options.mirror_selector =
-        parse_selector(&serve.mirror_selector).context("failed to read --mirror-selector")?;
+    options.mirror_selector = serve.mirror_selector.clone();
     Ok(options)
 }

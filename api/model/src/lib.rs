@@ -22,6 +22,7 @@ pub mod object;
 pub mod ownership;
 pub mod problem;
 pub mod protocol;
+pub mod selector;
 pub mod typed;
 pub mod yaml;
 

@@ -1,7 +1,7 @@
 //! What every Threeport process does first and last: logs, the TLS provider, metrics and health, shutdown.
 //!
-//! One place, so that all parts log alike (JSON unless a terminal reads), are probed alike and drain alike. Not in
-//! design.md's list of folders: without it each of four binaries would have its own copy.
+//! One place, so that all parts log alike (JSON unless a terminal reads), are probed alike and drain alike: without it each
+//! of four binaries would have its own copy.
 
 pub mod reference;
 pub mod stages;

@@ -12,13 +12,18 @@ pub mod writes;
 
 mod condition;
 mod definition;
+#[cfg(test)]
+mod fixture;
 
 use std::sync::Arc;
 
 use kube::Config;
 use prometheus_client::registry::Registry;
 use threeport_engine::{Reconciler, controller::Driver, metrics::Stages};
-use threeport_model::kinds::{ControlPlaneDefinition, KubernetesRuntimeDefinition};
+use threeport_model::{
+    find_kind,
+    kinds::{ControlPlaneDefinition, KubernetesRuntimeDefinition},
+};
 
 use self::{api::Api, target::Targets};
 
@@ -26,10 +31,19 @@ use self::{api::Api, target::Targets};
 pub struct Domain {
     /// As in `workload`.
     pub name: &'static str,
-    /// The plurals of its kinds.
-    pub plurals: Vec<&'static str>,
     /// A controller per kind.
     pub reconcilers: Vec<Arc<dyn Reconciler>>,
+}
+
+impl Domain {
+    /// The plurals of its kinds, under which their signals come.
+    pub fn plurals(&self) -> Vec<&'static str> {
+        let kinds = self.reconcilers.iter();
+        kinds
+            .filter_map(|reconciler| find_kind(reconciler.kind()))
+            .map(|kind| kind.plural)
+            .collect()
+    }
 }
 
 /// Which control plane the controllers belong to.
@@ -85,12 +99,10 @@ pub fn domains(identity: &Identity, api: &Arc<dyn Api>, local: Config, metrics: 
     vec![
         Domain {
             name: "workload",
-            plurals: vec!["workloaddefinitions", "workloadinstances"],
             reconcilers: vec![driver(workload::DefinitionController), driver(instance)],
         },
         Domain {
             name: "kubernetes-runtime",
-            plurals: vec!["kubernetesruntimedefinitions", "kubernetesruntimeinstances"],
             reconcilers: vec![
                 driver(definition::Accepting::<KubernetesRuntimeDefinition>::default()),
                 driver(runtime),
@@ -98,7 +110,6 @@ pub fn domains(identity: &Identity, api: &Arc<dyn Api>, local: Config, metrics: 
         },
         Domain {
             name: "control-plane",
-            plurals: vec!["controlplanedefinitions", "controlplaneinstances"],
             reconcilers: vec![
                 driver(definition::Accepting::<ControlPlaneDefinition>::default()),
                 driver(control_plane),
@@ -109,4 +120,27 @@ pub fn domains(identity: &Identity, api: &Arc<dyn Api>, local: Config, metrics: 
 
 fn driver<C: threeport_engine::Controller>(controller: C) -> Arc<dyn Reconciler> {
     Arc::new(Driver::new(controller))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use threeport_model::kinds::ALL;
+
+    use super::*;
+    use crate::fixture::{FakeApi, identity, nowhere};
+
+    #[test]
+    fn a_domain_listens_for_the_signals_of_all_its_kinds() {
+        let api: Arc<dyn Api> = Arc::new(FakeApi);
+        let domains = domains(&identity(), &api, nowhere(), &Metrics::default());
+        for domain in &domains {
+            let (heard, name) = (domain.plurals(), domain.name);
+            assert_eq!(heard.len(), domain.reconcilers.len(), "{name}: {heard:?}");
+        }
+        let heard: BTreeSet<_> = domains.iter().flat_map(Domain::plurals).collect();
+        let all: BTreeSet<_> = ALL.iter().map(|kind| kind.plural).collect();
+        assert_eq!(heard, all);
+    }
 }

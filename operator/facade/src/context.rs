@@ -19,7 +19,7 @@ use crate::{
     FacadeOptions,
     echo::Echoes,
     lag::{self, Shown},
-    mirror::event::Told,
+    mirror::story::Told,
     news::News,
     queue::{Key, Purpose, Queue},
     resource,

@@ -47,7 +47,7 @@ use futures::future::join_all;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use metrics::Metrics;
-pub use options::{FacadeOptions, ParseSelectorError, parse_selector};
+pub use options::FacadeOptions;
 pub use policy::POLICY;
 pub use strip::strip_finalizers;
 

@@ -79,7 +79,8 @@ pub(crate) fn is_deleting(resource: &DynamicObject) -> bool {
     resource.metadata.deletion_timestamp.is_some()
 }
 
-pub(crate) fn has_finalizer(resource: &DynamicObject) -> bool {
+/// Whether our finalizer is on a resource, which may have been read without its content.
+pub(crate) fn has_finalizer(resource: &impl ResourceExt) -> bool {
     resource
         .finalizers()
         .iter()

@@ -61,7 +61,7 @@ async fn strip(kube: &kube::Client, namespace: &str) -> anyhow::Result<()> {
             Err(error) if is_not_found(&error) => continue,
             Err(error) => return Err(error).with_context(|| format!("failed to list {}", kind.plural)),
         };
-        let held = found.into_iter().filter(finalizer::is_held);
+        let held = found.into_iter().filter(resource::has_finalizer);
         let stripped = stream::iter(held).map(|resource| {
             let api = api.clone();
             async move { finalizer::release(&api, &resource.name_any()).await }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     read::of_ids,
-    selector::{FieldSelector, LabelSelector},
+    selector::{self, FieldSelector, LabelSelector},
 };
 use crate::{
     Store,
@@ -92,7 +92,7 @@ impl Store {
     }
 
     pub(crate) fn list_statement(&self, query: &ListQuery) -> Result<Sql> {
-        let (driver, rest) = query.labels.driver();
+        let (driver, rest) = selector::driver(&query.labels);
         let mut sql = Sql::new(format!("SELECT {LIGHT_COLUMNS} {FROM}"));
         let order = match driver {
             Some((key, value)) => {
@@ -128,7 +128,7 @@ impl Store {
             sql.push(" AND o.managed_by = ").bind(managed_by.as_str());
         }
         for requirement in rest {
-            requirement.push(&mut sql);
+            selector::push(requirement, &mut sql);
         }
         sql.push(&format!(" ORDER BY {order} LIMIT "))
             .bind(i64::from(query.limit));

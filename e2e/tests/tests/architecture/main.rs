@@ -1,4 +1,4 @@
-//! Who may use whom (design.md, 2), held over `cargo metadata`.
+//! Who may use whom (`docs/decisions.md`, 1), held over `cargo metadata`.
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic)]
 

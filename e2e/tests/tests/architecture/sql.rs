@@ -1,5 +1,6 @@
-//! The store says only what SQLite, PostgreSQL and CockroachDB all take and mean alike (design.md, 4): no words of one or
-//! two of them are in its texts. What columns and indexes are is held beside the migration's steps.
+//! The store says only what SQLite, PostgreSQL and CockroachDB all take and mean alike, so that what its tests see on one
+//! holds on the others: no words of one or two of them are in its texts. What columns and indexes are is held beside the
+//! migration's steps.
 
 use super::sources::{is_test, read, root, sources};
 

@@ -1,5 +1,5 @@
-//! Invariant 1 of design.md: the database is the only truth. Everything else is lost at once: the definitions of custom
-//! resources and so all mirrors, JetStream's storage, which is in memory, and what every part remembers.
+//! Invariant 1 of `docs/invariants.md`: the database is the only truth. Everything else is lost at once: the definitions of
+//! custom resources and so all mirrors, JetStream's storage, which is in memory, and what every part remembers.
 
 use std::time::Duration;
 

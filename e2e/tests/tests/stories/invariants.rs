@@ -1,4 +1,4 @@
-//! Invariants of design.md, 1, that no numbered story shows by itself, with the audit log as the witness.
+//! Invariants (`docs/invariants.md`) that no numbered story shows by itself, with the audit log as the witness.
 
 use std::{
     collections::BTreeMap,

@@ -16,7 +16,6 @@ use threeport_model::{
     kinds::{
         ControlPlaneInstance,
         control_plane_instance::{Component, Status},
-        kubernetes_runtime_instance::{Connection, Empty},
     },
     protocol::{claim::Claim, whoami::Version},
 };
@@ -73,18 +72,15 @@ pub struct World {
 impl Controller for InstanceController {
     type World = World;
     type Plan = ();
-    type Applied = ();
+    /// How long something has lacked what it should have.
+    type Applied = SignedDuration;
     const KIND: &'static str = ControlPlaneInstance::KIND;
 
     async fn load(&self, run: &Run) -> Result<World, RunError> {
         let failed = |error| RunError::Failed(format!("failed to read the API's version: {error}"));
         let version = self.api.version().await.map_err(failed)?;
-        let client = self
-            .targets
-            .get(run.claim.object.id(), &local(), None)
-            .map(|target| target.client().clone());
-        let components = match client {
-            Ok(client) => components::read(&client, &self.identity.namespace)
+        let components = match self.targets.own() {
+            Ok(target) => components::read(target.client(), &self.identity.namespace)
                 .await
                 .map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -98,13 +94,20 @@ impl Controller for InstanceController {
 
     fn plan(&self, _: &World, _: Timestamp) {}
 
-    async fn execute(&self, _: &World, (): &(), _: &Lease, _: Timestamp) -> Result<(), RunError> {
-        Ok(())
+    /// Takes in what was looked at: saying what is does not.
+    async fn execute(
+        &self,
+        world: &World,
+        (): &(),
+        _: &Lease,
+        now: Timestamp,
+    ) -> Result<SignedDuration, RunError> {
+        let mut lapses = self.lapses.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(lapses.longest(world.lacking(), now))
     }
 
-    fn status(&self, world: &World, (): &(), (): &(), now: Timestamp) -> Report {
-        let mut lapses = self.lapses.lock().unwrap_or_else(PoisonError::into_inner);
-        report(world, lapses.longest(world.lacking(), now), now)
+    fn status(&self, world: &World, (): &(), lacking: &SignedDuration, now: Timestamp) -> Report {
+        report(world, *lacking, now)
     }
 }
 
@@ -119,14 +122,6 @@ impl World {
                 .collect(),
             Err(_) => vec![UNKNOWN],
         }
-    }
-}
-
-/// A control plane looks at itself from within.
-fn local() -> Connection {
-    Connection {
-        in_cluster: Some(Empty {}),
-        ..Connection::default()
     }
 }
 
@@ -216,9 +211,14 @@ fn summary(version: &str, components: Result<&[Component], &String>) -> Summary 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use threeport_model::Object;
+    use threeport_model::{
+        Object,
+        kinds::kubernetes_runtime_instance::{Connection, Empty},
+    };
+    use uuid::Uuid;
 
     use super::*;
+    use crate::fixture::{FakeApi, identity, nowhere, run_of, version};
 
     fn component(ready: i64) -> Component {
         Component {
@@ -233,11 +233,7 @@ mod tests {
         let object = Object::new(ControlPlaneInstance::KIND, "threeport", json!({}));
         World {
             claim: Claim::of(object),
-            version: Version {
-                version: "0.1.0".to_owned(),
-                schema_version: 1,
-                database: "sqlite".to_owned(),
-            },
+            version: version(),
             components: Ok(components),
         }
     }
@@ -301,6 +297,52 @@ mod tests {
         }
         world.claim.object.metadata.generation = Some(1);
         assert!(lapse(&world, short).status.is_some(), "something else is wanted");
+    }
+
+    fn controller(targets: &Arc<Targets>) -> InstanceController {
+        InstanceController::new(identity(), Arc::new(FakeApi), Arc::clone(targets))
+    }
+
+    #[tokio::test]
+    async fn a_lapse_lasts_from_look_to_look_however_often_it_is_told() {
+        let controller = controller(&Arc::new(Targets::new(nowhere())));
+        let mut world = world(vec![component(2)]);
+        let begun = Timestamp::UNIX_EPOCH;
+        world.claim.object.status = settled(&world, begun).status.unwrap();
+        world.components = Ok(vec![component(1)]);
+        let lease = run_of(world.claim.clone()).lease;
+        let after = |seconds| begun + SignedDuration::from_secs(seconds);
+        let short = controller.execute(&world, &(), &lease, begun).await.unwrap();
+        for seconds in [0, 10, 20] {
+            let said = controller.status(&world, &(), &short, after(seconds));
+            assert_eq!(said.status, None, "{seconds} s");
+        }
+        for seconds in [10, 20] {
+            let looked = controller.execute(&world, &(), &lease, after(seconds)).await;
+            let lacking = looked.unwrap();
+            assert_eq!(lacking.as_secs(), seconds);
+            let said = controller.status(&world, &(), &lacking, after(seconds));
+            assert_eq!(said.status.is_some(), lacking >= LAPSE, "{seconds} s");
+        }
+    }
+
+    /// Nothing would ever forget it.
+    #[tokio::test]
+    async fn a_control_plane_is_not_kept_among_the_runtimes() {
+        let targets = Arc::new(Targets::new(nowhere()));
+        let mut claim = world(Vec::new()).claim;
+        let id = Uuid::from_u128(1);
+        claim.object.metadata.id = Some(id);
+        let elsewhere = Connection {
+            eks: Some(Empty {}),
+            ..Connection::default()
+        };
+        let before = targets.get(id, &elsewhere, None).unwrap();
+        let looked = controller(&targets).load(&run_of(claim)).await.unwrap();
+        assert!(looked.components.is_err(), "it was asked, and does not answer");
+        // One that is reached in another way is made anew.
+        let after = targets.get(id, &elsewhere, None).unwrap();
+        assert!(std::ptr::eq(before.discovery(), after.discovery()));
     }
 
     #[test]

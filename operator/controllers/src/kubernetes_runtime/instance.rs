@@ -170,15 +170,17 @@ fn summary(version: &Result<String, String>, agent: Option<&AgentState>) -> Summ
 
 #[cfg(test)]
 mod tests {
-
     use prometheus_client::registry::Registry;
     use serde_json::json;
-    use threeport_engine::{Found, metrics::Stages};
+    use threeport_engine::metrics::Stages;
     use threeport_model::Object;
     use uuid::Uuid;
 
     use super::*;
-    use crate::Metrics;
+    use crate::{
+        Metrics,
+        fixture::{nowhere, run_of},
+    };
 
     fn agent(second: i64, heard: bool) -> AgentState {
         let last_seen = jiff::Timestamp::from_second(second).unwrap();
@@ -212,8 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cluster_that_does_not_answer_is_measured_under_its_name() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let targets = Targets::new(kube::Config::new("http://127.0.0.1:1".parse().unwrap()));
+        let targets = Targets::new(nowhere());
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry, Stages::default());
         let controller =
@@ -221,20 +222,10 @@ mod tests {
         let spec = json!({"definition": "local", "connection": {"inCluster": {}}});
         let mut object = Object::new(KubernetesRuntimeInstance::KIND, "edge", spec);
         object.metadata.id = Some(Uuid::from_u128(1));
-        controller.load(&run_of(object)).await.unwrap();
+        controller.load(&run_of(Claim::of(object))).await.unwrap();
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         let sample = "threeport_target_unreachable{runtime=\"edge\"} 1\n";
         assert!(text.contains(sample), "{text}");
-    }
-
-    fn run_of(object: Object) -> Run {
-        Run {
-            claim: Claim::of(object),
-            found: Found::Signal,
-            lease: Arc::new(Lease::until(
-                tokio::time::Instant::now() + Duration::from_secs(10),
-            )),
-        }
     }
 }

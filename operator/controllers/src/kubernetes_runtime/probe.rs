@@ -27,7 +27,7 @@ pub(super) struct Probe {
     pub(super) nodes: Option<NodeCounts>,
 }
 
-/// Probes clusters and remembers when nodes were counted.
+/// Probes clusters and remembers what nodes were counted lately.
 #[derive(Debug, Default)]
 pub(super) struct Prober {
     counted: Mutex<BTreeMap<Uuid, (Instant, NodeCounts)>>,
@@ -68,10 +68,10 @@ impl Prober {
             }
             Err(_) => return None,
         };
-        self.counted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(runtime, (Instant::now(), counts));
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        // Others may be gone, or another replica's.
+        counted.retain(|_, (at, _)| at.elapsed() < COUNT_NODES);
+        counted.insert(runtime, (Instant::now(), counts));
         Some(counts)
     }
 }
@@ -97,5 +97,37 @@ async fn count(target: &Target) -> Result<NodeCounts, kube::Error> {
             Some(token) if !token.is_empty() => parameters = parameters.continue_token(&token),
             _ => return Ok(counts),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::target::fake;
+
+    #[tokio::test(start_paused = true)]
+    async fn counts_of_nodes_are_kept_for_as_long_as_they_are_used() {
+        let (target, log) = fake::target(|asked| {
+            let answer = match asked.line.as_str() {
+                "GET /version" => json!({"major": "1", "minor": "35", "gitVersion": "v1.35.4"}),
+                _ => json!({"kind": "NodeList", "apiVersion": "v1", "metadata": {}, "items": []}),
+            };
+            Some((200, answer))
+        });
+        let prober = Prober::default();
+        let [first, second, last] = [1, 2, 3].map(Uuid::from_u128);
+        let kept = || prober.counted.lock().unwrap().keys().copied().collect::<Vec<_>>();
+        for runtime in [first, second, second] {
+            let probe = prober.probe(runtime, &target).await;
+            assert_eq!(probe.nodes, Some(NodeCounts::default()));
+        }
+        assert_eq!(kept(), [first, second]);
+        let counts = log.lines().into_iter().filter(|line| line == "GET /api/v1/nodes");
+        assert_eq!(counts.count(), 2, "once each");
+        tokio::time::advance(COUNT_NODES).await;
+        prober.probe(last, &target).await;
+        assert_eq!(kept(), [last]);
     }
 }

@@ -8,8 +8,8 @@
 //!
 //! * An apply that carries `metadata.resourceVersion: "1"` is *create-only*. Where the object is absent it is created
 //!   (201), and the fields are ours as an Apply entry from the start. Where it exists the answer is 409, forced or not,
-//!   equal or not: an update must name the object's own resourceVersion, and no object ever has 1. design.md, 7 asks for
-//!   a POST because a POST can't adopt; this can't either, and needs no second call to turn the entry into an apply entry.
+//!   equal or not: an update must name the object's own resourceVersion, and no object ever has 1. A POST
+//!   can't adopt what somebody else made; this can't either, and needs no second call to turn the entry into an apply entry.
 //! * An apply that carries `metadata.uid` is *update-only*. Another object of that name answers 422 (uid is immutable),
 //!   an absent one 409 (uid mismatch, no existing object).
 //! * If it carries the object's own `metadata.resourceVersion` too, it changes that version or nothing (409): whoever was
@@ -35,13 +35,13 @@ pub use call::{DeleteAnswer, Target, Version};
 pub use error::{FieldConflict, TargetError};
 use kube::{Client, Config};
 pub use resource::{Resource, display};
-use threeport_model::kinds::kubernetes_runtime_instance::Connection;
+use threeport_model::kinds::kubernetes_runtime_instance::{Connection, Empty};
 use uuid::Uuid;
 
 use self::discovery::Discovery;
 
-/// The clients of all targets, made once each. At most as many as there are runtimes and accounts; those of a runtime that
-/// is reached in another way than before, or is gone, are made anew, or not any more.
+/// The clients of all targets, made once each. At most as many as there are runtimes and accounts, and one of our own; those
+/// of a runtime that is reached in another way than before, or is gone, are made anew, or not any more.
 pub struct Targets {
     // The cluster that the control plane runs in.
     local: Config,
@@ -96,6 +96,16 @@ impl Targets {
         Ok(target)
     }
 
+    /// The cluster that the control plane runs in, as ourselves and whatever runtimes there are: it looks at itself from
+    /// within.
+    pub fn own(&self) -> Result<Target, TargetError> {
+        let local = Connection {
+            in_cluster: Some(Empty {}),
+            ..Connection::default()
+        };
+        self.get(Uuid::nil(), &local, None)
+    }
+
     /// A runtime is gone.
     pub fn forget(&self, runtime: Uuid) {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,14 +121,12 @@ fn impersonate(config: &mut Config, account: &str) {
 
 #[cfg(test)]
 mod tests {
-    use threeport_model::kinds::kubernetes_runtime_instance::Empty;
-
     use super::*;
+    use crate::fixture::nowhere;
 
     #[tokio::test]
     async fn a_client_is_made_once_and_anew_where_the_connection_changed() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let targets = Targets::new(Config::new("http://127.0.0.1:1".parse().unwrap()));
+        let targets = Targets::new(nowhere());
         let runtime = Uuid::from_u128(1);
         let local = Connection {
             in_cluster: Some(Empty {}),

@@ -93,42 +93,23 @@ impl Controller for InstanceController {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use prometheus_client::registry::Registry;
-    use threeport_engine::{Found, SourceError};
-    use threeport_model::protocol::{
-        inventory::{IntentRequest, IntentResponse},
-        whoami::Version,
-    };
-    use tokio::time::Instant;
 
     use super::*;
-    use crate::workload::{fixture, observed::tests::row};
-
-    /// Is not asked.
-    struct Nobody;
-
-    #[async_trait]
-    impl Api for Nobody {
-        async fn intend(&self, _: &IntentRequest) -> Result<IntentResponse, SourceError> {
-            Err(SourceError::Permanent("nobody".to_owned()))
-        }
-
-        async fn version(&self) -> Result<Version, SourceError> {
-            Err(SourceError::Permanent("nobody".to_owned()))
-        }
-    }
+    use crate::{
+        fixture::{FakeApi, nowhere, run_of},
+        workload::{fixture, observed::tests::row},
+    };
 
     #[tokio::test(start_paused = true)]
     async fn what_an_agent_has_seen_of_an_apply_is_shown_as_a_stage() {
         let (mut registry, stages) = (Registry::default(), Stages::default());
         stages.register(&mut registry, "threeport_stage_seconds");
-        let targets = Targets::new(kube::Config::new("http://127.0.0.1:1".parse().unwrap()));
+        let targets = Targets::new(nowhere());
         let world = fixture::world();
         let controller = InstanceController::new(
             world.identity.clone(),
-            Arc::new(Nobody),
+            Arc::new(FakeApi),
             Arc::new(targets),
             stages,
         );
@@ -139,14 +120,10 @@ mod tests {
             text.lines()
                 .find_map(|line| line.strip_prefix(name).map(str::to_owned))
         };
-        let run = Run {
-            claim: Claim {
-                inventory: vec![row()],
-                ..world.claim
-            },
-            found: Found::Signal,
-            lease: Arc::new(Lease::until(Instant::now() + Duration::from_secs(10))),
-        };
+        let run = run_of(Claim {
+            inventory: vec![row()],
+            ..world.claim
+        });
         controller.load(&run).await.unwrap();
         assert_eq!(observed(), None, "nothing was applied");
         controller.latency.applied(&[], &run.claim.inventory);

@@ -58,7 +58,7 @@ async fn release_if(
         let Some(found) = resource::metadata_of(api, name).await? else {
             return Ok(());
         };
-        if !is_held(&found) || !wanted(&found) {
+        if !resource::has_finalizer(&found) || !wanted(&found) {
             return Ok(());
         }
         let rest = without(&found);
@@ -70,14 +70,6 @@ async fn release_if(
         }
     }
     Ok(())
-}
-
-/// Whether it is on a resource, which may have been read without its content.
-pub(crate) fn is_held(resource: &CustomResource) -> bool {
-    resource
-        .finalizers()
-        .iter()
-        .any(|finalizer| finalizer == FINALIZER)
 }
 
 fn without(resource: &impl ResourceExt) -> Vec<String> {

@@ -2,12 +2,12 @@
 //! resource what became of it.
 //!
 //! The order per resource: our finalizer first (so that its deletion can't be missed), then the desired state, then
-//! status. [`plan`] decides; [`finalizer`] holds and lets go; [`event`] says what was refused. A resource that is behind
+//! status. [`plan`] decides; [`finalizer`] holds and lets go; [`refusal`] says what was refused. A resource that is behind
 //! what was taken from it ([`regression`]) is brought back first.
 
-pub(crate) mod event;
 pub(crate) mod finalizer;
 pub(crate) mod plan;
+pub(crate) mod refusal;
 pub(crate) mod regression;
 pub(crate) mod removal;
 pub(crate) mod sending;
@@ -20,7 +20,7 @@ use threeport_model::{KindDescriptor, Object};
 use crate::{
     context::Context,
     generation::Position,
-    mirror::{event as story, project, write},
+    mirror::{project, story, write},
     queue::{Key, Next},
     reconcile::Error,
     resource,
@@ -106,7 +106,7 @@ async fn show(
     let object = outcome.object.as_ref();
     let position = position(found, object);
     let status = status(kind, found, &outcome, position);
-    let refused = event::refusal(found, &status);
+    let refused = refusal::unsaid(found, &status);
     let changed = story::ready_changed(resource::status(found), &status);
     let written = write::status(&context.api(kind), found, status).await?;
     if let Some(object) = object {
@@ -115,8 +115,8 @@ async fn show(
     if changed && position.synced.is_some() {
         story::tell(context, kind, found).await;
     }
-    if let Some(refusal) = refused {
-        event::warn(context, kind, found, &refusal).await;
+    if let Some(refused) = refused {
+        refusal::warn(context, kind, found, &refused).await;
     }
     Ok(outcome.next)
 }

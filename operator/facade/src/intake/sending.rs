@@ -11,7 +11,7 @@ use threeport_model::{
     protocol::source::SourceRequest,
 };
 
-use super::{Outcome, event, finalizer, plan};
+use super::{Outcome, finalizer, plan, refusal};
 use crate::{
     context::Context,
     mirror::{project::Synced, write},
@@ -97,7 +97,7 @@ fn refused(problem: &Problem, object: Option<&Object>) -> Outcome {
     // Its name is taken only until the object of before is gone.
     let going = problem.code == Code::Conflict && object.is_some_and(Object::is_deleting);
     let reason = if waiting {
-        event::WAITING.to_owned()
+        refusal::WAITING_FOR_REFERENCE.to_owned()
     } else {
         format!("{:?}", problem.code)
     };

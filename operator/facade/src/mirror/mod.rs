@@ -2,12 +2,12 @@
 //!
 //! [`plan`] decides, [`project`] says what a resource looks like, [`write`] writes it.
 
-pub(crate) mod event;
 pub(crate) mod plan;
 pub(crate) mod project;
+pub(crate) mod story;
 pub(crate) mod write;
 
-use kube::{core::DynamicObject, core::SelectorExt};
+use kube::core::DynamicObject;
 use serde_json::Value;
 use threeport_model::{KindDescriptor, Object};
 
@@ -97,7 +97,7 @@ async fn show(
         return Ok(Next::Done);
     }
     let status = status(kind, found, object);
-    let changed = event::ready_changed(resource::status(found), &status);
+    let changed = story::ready_changed(resource::status(found), &status);
     let written = write::status(&context.api(kind), found, status).await?;
     context.shows(kind, object, written.is_some());
     if let Some(written) = written {
@@ -106,7 +106,7 @@ async fn show(
             .expect(Key::new(kind, &object.metadata.name), &written);
     }
     if changed {
-        event::tell(context, kind, found).await;
+        story::tell(context, kind, found).await;
     }
     Ok(Next::Done)
 }

@@ -18,15 +18,17 @@ use crate::{
 };
 
 /// What is no refusal: it ends by itself.
-pub(crate) const WAITING: &str = "WaitingForReference";
+pub(crate) const WAITING_FOR_REFERENCE: &str = "WaitingForReference";
 
 /// The condition that says what is refused, where the resource did not say so before.
-pub(crate) fn refusal(found: &DynamicObject, status: &Value) -> Option<Condition> {
+pub(crate) fn unsaid(found: &DynamicObject, status: &Value) -> Option<Condition> {
     let synced = |status: &Value| {
         let conditions = read_conditions(status.get("conditions"));
         condition::find(&conditions, condition::SYNCED).cloned()
     };
-    let now = synced(status).filter(|now| now.status == ConditionStatus::False && now.reason != WAITING)?;
+    let refused =
+        |now: &Condition| now.status == ConditionStatus::False && now.reason != WAITING_FOR_REFERENCE;
+    let now = synced(status).filter(refused)?;
     let before = synced(resource::status(found));
     let said = before.is_some_and(|before| {
         before.status == now.status
@@ -72,10 +74,10 @@ mod tests {
         };
         let mut found = DynamicObject::new("web", &resource::api_resource(find_kind("tpwd").unwrap()));
         found.data = json!({});
-        assert!(refusal(&found, &status("Invalid", 1)).is_some());
-        assert!(refusal(&found, &status(WAITING, 1)).is_none());
+        assert!(unsaid(&found, &status("Invalid", 1)).is_some());
+        assert!(unsaid(&found, &status(WAITING_FOR_REFERENCE, 1)).is_none());
         found.data["status"] = status("Invalid", 1);
-        assert!(refusal(&found, &status("Invalid", 1)).is_none());
-        assert!(refusal(&found, &status("Invalid", 2)).is_some());
+        assert!(unsaid(&found, &status("Invalid", 1)).is_none());
+        assert!(unsaid(&found, &status("Invalid", 2)).is_some());
     }
 }
