@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use threeport_chart::{CASES, containers, name, pods, render};
+use threeport_chart::{CASES, containers, name, objects, pods, render, template};
 
 #[test]
 fn every_pod_keeps_to_the_restricted_standard() {
@@ -108,6 +108,33 @@ fn no_credential_is_in_an_argument_or_a_variable() {
             }
         }
     }
+}
+
+/// An administrator applies `rbac.yaml` of every component, and who has only the namespace installs the rest.
+#[test]
+fn who_has_only_a_namespace_installs_what_an_administrator_left() {
+    let rendered = |arguments: &[&str]| {
+        let text = template("threeport", "team", arguments).unwrap();
+        objects(&text).unwrap().iter().map(name).collect::<BTreeSet<_>>()
+    };
+    let rest = rendered(&["--set", "rbac.create=false"]);
+    let of_roles: Vec<_> = rest.iter().filter(|name| name.contains("Role")).collect();
+    assert_eq!(
+        of_roles,
+        [
+            "Role/threeport-bootstrap",
+            "Role/threeport-renewal",
+            "RoleBinding/threeport-bootstrap",
+            "RoleBinding/threeport-renewal",
+        ],
+        "these grant what Kubernetes' own role admin has"
+    );
+    let administrator = rendered(&["--show-only", "templates/*/rbac.yaml"]);
+    assert!(administrator.contains("ClusterRole/team-threeport-agent"));
+    let all = rendered(&[]);
+    assert_eq!(&rest | &administrator, all);
+    let left_out: BTreeSet<_> = all.difference(&rest).cloned().collect();
+    assert!(left_out.is_subset(&administrator), "{left_out:?}");
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! The admission policy, in `policy/custom-resources.yaml`: CEL in the API server, no webhook. It refuses everybody
 //! else's edit or deletion of a mirror, even as system:masters, and threeport.io objects in namespaces that no control
 //! plane serves.
+//!
+//! The file carries its version and hash, as the definitions do, so that it is also known where a person applied it.
 
 use anyhow::Context;
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
-use kube::{Api, Resource, ResourceExt};
-use serde::{Serialize, de::DeserializeOwned};
-use threeport_crds::{HASH_ANNOTATION, VERSION_ANNOTATION};
-use threeport_model::{digest, yaml};
+use kube::Api;
+use serde::Deserialize;
+use threeport_model::yaml;
 
 use crate::shared;
 
@@ -29,22 +30,30 @@ fn parse() -> anyhow::Result<(ValidatingAdmissionPolicy, ValidatingAdmissionPoli
     let documents = yaml::documents(POLICY).map_err(|error| anyhow::anyhow!("{}", error.message))?;
     let mut documents = documents.into_iter().map(|document| document.value);
     let mut next = || documents.next().context("the policy file lacks a document");
-    Ok((annotated(&next()?)?, annotated(&next()?)?))
-}
-
-fn annotated<K: Resource + DeserializeOwned + Serialize>(document: &serde_json::Value) -> anyhow::Result<K> {
-    let mut object = K::deserialize(document).context("failed to read the policy file")?;
-    let annotations = object.annotations_mut();
-    annotations.insert(
-        VERSION_ANNOTATION.to_owned(),
-        env!("CARGO_PKG_VERSION").to_owned(),
-    );
-    annotations.insert(HASH_ANNOTATION.to_owned(), digest::of_json(document));
-    Ok(object)
+    let (policy, binding) = (next()?, next()?);
+    Ok((
+        Deserialize::deserialize(&policy).context("failed to read the policy file")?,
+        Deserialize::deserialize(&binding).context("failed to read the policy file's binding")?,
+    ))
 }
 
 #[cfg(test)]
 mod tests {
+    use threeport_crds::{HASH_ANNOTATION, VERSION_ANNOTATION};
+    use threeport_model::{digest, yaml};
+
+    #[test]
+    fn the_file_says_its_version_and_hash() {
+        for document in yaml::documents(super::POLICY).unwrap() {
+            let mut value = document.value;
+            let metadata = value["metadata"].as_object_mut().unwrap();
+            let annotations = metadata.remove("annotations").unwrap();
+            let said = |name: &str| annotations[name].as_str().unwrap().to_owned();
+            assert_eq!(said(VERSION_ANNOTATION), env!("CARGO_PKG_VERSION"));
+            assert_eq!(said(HASH_ANNOTATION), digest::of_json(&value), "{}", value["kind"]);
+        }
+    }
+
     #[test]
     fn the_file_holds_a_policy_and_its_binding() {
         let (policy, binding) = super::parse().unwrap();

@@ -59,10 +59,12 @@ where
         ..PostParams::default()
     };
     for _ in 0..10 {
-        let found = api
-            .get_opt(&ours.name_any())
-            .await
-            .with_context(|| format!("failed to read {what}"))?;
+        let found = match api.get_opt(&ours.name_any()).await {
+            Err(error) if is_forbidden(&error) => anyhow::bail!(
+                "the operator may not read {what}; grant it that, as the chart's role of the facade does, and run: {by_hand}"
+            ),
+            found => found.with_context(|| format!("failed to read {what}"))?,
+        };
         let written = match &found {
             None => around(writes::SHARED_CREATE, api.create(&parameters, ours)).await,
             Some(found) => match decide(found.annotations(), ours.annotations()) {
