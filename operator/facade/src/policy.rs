@@ -50,7 +50,12 @@ mod tests {
             let annotations = metadata.remove("annotations").unwrap();
             let said = |name: &str| annotations[name].as_str().unwrap().to_owned();
             assert_eq!(said(VERSION_ANNOTATION), env!("CARGO_PKG_VERSION"));
-            assert_eq!(said(HASH_ANNOTATION), digest::of_json(&value), "{}", value["kind"]);
+            assert_eq!(
+                said(HASH_ANNOTATION),
+                digest::of_json(&value),
+                "{}",
+                value["kind"]
+            );
         }
     }
 
