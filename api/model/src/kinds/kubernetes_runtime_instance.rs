@@ -36,7 +36,8 @@ pub struct Spec {
     /// ServiceAccount (`namespace/name`) that writes are made as.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub service_account: Option<String>,
-    /// After how long without contact its objects may be abandoned, as in `24h`. Default: never.
+    /// After how long in which neither its API answers nor its agent is heard its objects may be abandoned, as in `24h`.
+    /// Default: never.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub abandon_after: Option<String>,
 }
@@ -108,7 +109,7 @@ pub struct NodeCounts {
 pub struct AgentStatus {
     /// Its version.
     pub version: String,
-    /// Whether it was heard within the last 20 s.
+    /// Whether it was heard within the last 12 s.
     pub connected: bool,
     /// When it was last heard, to the minute while it is connected, so that status does not change with each beat.
     #[serde(skip_serializing_if = "Option::is_none")]
