@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use threeport_failpoint::around;
-use threeport_model::protocol::claim::{CompleteRequest, CompleteResponse, Next, StatusUpdate};
+use threeport_model::{
+    explain,
+    protocol::claim::{CompleteRequest, CompleteResponse, Next, StatusUpdate},
+};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
@@ -142,7 +145,7 @@ async fn complete(source: &dyn Source, run: &Run, report: Report, next: Next) ->
                 wait = (wait * 2).min(Duration::from_secs(2));
             }
             Err(error) => {
-                tracing::warn!(id = %request.id, %error, "failed to complete a run, its pending row brings it back");
+                tracing::warn!(id = %request.id, error = %explain(&error), "failed to complete a run, its pending row brings it back");
                 return None;
             }
         }

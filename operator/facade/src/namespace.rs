@@ -16,7 +16,7 @@ use kube::{
 };
 use serde_json::json;
 use threeport_failpoint::around;
-use threeport_model::{GROUP, KindDescriptor, identity};
+use threeport_model::{GROUP, KindDescriptor, explain, identity};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -91,7 +91,7 @@ pub(crate) fn watch(
                     sender.send_if_modified(|now| std::mem::replace(now, terminating) != terminating);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, namespace, "failed to watch the namespace, trying again");
+                    tracing::warn!(error = %explain(&error), namespace, "failed to watch the namespace, trying again");
                 }
             }
         }

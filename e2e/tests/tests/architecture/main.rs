@@ -4,6 +4,7 @@
 
 mod failpoints;
 mod kinds;
+mod logs;
 mod map;
 mod numbers;
 mod sources;

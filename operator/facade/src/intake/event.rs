@@ -7,7 +7,7 @@ use kube::{
 };
 use serde_json::Value;
 use threeport_failpoint::around;
-use threeport_model::{Condition, ConditionStatus, KindDescriptor, condition};
+use threeport_model::{Condition, ConditionStatus, KindDescriptor, condition, explain};
 
 use crate::{
     context::Context,
@@ -53,7 +53,7 @@ pub(crate) async fn warn(
     let reference = found.object_ref(&resource::api_resource(kind));
     let published = context.recorder.publish(&event, &reference);
     if let Err(error) = around(writes::EVENT_REFUSED, published).await {
-        tracing::warn!(%error, kind = kind.kind, "failed to write a Kubernetes event");
+        tracing::warn!(error = %explain(&error), kind = kind.kind, "failed to write a Kubernetes event");
     }
 }
 

@@ -15,7 +15,7 @@ use kube::{
 use serde_json::{Value, json};
 use threeport_failpoint::around;
 use threeport_model::{
-    KindDescriptor, condition,
+    KindDescriptor, condition, explain,
     kinds::event::{Event, EventType},
 };
 
@@ -57,7 +57,7 @@ pub(crate) async fn tell(context: &Context, kind: &'static KindDescriptor, found
     let events = match context.options.api.object_events(kind, &name).await {
         Ok(events) => events,
         Err(error) => {
-            tracing::debug!(%error, kind = kind.kind, name, "failed to read the events of an object");
+            tracing::debug!(error = %explain(&error), kind = kind.kind, name, "failed to read the events of an object");
             return;
         }
     };
@@ -71,7 +71,7 @@ pub(crate) async fn tell(context: &Context, kind: &'static KindDescriptor, found
         .take(MOST)
     {
         if let Err(error) = write(&api, kind, found, event).await {
-            tracing::warn!(%error, kind = kind.kind, name, "failed to write a Kubernetes event");
+            tracing::warn!(error = %explain(&error), kind = kind.kind, name, "failed to write a Kubernetes event");
         }
     }
     if let Some(newest) = events.iter().map(|event| event.last_seen).max() {
