@@ -11,7 +11,6 @@ use threeport_model::{Condition, ConditionStatus, KindDescriptor, condition, exp
 
 use crate::{
     context::Context,
-    mirror::project::read_conditions,
     resource,
     text::{NOTE, cut},
     writes,
@@ -23,7 +22,7 @@ pub(crate) const WAITING: &str = "WaitingForReference";
 /// The condition that says what is refused, where the resource did not say so before.
 pub(crate) fn refusal(found: &DynamicObject, status: &Value) -> Option<Condition> {
     let synced = |status: &Value| {
-        let conditions = read_conditions(status.get("conditions"));
+        let conditions = condition::of_status(status);
         condition::find(&conditions, condition::SYNCED).cloned()
     };
     let now = synced(status).filter(|now| now.status == ConditionStatus::False && now.reason != WAITING)?;

@@ -19,7 +19,6 @@ use threeport_model::{
     kinds::event::{Event, EventType},
 };
 
-use super::project::read_conditions;
 use crate::{
     context::Context,
     queue::Key,
@@ -41,7 +40,7 @@ pub(crate) type Told = Remembered<jiff::Timestamp>;
 /// object is being worked on is told with what comes of it.
 pub(crate) fn ready_changed(before: &Value, after: &Value) -> bool {
     let ready = |status: &Value| {
-        let conditions = read_conditions(status.get("conditions"));
+        let conditions = condition::of_status(status);
         condition::find(&conditions, condition::READY).map(|ready| (ready.status, ready.reason.clone()))
     };
     let after = ready(after);
