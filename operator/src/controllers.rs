@@ -11,6 +11,7 @@ use threeport_engine::{
     metrics::{Metrics, Stages},
     signal::{self, Connection, Nats, Subscription},
 };
+use threeport_model::explain;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -137,8 +138,7 @@ async fn identity(api: &Client, shutdown: &CancellationToken) -> Option<Identity
                 });
             }
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(cause, "{error}, trying again");
+                tracing::warn!("{}, trying again", explain(&error));
             }
         }
         tokio::select! {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 use threeport_model::{
-    Condition, KindDescriptor, Object,
+    KindDescriptor, Object, condition,
     kinds::event::{Event, EventType},
     protocol::inventory::InventoryRow,
 };
@@ -79,8 +79,7 @@ impl Description<'_> {
     }
 
     fn conditions(&self) -> String {
-        let list = self.object.status.get("conditions").cloned().unwrap_or_default();
-        let conditions: Vec<Condition> = serde_json::from_value(list).unwrap_or_default();
+        let conditions = condition::of_status(&self.object.status);
         if conditions.is_empty() {
             return "none yet\n".to_owned();
         }

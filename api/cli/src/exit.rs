@@ -62,16 +62,7 @@ pub fn report(error: &anyhow::Error) -> Exit {
 
 /// An error and its causes, each once.
 pub fn explain(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if text.is_empty() {
-            text = cause;
-        } else if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-    }
-    text
+    threeport_model::explain(error.as_ref())
 }
 
 /// What to do about a call that did not reach the API; refusals carry their own advice.

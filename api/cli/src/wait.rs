@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::bail;
 use futures::StreamExt;
 use threeport_client::{Client, WatchStream};
-use threeport_model::{Code, KindDescriptor, Object, protocol::watch::WatchEvent};
+use threeport_model::{Code, KindDescriptor, Object, explain, protocol::watch::WatchEvent};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -157,7 +157,7 @@ async fn look(
         Ok(Ok(object)) => Some(object),
         Ok(Err(error)) if error.code() == Some(Code::NotFound) => None,
         // An API that restarts must not end a wait of minutes.
-        Ok(Err(error)) if error.is_transient() => return Ok(Verdict::NotYet(error.to_string())),
+        Ok(Err(error)) if error.is_transient() => return Ok(Verdict::NotYet(explain(&error))),
         Ok(Err(error)) => return Err(error.into()),
         Err(_) => return Ok(Verdict::NotYet("the API does not answer".to_owned())),
     };

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// `Ready` sums up.
 pub const READY: &str = "Ready";
@@ -17,6 +18,9 @@ pub const SYNCED: &str = "Synced";
 pub const FIGHTING: &str = "Fighting";
 /// An object that is being deleted says what it waits for.
 pub const DELETION_BLOCKED: &str = "DeletionBlocked";
+
+/// What sums up how an object is. Who says it says all of it anew: what does not hold is left out.
+pub const SUMMARY: [&str; 3] = [READY, RECONCILING, STALLED];
 
 /// The reason of what is being worked on.
 pub const PROGRESSING: &str = "Progressing";
@@ -104,9 +108,83 @@ pub fn merge(previous: &[Condition], mut desired: Vec<Condition>, now: jiff::Tim
     desired
 }
 
+/// The conditions of a status; one that can't be read is left out, and no other with it.
+pub fn of_status(status: &Value) -> Vec<Condition> {
+    let all = status.get("conditions").and_then(Value::as_array);
+    let all = all.into_iter().flatten();
+    all.filter_map(|one| Condition::deserialize(one).ok()).collect()
+}
+
+/// What was said `before` with `said` in the place of the conditions of the types `about`; the others stay. Times and
+/// order are those of [`merge`].
+pub fn replace(
+    before: &[Condition],
+    about: &[&str],
+    said: Vec<Condition>,
+    now: jiff::Timestamp,
+) -> Vec<Condition> {
+    let others = before.iter().filter(|one| !about.contains(&one.kind.as_str()));
+    let desired = said.into_iter().chain(others.cloned()).collect();
+    merge(before, desired, now)
+}
+
+/// [`replace`]s the conditions of a status, whose other fields stay; what is no status becomes one.
+pub fn say(status: &mut Value, about: &[&str], said: Vec<Condition>, now: jiff::Timestamp) {
+    if !status.is_object() {
+        *status = json!({});
+    }
+    status["conditions"] = json!(replace(&of_status(status), about, said, now));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_condition_that_cannot_be_read_hides_no_other() {
+        let good = |kind: &str| json!({"type": kind, "status": "True", "reason": "R"});
+        for bad in [
+            json!({"type": "Ready", "status": "Perhaps", "reason": "R"}),
+            json!(7),
+        ] {
+            let status = json!({"conditions": [good("Accepted"), bad, good("Synced")]});
+            let found = of_status(&status);
+            let kinds: Vec<_> = found.iter().map(|one| one.kind.as_str()).collect();
+            assert_eq!(kinds, [ACCEPTED, SYNCED]);
+        }
+        for none in [json!({}), Value::Null, json!({"conditions": "Ready"}), json!([])] {
+            assert!(of_status(&none).is_empty(), "{none}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_takes_the_place_of_its_own_types_and_the_others_stay() {
+        let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+        let one = |kind: &str, status: &str, reason: &str, time: &str| {
+            json!({"type": kind, "status": status, "reason": reason, "message": "", "observedGeneration": 3,
+                "lastTransitionTime": time})
+        };
+        let mut status = json!({"namespace": "web", "conditions": [
+            one("Stalled", "True", "Old", early), {"type": "Synced", "status": "Perhaps", "reason": "R"},
+            one("Ready", "False", "Old", early), one("Fighting", "True", "Old", early),
+        ]});
+        let said = |kind, status| Condition::new(kind, status, "New", "", 3);
+        let all = vec![
+            said(RECONCILING, ConditionStatus::True),
+            said(READY, ConditionStatus::False),
+        ];
+        say(&mut status, &SUMMARY, all, late.parse().unwrap());
+        let expected = json!({"namespace": "web", "conditions": [
+            one("Fighting", "True", "Old", early), one("Ready", "False", "New", early),
+            one("Reconciling", "True", "New", late),
+        ]});
+        assert_eq!(status, expected);
+
+        let mut none = Value::Null;
+        let all = vec![said(READY, ConditionStatus::True)];
+        say(&mut none, &[READY], all, late.parse().unwrap());
+        assert_eq!(none, json!({"conditions": [one("Ready", "True", "New", late)]}));
+    }
 
     #[test]
     fn transition_time_moves_only_with_the_status() {

@@ -12,6 +12,7 @@ pub mod condition;
 pub mod digest;
 pub mod document;
 pub mod duration;
+mod explain;
 pub mod identity;
 pub mod image;
 pub mod kind;
@@ -27,6 +28,7 @@ pub mod typed;
 pub mod yaml;
 
 pub use condition::{Condition, ConditionStatus};
+pub use explain::explain;
 pub use kind::{Column, Kind, KindDescriptor, Reference, find_kind};
 pub use object::{API_VERSION, GROUP, ManagedBy, Metadata, Object, VERSION};
 pub use problem::{Code, FieldError, Problem};

@@ -16,7 +16,7 @@ use std::{
 };
 
 use axum::body::Bytes;
-use threeport_model::{ManagedBy, protocol::watch::WatchEvent};
+use threeport_model::{ManagedBy, explain, protocol::watch::WatchEvent};
 use threeport_store::{Change, Cursor, Error, Store};
 use tokio::{
     sync::{Notify, broadcast, watch},
@@ -102,7 +102,7 @@ impl Changes {
         loop {
             let began = Instant::now();
             if let Err(error) = tailer.look().await {
-                tracing::warn!("failed to read changes: {error}");
+                tracing::warn!("failed to read changes: {}", explain(&error));
             }
             let pause = (began.elapsed() * PAUSES_PER_LOOK).clamp(LOOK_AT_MOST_EVERY, LOOK_EVERY);
             let pause = async {

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::FutureExt;
-use threeport_model::problem::Code;
+use threeport_model::{explain, problem::Code};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -74,9 +74,9 @@ fn render(response: Response, method: &Method, path: &str, id: Uuid) -> Response
         None => unhandled(status, method, path),
     };
     if status.is_server_error() && error.code != Code::Unavailable {
-        tracing::error!(operation = %id, %method, path, status = status.as_u16(), "{error}");
+        tracing::error!(operation = %id, %method, path, status = status.as_u16(), "{}", explain(&error));
     } else {
-        tracing::info!(operation = %id, %method, path, status = status.as_u16(), "refused: {error}");
+        tracing::info!(operation = %id, %method, path, status = status.as_u16(), "refused: {}", explain(&error));
     }
     let problem = error.problem(&id.to_string());
     let body = serde_json::to_vec(&problem).unwrap_or_default();

@@ -51,11 +51,12 @@ pub async fn report(app: &App, authentication_disabled: bool, now: Instant) -> R
     if condition::find(&status.conditions, DEGRADED).is_some_and(same) {
         return Ok(());
     }
-    let previous = status.conditions.clone();
-    let mut conditions = previous.clone();
-    conditions.retain(|found| found.kind != DEGRADED);
-    conditions.push(wanted);
-    status.conditions = condition::merge(&previous, conditions, jiff::Timestamp::now());
+    status.conditions = condition::replace(
+        &status.conditions,
+        &[DEGRADED],
+        vec![wanted],
+        jiff::Timestamp::now(),
+    );
     let update = StatusUpdate {
         observed_generation: status.observed_generation,
         status: serde_json::to_value(&status).unwrap_or(Value::Null),

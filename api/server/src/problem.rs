@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use threeport_model::{FieldError, Problem, problem::Code};
+use threeport_model::{FieldError, Problem, explain, problem::Code};
 
 /// The most wrong fields that one answer names.
 const MAX_ERRORS: usize = 20;
@@ -95,10 +95,7 @@ impl From<threeport_store::Error> for ApiError {
         let code = error.code();
         if matches!(code, Code::Internal | Code::Unavailable) {
             // What the database said may show SQL and values: it is for the log, not for the caller.
-            let cause = std::error::Error::source(&error)
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            tracing::warn!("the store failed: {error}: {cause}");
+            tracing::warn!("the store failed: {}", explain(&error));
         }
         let mut refused = Self::new(code, error.to_string());
         refused.errors = first(error.field_errors());

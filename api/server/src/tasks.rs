@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use threeport_model::explain;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,7 @@ use crate::{app::App, notifications::jetstream::JetStream, own_record};
 
 const HEALTH_EVERY: Duration = Duration::from_secs(2);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+const SILENT: &str = "the database does not answer";
 const VERIFY_EVERY: Duration = Duration::from_secs(5);
 /// How many objects become due for re-verification in one step: spread out, never a wave.
 const VERIFY_BATCH: u32 = 50;
@@ -38,12 +40,17 @@ async fn every<F: Future<Output = ()>>(
 pub async fn health(app: App, jetstream: Option<JetStream>, shutdown: CancellationToken) {
     every(HEALTH_EVERY, &shutdown, || async {
         let ready = match tokio::time::timeout(HEALTH_TIMEOUT, app.store.check()).await {
-            Ok(answer) => answer.map_err(|error| error.to_string()),
-            Err(_) => Err("the database does not answer".to_owned()),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                tracing::warn!("not ready: {}", explain(&error));
+                // What is behind it is not for whoever asks the probe.
+                Err(error.to_string())
+            }
+            Err(_) => {
+                tracing::warn!("not ready: {SILENT}");
+                Err(SILENT.to_owned())
+            }
         };
-        if let Err(reason) = &ready {
-            tracing::warn!("not ready: {reason}");
-        }
         app.health.set_ready(ready);
         let connected = jetstream.as_ref().is_some_and(JetStream::is_connected);
         let mut degraded = Vec::new();
@@ -59,7 +66,7 @@ pub async fn health(app: App, jetstream: Option<JetStream>, shutdown: Cancellati
 pub async fn verification(app: App, shutdown: CancellationToken) {
     every(VERIFY_EVERY, &shutdown, || async {
         if let Err(error) = app.store.pending_verify(VERIFY_BATCH).await {
-            tracing::warn!("failed to plan re-verification: {error}");
+            tracing::warn!("failed to plan re-verification: {}", explain(&error));
         }
     })
     .await;
@@ -74,7 +81,7 @@ pub async fn retention(app: App, shutdown: CancellationToken) {
                 Ok(purged) if purged.more() => {}
                 Ok(_) => break,
                 Err(error) => {
-                    tracing::warn!("failed to purge what is past its retention: {error}");
+                    tracing::warn!("failed to purge what is past its retention: {}", explain(&error));
                     break;
                 }
             }
@@ -98,7 +105,7 @@ pub async fn metrics(app: App, shutdown: CancellationToken) {
                     app.metrics().pending(kind.kind, count, age);
                 }
             }
-            Err(error) => tracing::warn!("failed to read how much work is due: {error}"),
+            Err(error) => tracing::warn!("failed to read how much work is due: {}", explain(&error)),
         }
     })
     .await;
@@ -108,7 +115,10 @@ pub async fn metrics(app: App, shutdown: CancellationToken) {
 pub async fn own_record(app: App, authentication_disabled: bool, shutdown: CancellationToken) {
     every(own_record::EVERY, &shutdown, || async {
         if let Err(error) = own_record::report(&app, authentication_disabled, Instant::now()).await {
-            tracing::debug!("failed to write the control plane's own status: {error}");
+            tracing::debug!(
+                "failed to write the control plane's own status: {}",
+                explain(&error)
+            );
         }
     })
     .await;

@@ -14,6 +14,7 @@ use sea_orm::{
         sqlite::{SqliteJournalMode, SqliteSynchronous},
     },
 };
+use threeport_model::explain;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -116,7 +117,7 @@ impl Connections {
     pub(crate) async fn close(&self) {
         for pool in [&self.reader, &self.writer] {
             if let Err(error) = pool.close_by_ref().await {
-                tracing::debug!(%error, "failed to close connections");
+                tracing::debug!(error = %explain(&error), "failed to close connections");
             }
         }
     }

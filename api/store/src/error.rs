@@ -1,7 +1,7 @@
 //! What can go wrong, in words that a user may see: no SQL, no secret. The server makes a problem of it.
 
 use sea_orm::DbErr;
-use threeport_model::{Code, FieldError, ManagedBy};
+use threeport_model::{Code, FieldError, ManagedBy, explain};
 use uuid::Uuid;
 
 use crate::transaction::Refusal;
@@ -156,7 +156,7 @@ impl From<DbErr> for Error {
             None => Self::Database(error),
             // What came in should have been refused before it got there: the log says what the database said.
             Some(refusal) => {
-                tracing::warn!(?refusal, "the database refused a statement: {error}");
+                tracing::warn!(?refusal, "the database refused a statement: {}", explain(&error));
                 Self::refused(refusal)
             }
         }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use sea_orm::Value;
 use threeport_model::{
+    explain,
     kinds::workload_instance::Health,
     protocol::inventory::{IntentRequest, IntentResponse, InventoryRow, Observed, OwnedBy},
 };
@@ -16,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     Store,
-    claim::world::{Broken, because},
+    claim::world::Broken,
     clock,
     error::{Error, Result},
     sql::{Fetch, Row, Sql, to_json},
@@ -90,7 +91,7 @@ pub(crate) async fn of_instances(
         let instance = row.get("instance_id")?;
         match read(&row) {
             Ok(row) => found.entry(instance).or_default().push(row),
-            Err(error) => drop(broken.insert(instance, because("its inventory", &error))),
+            Err(error) => drop(broken.insert(instance, format!("its inventory: {}", explain(&error)))),
         }
     }
     Ok(found)

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use threeport_model::{
     Condition, ConditionStatus, condition,
-    condition::{PROGRESSING, READY, RECONCILING, STALLED},
+    condition::{PROGRESSING, READY, RECONCILING, SUMMARY},
     kinds::workload_instance::Revision,
 };
 
@@ -29,14 +29,10 @@ pub(crate) struct Applied {
 
 /// Makes of a stored status the one that is served. `changed` is when the desired state last changed.
 pub(crate) fn status(status: &mut Value, wanted: Applied, changed: Timestamp) {
-    let stored: Vec<Condition> = status
-        .get("conditions")
-        .and_then(|value| serde::Deserialize::deserialize(value).ok())
-        .unwrap_or_default();
     let revision = status
         .get("revision")
         .and_then(|value| serde::Deserialize::deserialize(value).ok());
-    if is_truthful(&stored, revision, wanted) {
+    if is_truthful(&condition::of_status(status), revision, wanted) {
         return;
     }
     if !status.is_object() {
@@ -44,15 +40,11 @@ pub(crate) fn status(status: &mut Value, wanted: Applied, changed: Timestamp) {
     }
     let message = "The desired state has changed; its controller has not said yet what became of it.";
     let progressing = |kind, word| Condition::new(kind, word, PROGRESSING, message, wanted.generation);
-    let mut conditions = vec![
+    let said = vec![
         progressing(READY, ConditionStatus::False),
         progressing(RECONCILING, ConditionStatus::True),
     ];
-    let kept = stored
-        .iter()
-        .filter(|old| ![READY, RECONCILING, STALLED].contains(&old.kind.as_str()));
-    conditions.extend(kept.cloned());
-    status["conditions"] = json!(condition::merge(&stored, conditions, changed));
+    condition::say(status, &SUMMARY, said, changed);
 }
 
 fn is_truthful(conditions: &[Condition], revision: Option<Revision>, wanted: Applied) -> bool {
@@ -159,6 +151,13 @@ mod tests {
     #[test]
     fn the_rest_of_the_status_stays_and_times_are_true() {
         let mut served = stored("True", 1, None);
+        // Of a newer version, say; the others stay all the same.
+        let unknown = json!({"type": "Novel", "status": "Perhaps", "reason": "R"});
+        let other = json!({"type": "Fighting", "status": "True", "reason": "R"});
+        served["conditions"]
+            .as_array_mut()
+            .unwrap()
+            .extend([unknown, other]);
         status(
             &mut served,
             Applied {
@@ -176,8 +175,8 @@ mod tests {
             .iter()
             .map(|found| &found["type"])
             .collect();
-        assert_eq!(kinds, ["Ready", "Reconciling"]);
-        assert_eq!(served["conditions"][0]["lastTransitionTime"], CHANGED);
+        assert_eq!(kinds, ["Fighting", "Ready", "Reconciling"]);
+        assert_eq!(served["conditions"][1]["lastTransitionTime"], CHANGED);
         let mut still_false = stored("False", 1, None);
         let wanted = Applied {
             generation: 2,

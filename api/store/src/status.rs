@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sea_orm::Value;
 use serde_json::Value as Json;
 use threeport_model::{
-    Condition, ConditionStatus, Object,
+    ConditionStatus, Object,
     condition::{self, ACCEPTED, READY},
     protocol::claim::{StatusUpdate, Trigger},
 };
@@ -45,10 +45,7 @@ pub(crate) struct Columns {
 impl Columns {
     /// Of a status. What it doesn't say is empty.
     pub(crate) fn of(status: &Json) -> Self {
-        let conditions: Vec<Condition> = status
-            .get("conditions")
-            .and_then(|value| serde::Deserialize::deserialize(value).ok())
-            .unwrap_or_default();
+        let conditions = condition::of_status(status);
         let word = |kind| {
             condition::find(&conditions, kind)
                 .map_or("", |found| found.status.as_str())

@@ -5,7 +5,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use threeport_model::Object;
+use threeport_model::{Object, explain};
 use uuid::Uuid;
 
 use crate::{
@@ -229,7 +229,7 @@ fn skipped(row: &Row, cursor: Cursor, error: &Error) -> Result<Unreadable> {
     Ok(Unreadable {
         cursor,
         version: (row.get("resource_version")?, row.get("status_version")?),
-        why: error.to_string(),
+        why: explain(error),
         what: format!("{kind}/{name}"),
     })
 }

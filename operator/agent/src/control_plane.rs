@@ -55,18 +55,3 @@ impl ControlPlane for Client {
 pub fn epoch_is_over(error: &Error) -> bool {
     matches!(error.code(), Some(Code::Conflict | Code::NotFound))
 }
-
-/// An error and what is behind it, in one line.
-pub fn explain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
-}

@@ -4,7 +4,7 @@ use kube::{
     Client,
     discovery::{self, ApiResource, Scope},
 };
-use threeport_model::protocol::agent::WatchedKind;
+use threeport_model::{explain, protocol::agent::WatchedKind};
 
 /// Kinds whose status says nothing about their health. Secrets are here whatever else changes: the agent never sees
 /// their values.
@@ -69,7 +69,7 @@ pub async fn resolve(client: &Client, kind: &WatchedKind) -> Result<ApiResource,
         Err(kube::Error::Discovery(_)) => Err(Unresolved::Absent(not_served(kind))),
         Err(kube::Error::Api(status)) if status.code == 404 => Err(Unresolved::Absent(not_served(kind))),
         Err(error) => {
-            let message = format!("failed to ask the cluster for {}: {error}", kind.kind);
+            let message = format!("failed to ask the cluster for {}: {}", kind.kind, explain(&error));
             Err(Unresolved::Unknown(message))
         }
     }

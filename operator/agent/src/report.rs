@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use threeport_client::Error;
 use threeport_failpoint::around;
 use threeport_model::{
-    Code,
+    Code, explain,
     protocol::agent::{MAX_OBSERVATIONS, ObservationsResponse},
 };
 use tokio::{
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    control_plane::{ControlPlane, epoch_is_over, explain},
+    control_plane::{ControlPlane, epoch_is_over},
     metrics::Metrics,
     outbox::{Batch, Outbox},
     world::{Event, World},

@@ -10,7 +10,7 @@ use kube::Client;
 use threeport_client::Error;
 use threeport_failpoint::around;
 use threeport_model::{
-    identity,
+    explain, identity,
     protocol::agent::{
         HEARTBEAT_SECONDS, HeartbeatRequest, HeartbeatResponse, RegisterRequest, RegisterResponse,
         WatchedKind, Watches,
@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use uuid::Uuid;
 
 use crate::{
-    control_plane::{ControlPlane, epoch_is_over, explain},
+    control_plane::{ControlPlane, epoch_is_over},
     metrics::Metrics,
     report::{End, Reporter},
     watch::Watcher,

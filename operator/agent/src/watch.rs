@@ -17,7 +17,7 @@ use kube::{
     runtime::watcher::{self, watcher},
 };
 use serde::de::DeserializeOwned;
-use threeport_model::protocol::agent::WatchedKind;
+use threeport_model::{explain, protocol::agent::WatchedKind};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, timeout},
@@ -25,7 +25,6 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    control_plane::explain,
     discovery::{self, Unresolved},
     pods, project,
     world::Event,

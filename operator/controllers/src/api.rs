@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use threeport_client::{Client, Error};
 use threeport_engine::{Source, SourceError};
 use threeport_model::{
-    Code,
+    Code, explain,
     protocol::{
         claim::{
             ClaimRequest, ClaimResponse, CompleteRequest, CompleteResponse, RenewRequest, RenewResponse,
@@ -63,10 +63,7 @@ impl Source for ApiClient {
 }
 
 fn of_client(error: &Error) -> SourceError {
-    let source = std::error::Error::source(error)
-        .map(|source| format!(": {source}"))
-        .unwrap_or_default();
-    let text = format!("{error}{source}");
+    let text = explain(error);
     match error.code() {
         Some(Code::PreconditionFailed) => SourceError::Fenced(text),
         // A token that is being renewed, an account whose role is not bound yet, a proxy that answers for the API: none of
@@ -111,5 +108,19 @@ mod tests {
             source: serde_json::from_str::<u8>("{").unwrap_err(),
         };
         assert!(of_client(&truncated).is_transient());
+    }
+
+    #[test]
+    fn what_failed_is_told_to_its_last_cause() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the volume is away")]
+        struct Away(#[source] std::io::Error);
+        let away = Away(std::io::Error::other("no such device"));
+        let error = Error::ReadFile {
+            path: "token".into(),
+            source: std::io::Error::other(away),
+        };
+        let told = "failed to read token: the volume is away: no such device".to_owned();
+        assert_eq!(of_client(&error), SourceError::Transient(told));
     }
 }

@@ -37,8 +37,7 @@ impl<K: Kind> Controller for Accepting<K> {
 
     fn status(&self, object: &Object, (): &(), (): &(), now: jiff::Timestamp) -> Report {
         let generation = object.generation();
-        let previous: Vec<Condition> =
-            serde_json::from_value(object.status["conditions"].clone()).unwrap_or_default();
+        let previous = condition::of_status(&object.status);
         let mut conditions =
             Summary::new(ConditionStatus::True, "Accepted", "", Progress::Settled).conditions(generation);
         conditions.push(Condition::new(

@@ -5,7 +5,10 @@ mod claiming;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use threeport_model::protocol::claim::{ClaimKey, ClaimResponse, DEFAULT_TTL_SECONDS, RenewResponse};
+use threeport_model::{
+    explain,
+    protocol::claim::{ClaimKey, ClaimResponse, DEFAULT_TTL_SECONDS, RenewResponse},
+};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
@@ -195,7 +198,7 @@ impl Loop {
             }) => self.claimed(&wanted, limit, asked, result),
             Ok(Event::Renewed { keys, asked, result }) => match result {
                 Ok(response) => self.held.renewed(&keys, &response.renewed, asked + TTL),
-                Err(error) => tracing::warn!(%error, "failed to renew claims"),
+                Err(error) => tracing::warn!(error = %explain(&error), "failed to renew claims"),
             },
             Ok(Event::Ended(Ended { id, left })) => {
                 let now = Instant::now();

@@ -3,10 +3,10 @@
 //! Every kind has conditions and `observedGeneration`, so this needs to know none. What the object's status says beside
 //! them stays as it was; that it is Ready is no longer known.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use threeport_model::{
     Condition, ConditionStatus,
-    condition::{self, READY, RECONCILING, STALLED},
+    condition::{self, READY, RECONCILING, SUMMARY},
     protocol::claim::Claim,
 };
 
@@ -19,27 +19,16 @@ pub(crate) fn status(claim: &Claim, reason: &str, now: jiff::Timestamp) -> Optio
         return None;
     }
     let generation = claim.object.generation();
-    let mut status = match &claim.object.status {
-        Value::Object(status) => status.clone(),
-        _ => Map::new(),
-    };
-    let previous: Vec<Condition> = status
-        .get("conditions")
-        .and_then(|conditions| serde_json::from_value(conditions.clone()).ok())
-        .unwrap_or_default();
-    let told = [READY, RECONCILING, STALLED];
-    let others = previous
-        .iter()
-        .filter(|condition| !told.contains(&condition.kind.as_str()));
     let message = format!("{reason}; tried again");
     let condition = |kind, status| Condition::new(kind, status, RUN_FAILED, message.clone(), generation);
-    let mut conditions: Vec<_> = others.cloned().collect();
-    conditions.push(condition(READY, ConditionStatus::Unknown));
-    conditions.push(condition(RECONCILING, ConditionStatus::True));
-    let conditions = condition::merge(&previous, conditions, now);
-    status.insert("observedGeneration".to_owned(), generation.into());
-    status.insert("conditions".to_owned(), serde_json::to_value(conditions).ok()?);
-    Some(Value::Object(status))
+    let said = vec![
+        condition(READY, ConditionStatus::Unknown),
+        condition(RECONCILING, ConditionStatus::True),
+    ];
+    let mut status = claim.object.status.clone();
+    condition::say(&mut status, &SUMMARY, said, now);
+    status["observedGeneration"] = generation.into();
+    Some(status)
 }
 
 #[cfg(test)]
@@ -70,7 +59,7 @@ mod tests {
             (&said["namespace"], &said["observedGeneration"]),
             (&json!("web"), &json!(4))
         );
-        let conditions: Vec<Condition> = serde_json::from_value(said["conditions"].clone()).unwrap();
+        let conditions = condition::of_status(&said);
         let kinds: Vec<_> = conditions
             .iter()
             .map(|condition| condition.kind.as_str())
@@ -91,5 +80,20 @@ mod tests {
         );
         claim.deleted = true;
         assert_eq!(status(&claim, "", now), None);
+    }
+
+    #[test]
+    fn a_condition_that_cannot_be_read_costs_no_other_its_place_or_time() {
+        let early = jiff::Timestamp::UNIX_EPOCH;
+        let claim = claim(json!({"conditions": [
+            {"type": "Novel", "status": "Perhaps", "reason": "R"},
+            {"type": "Ready", "status": "Unknown", "reason": "R", "lastTransitionTime": early},
+            {"type": "Fighting", "status": "True", "reason": "R", "lastTransitionTime": early}]}));
+        let said = status(&claim, "", early + jiff::SignedDuration::from_secs(9)).unwrap();
+        let conditions = condition::of_status(&said);
+        for kind in ["Fighting", READY] {
+            let kept = condition::find(&conditions, kind).unwrap();
+            assert_eq!(kept.last_transition_time, Some(early), "{kind}");
+        }
     }
 }

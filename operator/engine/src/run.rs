@@ -4,7 +4,10 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use threeport_failpoint::around;
-use threeport_model::protocol::claim::{CompleteRequest, CompleteResponse, Next, StatusUpdate};
+use threeport_model::{
+    explain,
+    protocol::claim::{CompleteRequest, CompleteResponse, Next, StatusUpdate},
+};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
@@ -161,7 +164,7 @@ async fn complete(source: &dyn Source, run: &Run, report: Report, next: Next) ->
                 wait = (wait * 2).min(Duration::from_secs(2));
             }
             Err(error) => {
-                tracing::warn!(id = %request.id, %error, "failed to complete a run, its pending row brings it back");
+                tracing::warn!(id = %request.id, error = %explain(&error), "failed to complete a run, its pending row brings it back");
                 return None;
             }
         }

@@ -16,7 +16,10 @@ use async_nats::{
 };
 use futures::StreamExt;
 use threeport_failpoint::around;
-use threeport_model::protocol::notification::{Notification, ORIGIN_HEADER, STREAM, SUBJECT_PREFIX};
+use threeport_model::{
+    explain,
+    protocol::notification::{Notification, ORIGIN_HEADER, STREAM, SUBJECT_PREFIX},
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -192,9 +195,11 @@ pub async fn run(
             Ok(()) => {}
             // Said once, not with every try.
             Err(error) if failures <= 1 => {
-                tracing::warn!(domain, %error, ?pause, "no signals: work is found by the sweep");
+                tracing::warn!(domain, error = %explain(&error), ?pause, "no signals: work is found by the sweep");
             }
-            Err(error) => tracing::debug!(domain, %error, ?pause, failures, "still no signals"),
+            Err(error) => {
+                tracing::debug!(domain, error = %explain(&error), ?pause, failures, "still no signals");
+            }
         }
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -215,11 +220,11 @@ async fn consume(
     let stream = context
         .get_stream(STREAM)
         .await
-        .map_err(|error| SignalError::FindStream(error.to_string()))?;
+        .map_err(|error| SignalError::FindStream(explain(&error)))?;
     let ensured = around(writes::CONSUMER, stream.create_consumer(subscription.consumer()));
     let consumer: PullConsumer = ensured
         .await
-        .map_err(|error| SignalError::EnsureConsumer(error.to_string()))?;
+        .map_err(|error| SignalError::EnsureConsumer(explain(&error)))?;
     let mut messages = consumer
         .stream()
         .max_messages_per_batch(500)
@@ -227,11 +232,11 @@ async fn consume(
         .heartbeat(HEARTBEAT)
         .messages()
         .await
-        .map_err(|error| SignalError::Pull(error.to_string()))?;
+        .map_err(|error| SignalError::Pull(explain(&error)))?;
     metrics.connected(subscription.domain, true);
     tracing::info!(domain = subscription.domain, "receiving signals");
     while let Some(message) = messages.next().await {
-        let message = message.map_err(|error| SignalError::Pull(error.to_string()))?;
+        let message = message.map_err(|error| SignalError::Pull(explain(&error)))?;
         *received = true;
         accept(&message, subscription.domain, intake, metrics).await;
     }
@@ -248,13 +253,13 @@ async fn accept(message: &Message, domain: &str, intake: &Intake, metrics: &Metr
         Err(error) => {
             metrics.undecodable(domain);
             let (subject, bytes) = (message.subject.as_str(), message.payload.len());
-            tracing::error!(domain, subject, bytes, %error, "failed to decode a message, it is terminated");
+            tracing::error!(domain, subject, bytes, error = %explain(&error), "failed to decode a message, it is terminated");
             AckKind::Term
         }
     };
     if let Err(error) = around(writes::ACKNOWLEDGE, message.ack_with(acknowledgement)).await {
         // It comes again and merges with what is queued.
-        tracing::debug!(domain, %error, "failed to acknowledge a message");
+        tracing::debug!(domain, error = %explain(error.as_ref()), "failed to acknowledge a message");
     }
 }
 

@@ -15,7 +15,7 @@ use kube::{
 };
 use threeport_client::{Error, ListQuery, WatchItem, WatchStream};
 use threeport_crds::CustomResource;
-use threeport_model::{Code, KindDescriptor, protocol::watch::WatchEvent};
+use threeport_model::{Code, KindDescriptor, explain, protocol::watch::WatchEvent};
 use tokio_util::sync::CancellationToken;
 
 use crate::{context::Context, crd_install, queue::Key, reconcile, resource};
@@ -55,7 +55,7 @@ pub(crate) async fn resources(
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, kind = kind.kind, "failed to watch custom resources, trying again");
+                tracing::warn!(error = %explain(&error), kind = kind.kind, "failed to watch custom resources, trying again");
                 if is_missing(&error)
                     && let Err(error) = crd_install::install(&context.options.kube).await
                 {
@@ -139,7 +139,7 @@ pub(crate) async fn objects(context: Arc<Context>, shutdown: CancellationToken) 
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "failed to list the API's objects, trying again");
+                    tracing::warn!(error = %explain(&error), "failed to list the API's objects, trying again");
                     tokio::time::sleep(RETRY).await;
                 }
             }
@@ -203,7 +203,7 @@ async fn follow(context: &Context, since: Option<String>) {
             }
             Ok(_) => return,
             Err(error) if error.code() == Some(Code::Gone) => return,
-            Err(error) => tracing::warn!(%error, "failed to watch the API, trying again"),
+            Err(error) => tracing::warn!(error = %explain(&error), "failed to watch the API, trying again"),
         }
         away = true;
         tokio::time::sleep(RETRY).await;
@@ -214,7 +214,9 @@ async fn listen(context: &Context, mut stream: WatchStream) {
     while let Some(item) = stream.next().await {
         match item {
             Ok(item) => take(context, item).await,
-            Err(error) => return tracing::info!(%error, "the API's watch broke off, listing again"),
+            Err(error) => {
+                return tracing::info!(error = %explain(&error), "the API's watch broke off, listing again");
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use kube::{
 };
 use serde_json::json;
 use threeport_failpoint::around;
-use threeport_model::{GROUP, KindDescriptor, identity};
+use threeport_model::{GROUP, KindDescriptor, explain, identity};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -97,7 +97,7 @@ pub(crate) fn watch(
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, namespace, "failed to watch the namespace, trying again");
+                    tracing::warn!(error = %explain(&error), namespace, "failed to watch the namespace, trying again");
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::core::DynamicObject;
-use threeport_model::{Code, KindDescriptor, ManagedBy, Object};
+use threeport_model::{Code, KindDescriptor, ManagedBy, Object, explain};
 
 use crate::{
     context::Context,
@@ -26,13 +26,11 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    fn cause(&self) -> String {
+    /// What failed, and why.
+    fn told(&self) -> String {
         match self {
-            Self::Api(error) => {
-                let source = std::error::Error::source(error).map(|source| format!(": {source}"));
-                format!("{error}{}", source.unwrap_or_default())
-            }
-            Self::Kubernetes(error) => text::of_kubernetes(error),
+            Self::Api(_) => explain(self),
+            Self::Kubernetes(error) => format!("{self}: {}", text::of_kubernetes(error)),
         }
     }
 }
@@ -56,7 +54,7 @@ pub(crate) async fn reconcile(context: Arc<Context>, key: Key) -> Next {
             (Next::Retry(Duration::from_secs(5)), OutcomeLabel::waiting)
         }
         Err(error) => {
-            tracing::warn!(%key, cause = error.cause(), "{error}, trying again");
+            tracing::warn!(%key, "{}, trying again", error.told());
             (Next::FAILED, OutcomeLabel::failed)
         }
     };
@@ -96,8 +94,8 @@ async fn run(context: &Context, key: &Key) -> Result<Next, Error> {
         Ok(object) => act(context, kind.descriptor, key, found.as_deref(), object.as_deref()).await,
         Err(error) => Err(error),
     };
-    if let (Err(error @ Error::Api(_)), Some(found)) = (&result, &found) {
-        intake::unreachable::say(context, kind.descriptor, found, &error.cause()).await?;
+    if let (Err(Error::Api(error)), Some(found)) = (&result, &found) {
+        intake::unreachable::say(context, kind.descriptor, found, &explain(error)).await?;
     }
     result
 }
@@ -155,6 +153,21 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+
+    #[test]
+    fn what_failed_is_told_with_its_causes_and_kubernetes_without_its_frame() {
+        let error = Error::Api(threeport_client::Error::ReadFile {
+            path: "token".into(),
+            source: std::io::Error::other("no such device"),
+        });
+        assert_eq!(
+            error.told(),
+            "failed to ask the API: failed to read token: no such device"
+        );
+        let status = kube::core::Status::failure("pods \"web\" not found", "NotFound");
+        let error = Error::Kubernetes(kube::Error::Api(status.boxed()));
+        assert_eq!(error.told(), "failed to ask Kubernetes: pods \"web\" not found");
+    }
 
     #[test]
     fn one_half_has_the_word() {

@@ -1,5 +1,7 @@
 //! Texts for people, within the limits of Kubernetes.
 
+use threeport_model::explain;
+
 /// The longest note of a Kubernetes Event is 1024 bytes.
 pub(crate) const NOTE: usize = 1000;
 /// The longest message of a condition is 32768 bytes; custom resources are to stay small, and REST has all of it.
@@ -21,7 +23,7 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
 pub(crate) fn of_kubernetes(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
+        other => explain(other),
     }
 }
 

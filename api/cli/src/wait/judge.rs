@@ -93,7 +93,7 @@ pub(super) fn judge(object: Option<&Object>, target: &Target, goal: &Goal) -> Ve
             "{what}: generation {now} is wanted of it now, not {wanted}"
         ));
     }
-    let conditions = conditions(object);
+    let conditions = condition::of_status(&object.status);
     match condition::find(&conditions, kind) {
         Some(found) if found.observed_generation < wanted => {
             let observed = found.observed_generation;
@@ -105,11 +105,6 @@ pub(super) fn judge(object: Option<&Object>, target: &Target, goal: &Goal) -> Ve
         Some(found) => Verdict::NotYet(told(found)),
         None => Verdict::NotYet(format!("has no condition {kind} yet")),
     }
-}
-
-fn conditions(object: &Object) -> Vec<Condition> {
-    let list = object.status.get("conditions").cloned().unwrap_or_default();
-    serde_json::from_value(list).unwrap_or_default()
 }
 
 fn told(condition: &Condition) -> String {
@@ -130,7 +125,7 @@ fn told(condition: &Condition) -> String {
 
 /// What an object that is to go waits for.
 fn blocked(object: &Object) -> String {
-    let conditions = conditions(object);
+    let conditions = condition::of_status(&object.status);
     let reason = [DELETION_BLOCKED, READY]
         .into_iter()
         .find_map(|kind| condition::find(&conditions, kind));

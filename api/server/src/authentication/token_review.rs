@@ -17,7 +17,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use kube::{Api, Client, api::PostParams};
 use sha2::{Digest, Sha256};
-use threeport_model::problem::Code;
+use threeport_model::{explain, problem::Code};
 use tokio::sync::Semaphore;
 
 use super::wrong_token;
@@ -111,7 +111,7 @@ impl TokenReviewer {
             ..TokenReview::default()
         };
         let asked = self.reviews.create(&PostParams::default(), &review).await;
-        let answered = asked.map_err(|error| unavailable(&error.to_string()))?;
+        let answered = asked.map_err(|error| unavailable(&explain(&error)))?;
         let status = answered.status.unwrap_or_default();
         let ours = status
             .audiences

@@ -20,8 +20,9 @@ use async_nats::{
     },
 };
 use threeport_failpoint::around;
-use threeport_model::protocol::notification::{
-    self, Notification, ORIGIN_HEADER, STREAM, SUBJECT_PREFIX, TRACE_HEADER,
+use threeport_model::{
+    explain,
+    protocol::notification::{self, Notification, ORIGIN_HEADER, STREAM, SUBJECT_PREFIX, TRACE_HEADER},
 };
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -163,7 +164,7 @@ impl JetStream {
             while let Err(error) =
                 around(writes::STREAM, self.context.create_or_update_stream(stream())).await
             {
-                tracing::warn!("failed to ensure the stream {STREAM}: {error}");
+                tracing::warn!("failed to ensure the stream {STREAM}: {}", explain(&error));
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 if !self.is_connected() {
                     break;
@@ -183,7 +184,7 @@ impl JetStream {
                         wake.notify_one();
                     }
                 }
-                Err(error) => tracing::debug!("failed to subscribe: {error}"),
+                Err(error) => tracing::debug!("failed to subscribe: {}", explain(&error)),
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -221,8 +222,7 @@ fn on_event(event: &Event, connected: &AtomicBool, stream_wanted: &Notify, metri
             connected.store(false, Ordering::Relaxed);
             metrics.nats_connected(false);
         }
-        Event::ServerError(error) => tracing::warn!("NATS: {error}"),
-        Event::ClientError(error) => tracing::debug!("NATS: {error}"),
+        Event::ServerError(_) => tracing::warn!("NATS: {event}"),
         other => tracing::debug!("NATS: {other}"),
     }
 }

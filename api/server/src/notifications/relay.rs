@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use threeport_failpoint::around;
+use threeport_model::explain;
 use threeport_store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +49,7 @@ async fn once(store: &Store, jetstream: &JetStream, metrics: &Metrics) -> bool {
     let due = match store.pending_due(BATCH, OLDER_THAN).await {
         Ok(due) => due,
         Err(error) => {
-            tracing::warn!("failed to read what is due: {error}");
+            tracing::warn!("failed to read what is due: {}", explain(&error));
             return false;
         }
     };

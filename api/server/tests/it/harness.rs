@@ -1,7 +1,7 @@
 //! One API of its own per test: router, store in a temporary SQLite database, and a cluster that vouches for tokens.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     sync::{
         Arc,
@@ -30,7 +30,10 @@ use threeport_server::{
 use threeport_store::{EncryptionKey, Options, SelfRecord, Store};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use tracing::{Event, Level, Subscriber};
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
 use tracing_subscriber::{
     Layer,
     layer::{Context, SubscriberExt},
@@ -271,7 +274,7 @@ impl Api {
     }
 }
 
-/// Writes the log where the test's output goes, and counts what is logged at error level.
+/// Writes the log where the test's output goes, keeps its messages, and counts what is logged at error level.
 pub(crate) fn init_log() {
     let text = tracing_subscriber::fmt::layer().with_test_writer();
     let filter = tracing_subscriber::EnvFilter::new("info");
@@ -286,6 +289,7 @@ pub(crate) fn init_log() {
 
 thread_local! {
     static ERRORS: Cell<usize> = const { Cell::new(0) };
+    static MESSAGES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 /// How much was logged at error level on this thread, which is where a test's requests are served.
@@ -293,10 +297,29 @@ pub(crate) fn errors_logged() -> usize {
     ERRORS.get()
 }
 
+/// The messages that were logged on this thread.
+pub(crate) fn messages_logged() -> Vec<String> {
+    MESSAGES.with_borrow(Clone::clone)
+}
+
 struct Errors;
+
+/// The message of an event.
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}
 
 impl<S: Subscriber> Layer<S> for Errors {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        MESSAGES.with_borrow_mut(|messages| messages.push(message.0));
         if *event.metadata().level() == Level::ERROR {
             ERRORS.set(ERRORS.get() + 1);
         }

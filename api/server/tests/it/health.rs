@@ -2,10 +2,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use threeport_model::protocol::claim::StatusUpdate;
-use threeport_server::{health::LAPSE, limits::Admission, own_record};
+use threeport_server::{health::LAPSE, limits::Admission, own_record, tasks};
 use threeport_store::StatusFence;
 
-use crate::harness::{ADMIN, Api};
+use crate::harness::{ADMIN, Api, messages_logged};
 
 #[tokio::test]
 async fn ready_says_what_is_degraded_and_why_it_is_not() {
@@ -28,6 +28,55 @@ async fn ready_says_what_is_degraded_and_why_it_is_not() {
         api.send("GET", "/healthz", "", &[], None).await.expect(200).text,
         "ok"
     );
+}
+
+/// What the database says may show more than readers of a probe are to see.
+#[tokio::test]
+async fn why_the_database_fails_is_logged_by_each_task_and_told_by_no_probe() {
+    const SAY: [&str; 5] = [
+        "failed to read changes: ",
+        "not ready: ",
+        "failed to plan re-verification: ",
+        "failed to purge what is past its retention: ",
+        "failed to read how much work is due: ",
+    ];
+    let api = Api::new().await;
+    api.store.close().await;
+    let (app, shutdown) = (|| api.app.clone(), || api.shutdown.clone());
+    let work = async {
+        tokio::join!(
+            tasks::health(app(), None, shutdown()),
+            tasks::verification(app(), shutdown()),
+            tasks::retention(app(), shutdown()),
+            tasks::metrics(app(), shutdown()),
+        )
+    };
+    let said = || {
+        let messages = messages_logged();
+        SAY.map(|what| {
+            let mut why = messages.iter().filter_map(|message| message.strip_prefix(what));
+            why.next().map(str::to_owned)
+        })
+    };
+    let all_said = async {
+        while said().iter().any(Option::is_none) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), async {
+        tokio::select! {
+            _ = work => {}
+            () = all_said => {}
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("{:?}", said()));
+    for (what, why) in SAY.iter().zip(said()) {
+        let why = why.unwrap();
+        let cause = why.strip_prefix("the database failed: ");
+        assert!(cause.is_some_and(|cause| !cause.is_empty()), "{what}{why}");
+    }
+    let problem = api.send("GET", "/readyz", "", &[], None).await.expect(503).json();
+    assert_eq!(problem["detail"], "the database failed");
 }
 
 #[tokio::test]

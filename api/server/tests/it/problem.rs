@@ -2,6 +2,7 @@
 
 use insta::assert_json_snapshot;
 use serde_json::json;
+use threeport_server::problem::ApiError;
 
 use crate::harness::{Api, definition, instance, object};
 
@@ -242,6 +243,17 @@ async fn what_is_referred_to() {
       "type": "https://threeport.io/problems/ReferenceNotFound"
     }
     "#);
+}
+
+/// It is for the log.
+#[test]
+fn what_the_database_said_is_not_told() {
+    let said = sea_orm::DbErr::Custom("SELECT 'c0rrect h0rse'".to_owned());
+    let refused = ApiError::from(threeport_store::Error::Database(said));
+    let problem = refused.problem("an operation");
+    assert_eq!(problem.detail, "the database failed");
+    let told = serde_json::to_string(&problem).unwrap();
+    assert!(!told.contains("h0rse"), "{told}");
 }
 
 #[tokio::test]

@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use threeport_model::{
     Condition, ConditionStatus,
-    condition::{self, READY, RECONCILING, STALLED},
+    condition::{self, READY, STALLED, SUMMARY},
     protocol::claim::{StatusUpdate, Trigger},
 };
 
@@ -80,20 +80,13 @@ async fn say(transaction: &Transaction, one: &Taken, message: &str) -> Result<bo
 }
 
 fn update(subject: &Subject, message: &str, now: jiff::Timestamp) -> StatusUpdate {
-    let mut status = subject.status.clone();
-    if !status.is_object() {
-        status = json!({});
-    }
-    let previous: Vec<Condition> = status
-        .get("conditions")
-        .and_then(|value| serde::Deserialize::deserialize(value).ok())
-        .unwrap_or_default();
     let says = |kind, status| Condition::new(kind, status, REASON, message, subject.generation);
-    let mut conditions = previous.clone();
-    conditions.retain(|found| ![READY, RECONCILING, STALLED].contains(&found.kind.as_str()));
-    conditions.push(says(READY, ConditionStatus::False));
-    conditions.push(says(STALLED, ConditionStatus::True));
-    status["conditions"] = json!(condition::merge(&previous, conditions, now));
+    let said = vec![
+        says(READY, ConditionStatus::False),
+        says(STALLED, ConditionStatus::True),
+    ];
+    let mut status = subject.status.clone();
+    condition::say(&mut status, &SUMMARY, said, now);
     status["observedGeneration"] = Value::from(subject.generation);
     StatusUpdate {
         observed_generation: subject.generation,

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use threeport_model::{
-    Object,
+    Object, explain,
     kinds::kubernetes_runtime_instance::DEFAULT_SLOT,
     protocol::{claim::Claim, inventory::InventoryRow},
 };
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{Taken, counts};
 use crate::{
     Store, agent,
-    error::{Error, Result},
+    error::Result,
     inventory,
     object::read::{light_of_ids, light_of_ids_and_now, of_ids},
     page::fitting,
@@ -233,20 +233,11 @@ fn objects(
             Ok(found) => drop(objects.insert(*id, found)),
             Err(error) => {
                 let (kind, name): (String, String) = (row.get("kind")?, row.get("name")?);
-                broken.insert(*id, because(&format!("{kind}/{name}"), &error));
+                broken.insert(*id, format!("{kind}/{name}: {}", explain(&error)));
             }
         }
     }
     Ok(objects)
-}
-
-/// Why something can't be read, for people.
-pub(crate) fn because(what: &str, error: &Error) -> String {
-    match error {
-        Error::Decode { what: column, why } => format!("{what}, {column}: {why}"),
-        Error::Database(cause) => format!("{what}: {cause}"),
-        error => format!("{what}: {error}"),
-    }
 }
 
 fn of_kind(objects: &Objects, wanted: impl Fn(&str) -> bool) -> Vec<Uuid> {

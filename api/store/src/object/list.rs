@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use threeport_model::{Object, object::ObjectList};
+use threeport_model::{Object, explain, object::ObjectList};
 use uuid::Uuid;
 
 use super::{
@@ -59,7 +59,7 @@ impl Store {
                 Ok(object) => items.push(object),
                 Err(error) => {
                     let name: String = row.get("name")?;
-                    tracing::warn!(kind = query.kind, name, "left out of a list: {error}");
+                    tracing::warn!(kind = query.kind, name, "left out of a list: {}", explain(&error));
                 }
             }
         }

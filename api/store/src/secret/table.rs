@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sea_orm::Value;
+use threeport_model::explain;
 use uuid::Uuid;
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
     seal::{EncryptionKey, Sealed},
 };
 use crate::{
-    claim::world::{Broken, because},
+    claim::world::Broken,
     error::{Error, Result},
     sql::{Row, Sql},
     transaction::Transaction,
@@ -88,7 +89,7 @@ pub(crate) async fn values(
         }
         match open(&row, key, object, digest) {
             Ok((placeholder, value)) => drop(found.entry(object).or_default().insert(placeholder, value)),
-            Err(error) => drop(broken.insert(object, because("its secret values", &error))),
+            Err(error) => drop(broken.insert(object, format!("its secret values: {}", explain(&error)))),
         }
     }
     Ok(found)

@@ -71,7 +71,8 @@ database_test!(one_object_that_cannot_be_read_costs_no_other_its_claim, bed, {
     assert_eq!(ready(&instance), ("False".to_owned(), "Unreadable".to_owned()));
     let message = stalled(&instance);
     assert!(
-        message.contains("WorkloadDefinition/bad, spec") && message.contains("Apply it again"),
+        message.contains("(WorkloadDefinition/bad: failed to read spec: ")
+            && message.contains("Apply it again"),
         "{message}"
     );
 

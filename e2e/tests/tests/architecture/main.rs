@@ -5,6 +5,7 @@
 mod clusters;
 mod failpoints;
 mod kinds;
+mod logs;
 mod map;
 mod numbers;
 mod sources;

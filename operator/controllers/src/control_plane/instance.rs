@@ -149,14 +149,11 @@ fn report(world: &World, lacking: SignedDuration, now: Timestamp) -> Report {
         ConditionStatus::Unknown => UNKNOWN_INTERVAL,
     };
     // The other conditions are not ours: `Degraded` is what the API says of itself.
-    let ours = [condition::READY, condition::RECONCILING, condition::STALLED];
-    let others = previous.conditions.iter();
-    let others = others.filter(|found| !ours.contains(&found.kind.as_str()));
-    let mut conditions = summary.conditions(generation);
-    conditions.extend(others.cloned());
+    let before = condition::of_status(&object.status);
+    let said = summary.conditions(generation);
     let status = Status {
         observed_generation: generation,
-        conditions: condition::merge(&previous.conditions, conditions, now),
+        conditions: condition::replace(&before, &condition::SUMMARY, said, now),
         is_self: true,
         genesis: previous.parent.is_none(),
         version: Some(world.version.version.clone()),

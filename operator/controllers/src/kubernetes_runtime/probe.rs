@@ -8,7 +8,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, api::ListParams};
-use threeport_model::kinds::kubernetes_runtime_instance::NodeCounts;
+use threeport_model::{explain, kinds::kubernetes_runtime_instance::NodeCounts};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
@@ -38,7 +38,7 @@ impl Prober {
         let answer = timeout(TIMEOUT, target.client().apiserver_version()).await;
         let version = match answer {
             Ok(Ok(info)) => Ok(info.git_version),
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Err(error)) => Err(explain(&error)),
             Err(_) => Err(format!("no answer within {} s", TIMEOUT.as_secs())),
         };
         let nodes = if version.is_ok() {
@@ -63,7 +63,7 @@ impl Prober {
         let counts = match timeout(TIMEOUT, count(target)).await {
             Ok(Ok(counts)) => counts,
             Ok(Err(error)) => {
-                tracing::debug!(%runtime, %error, "failed to count nodes");
+                tracing::debug!(%runtime, error = %explain(&error), "failed to count nodes");
                 return None;
             }
             Err(_) => return None,

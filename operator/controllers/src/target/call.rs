@@ -10,7 +10,7 @@ use kube::{
     core::{Request, Status},
 };
 use serde_json::{Value, json};
-use threeport_model::kinds::workload_definition::ResourceIdentity;
+use threeport_model::{explain, kinds::workload_definition::ResourceIdentity};
 use tokio::time::timeout;
 
 use super::{Resource, TargetError, autoscalers::Autoscalers, discovery::Discovery};
@@ -183,7 +183,7 @@ impl Target {
         verb: &str,
         resource: &Resource,
     ) -> Result<Value, TargetError> {
-        let request = request.map_err(|error| TargetError::Invalid(error.to_string()))?;
+        let request = request.map_err(|error| TargetError::Invalid(explain(&error)))?;
         self.send(request, verb, &name_for_rbac(resource)).await
     }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
+use threeport_model::explain;
 use tokio::time::Instant;
 
 use super::{Resource, Target, TargetError, listable::Remembered};
@@ -114,7 +115,7 @@ impl Target {
 
     async fn read(&self, path: &str) -> Result<Value, TargetError> {
         let request = http::Request::get(path).body(Vec::new());
-        let request = request.map_err(|error| TargetError::Invalid(error.to_string()))?;
+        let request = request.map_err(|error| TargetError::Invalid(explain(&error)))?;
         self.send(request, "get", path).await
     }
 }

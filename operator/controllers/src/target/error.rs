@@ -5,6 +5,7 @@
 //! mistake.
 
 use kube::core::Status;
+use threeport_model::explain;
 
 /// What an API server says of a path that it doesn't know: in words, where of an object it says a Status.
 const NO_PATH: &str = "404 page not found";
@@ -98,7 +99,7 @@ impl TargetError {
     pub(super) fn of_client(error: kube::Error, verb: &str, resource: &str) -> Self {
         match error {
             kube::Error::Api(status) => Self::of_status(&status, verb, resource),
-            other => Self::Unreachable(chain(&other)),
+            other => Self::Unreachable(explain(&other)),
         }
     }
 
@@ -192,19 +193,6 @@ fn causes(status: &Status) -> impl Iterator<Item = (&str, &str, &str)> {
             cause.field.as_str(),
         )
     })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use http::header::ACCEPT;
 use serde_json::Value;
+use threeport_model::explain;
 use tokio::time::Instant;
 
 use super::{Resource, Target, TargetError, discovery::LOOK_AGAIN};
@@ -38,7 +39,7 @@ impl Target {
         let request = http::Request::get(path)
             .header(ACCEPT, AGGREGATED)
             .body(Vec::new());
-        let request = request.map_err(|error| TargetError::Invalid(error.to_string()))?;
+        let request = request.map_err(|error| TargetError::Invalid(explain(&error)))?;
         self.send(request, "get", path).await
     }
 }

@@ -35,7 +35,10 @@ pub use call::{DeleteAnswer, Target, Version};
 pub use error::{FieldConflict, TargetError};
 use kube::{Client, Config};
 pub use resource::{Resource, display};
-use threeport_model::kinds::kubernetes_runtime_instance::{Connection, Empty};
+use threeport_model::{
+    explain,
+    kinds::kubernetes_runtime_instance::{Connection, Empty},
+};
 use uuid::Uuid;
 
 use self::discovery::Discovery;
@@ -90,7 +93,7 @@ impl Targets {
         if let Some(account) = service_account {
             impersonate(&mut config, account);
         }
-        let client = Client::try_from(config).map_err(|error| TargetError::Unreachable(error.to_string()))?;
+        let client = Client::try_from(config).map_err(|error| TargetError::Unreachable(explain(&error)))?;
         let target = Target::new(client, Arc::new(Discovery::default()));
         clients.accounts.insert(account, target.clone());
         Ok(target)

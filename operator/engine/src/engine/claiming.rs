@@ -3,8 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use threeport_failpoint::around;
-use threeport_model::protocol::claim::{
-    Claim, ClaimRequest, ClaimResponse, DEFAULT_TTL_SECONDS, MAX_CLAIMS, RenewRequest, Trigger,
+use threeport_model::{
+    explain,
+    protocol::claim::{
+        Claim, ClaimRequest, ClaimResponse, DEFAULT_TTL_SECONDS, MAX_CLAIMS, RenewRequest, Trigger,
+    },
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -101,7 +104,7 @@ impl Loop {
             Ok(response) => response,
             Err(error) => {
                 let wait = backoff::after(self.claim_failures, CLAIM_RETRY_CAP, rand::random());
-                tracing::warn!(domain, %error, wait = ?wait, "failed to take claims, trying again");
+                tracing::warn!(domain, error = %explain(&error), wait = ?wait, "failed to take claims, trying again");
                 self.claim_failures += 1;
                 self.claim_not_before = now + wait;
                 let at = self.intake.milliseconds(now + wait);

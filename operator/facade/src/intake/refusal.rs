@@ -7,11 +7,10 @@ use kube::{
 };
 use serde_json::Value;
 use threeport_failpoint::around;
-use threeport_model::{Condition, ConditionStatus, KindDescriptor, condition};
+use threeport_model::{Condition, ConditionStatus, KindDescriptor, condition, explain};
 
 use crate::{
     context::Context,
-    mirror::project::read_conditions,
     resource,
     text::{NOTE, cut},
     writes,
@@ -23,7 +22,7 @@ pub(crate) const WAITING_FOR_REFERENCE: &str = "WaitingForReference";
 /// The condition that says what is refused, where the resource did not say so before.
 pub(crate) fn unsaid(found: &DynamicObject, status: &Value) -> Option<Condition> {
     let synced = |status: &Value| {
-        let conditions = read_conditions(status.get("conditions"));
+        let conditions = condition::of_status(status);
         condition::find(&conditions, condition::SYNCED).cloned()
     };
     let refused =
@@ -55,7 +54,7 @@ pub(crate) async fn warn(
     let reference = found.object_ref(&resource::api_resource(kind));
     let published = context.recorder.publish(&event, &reference);
     if let Err(error) = around(writes::EVENT_REFUSED, published).await {
-        tracing::warn!(%error, kind = kind.kind, "failed to write a Kubernetes event");
+        tracing::warn!(error = %explain(&error), kind = kind.kind, "failed to write a Kubernetes event");
     }
 }
 

@@ -2,15 +2,10 @@
 //! doesn't rewrite everything.
 
 use kube::core::DynamicObject;
-use serde_json::{Value, json};
+use serde_json::Value;
 use threeport_model::{Condition, ConditionStatus, KindDescriptor, condition};
 
-use crate::{
-    context::Context,
-    mirror::{project::read_conditions, write},
-    reconcile::Error,
-    resource, text,
-};
+use crate::{context::Context, mirror::write, reconcile::Error, resource, text};
 
 const REASON: &str = "ApiUnavailable";
 
@@ -29,35 +24,28 @@ pub(crate) async fn say(
 
 fn status(found: &DynamicObject, cause: &str, now: jiff::Timestamp) -> Option<Value> {
     let mine = !resource::is_mirror(found) && !resource::is_deleting(found);
-    let previous = read_conditions(resource::status(found).get("conditions"));
+    let previous = condition::of_status(resource::status(found));
     let generation = resource::generation(found);
     let said = condition::find(&previous, condition::SYNCED);
     if !mine || said.is_some_and(|said| said.observed_generation == generation) {
         return None;
     }
     let message = text::cut(&format!("{cause}; it is tried again"), text::MESSAGE);
-    let mut desired: Vec<Condition> = previous
-        .iter()
-        .filter(|condition| condition.kind != condition::SYNCED)
-        .cloned()
-        .collect();
-    desired.push(Condition::new(
+    let unknown = Condition::new(
         condition::SYNCED,
         ConditionStatus::Unknown,
         REASON,
         message,
         generation,
-    ));
+    );
     let mut status = resource::status(found).clone();
-    if !status.is_object() {
-        status = json!({});
-    }
-    status["conditions"] = serde_json::to_value(condition::merge(&previous, desired, now)).ok()?;
+    condition::say(&mut status, &[condition::SYNCED], vec![unknown], now);
     Some(status)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use threeport_model::find_kind;
 
     use super::*;
@@ -71,7 +59,7 @@ mod tests {
             {"type": "Synced", "status": "True", "reason": "Synced", "observedGeneration": 1},
         ]}});
         let said = status(&found, "no route", jiff::Timestamp::UNIX_EPOCH).unwrap();
-        let conditions = read_conditions(said.get("conditions"));
+        let conditions = condition::of_status(&said);
         let synced = condition::find(&conditions, condition::SYNCED).unwrap();
         assert_eq!(
             (synced.status, synced.observed_generation),

@@ -166,8 +166,10 @@ pub(crate) fn status(view: &View<'_>, now: jiff::Timestamp) -> Value {
         .get("observedGeneration")
         .and_then(Value::as_i64)
         .unwrap_or_default();
-    let shown: Vec<Condition> = read_conditions(status.get("conditions"));
-    let previous = read_conditions(view.previous.get("conditions"));
+    let shown = view
+        .object
+        .map_or_else(Vec::new, |object| condition::of_status(&object.status));
+    let previous = condition::of_status(view.previous);
     // A refusal is an answer about this very generation: kstatus would call what is not observed "in progress".
     let observed = match view.synced.stalled {
         true => view.position.resource,
@@ -352,14 +354,6 @@ pub(crate) fn same_status(left: &Value, right: &Value) -> bool {
         status
     };
     resource::same(&without(left), &without(right))
-}
-
-/// Conditions as the model has them; what can't be read is left out rather than shown wrongly.
-pub(crate) fn read_conditions(conditions: Option<&Value>) -> Vec<Condition> {
-    let conditions = conditions.and_then(Value::as_array).into_iter().flatten();
-    conditions
-        .filter_map(|condition| serde_json::from_value(condition.clone()).ok())
-        .collect()
 }
 
 fn value(serialize: &impl Serialize) -> Value {

@@ -48,7 +48,7 @@ fn show(object: &Object, position: Position, synced: Synced) -> (Value, Vec<Cond
         operation_id: None,
     };
     let status = status(&view, time(LATE));
-    let conditions = read_conditions(status.get("conditions"));
+    let conditions = condition::of_status(&status);
     (status, conditions)
 }
 
@@ -202,7 +202,7 @@ fn a_blocked_deletion_names_the_referrer() {
         deleting: true,
         operation_id: None,
     };
-    let conditions = read_conditions(status(&view, time(LATE)).get("conditions"));
+    let conditions = condition::of_status(&status(&view, time(LATE)));
     let blocked = condition::find(&conditions, condition::DELETION_BLOCKED).unwrap();
     assert_eq!(blocked.message, "referred to by WorkloadInstance/web");
     assert_eq!(ready(&conditions).1, "Deleting");
@@ -230,7 +230,7 @@ fn going(ready: &str, reason: &str, message: &str) -> Vec<Condition> {
         deleting: true,
         operation_id: None,
     };
-    read_conditions(status(&view, time(LATE)).get("conditions"))
+    condition::of_status(&status(&view, time(LATE)))
 }
 
 #[test]

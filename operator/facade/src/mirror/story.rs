@@ -15,11 +15,10 @@ use kube::{
 use serde_json::{Value, json};
 use threeport_failpoint::around;
 use threeport_model::{
-    KindDescriptor, condition,
+    KindDescriptor, condition, explain,
     kinds::event::{Event, EventType},
 };
 
-use super::project::read_conditions;
 use crate::{
     context::Context,
     queue::Key,
@@ -41,7 +40,7 @@ pub(crate) type Told = Remembered<jiff::Timestamp>;
 /// object is being worked on is told with what comes of it.
 pub(crate) fn ready_changed(before: &Value, after: &Value) -> bool {
     let ready = |status: &Value| {
-        let conditions = read_conditions(status.get("conditions"));
+        let conditions = condition::of_status(status);
         condition::find(&conditions, condition::READY).map(|ready| (ready.status, ready.reason.clone()))
     };
     let after = ready(after);
@@ -57,7 +56,7 @@ pub(crate) async fn tell(context: &Context, kind: &'static KindDescriptor, found
     let events = match context.options.api.object_events(kind, &name).await {
         Ok(events) => events,
         Err(error) => {
-            tracing::debug!(%error, kind = kind.kind, name, "failed to read the events of an object");
+            tracing::debug!(error = %explain(&error), kind = kind.kind, name, "failed to read the events of an object");
             return;
         }
     };
@@ -71,7 +70,7 @@ pub(crate) async fn tell(context: &Context, kind: &'static KindDescriptor, found
         .take(MOST)
     {
         if let Err(error) = write(&api, kind, found, event).await {
-            tracing::warn!(%error, kind = kind.kind, name, "failed to write a Kubernetes event");
+            tracing::warn!(error = %explain(&error), kind = kind.kind, name, "failed to write a Kubernetes event");
         }
     }
     if let Some(newest) = events.iter().map(|event| event.last_seen).max() {

@@ -2,7 +2,7 @@
 
 use threeport_client::{Client, Error};
 use threeport_model::{
-    Code, Condition, ConditionStatus, KindDescriptor, Object,
+    Code, ConditionStatus, KindDescriptor, Object,
     condition::{self, READY},
     find_kind,
     protocol::whoami::Role,
@@ -182,8 +182,7 @@ fn summary(kind: &KindDescriptor, objects: &[Object], name: &'static str) -> Che
 }
 
 fn unready(kind: &KindDescriptor, object: &Object) -> Option<String> {
-    let list = object.status.get("conditions").cloned().unwrap_or_default();
-    let conditions: Vec<Condition> = serde_json::from_value(list).unwrap_or_default();
+    let conditions = condition::of_status(&object.status);
     let name = format!("{}/{}", kind.singular, object.metadata.name);
     match condition::find(&conditions, READY) {
         Some(ready) if ready.status == ConditionStatus::True => None,

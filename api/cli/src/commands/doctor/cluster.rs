@@ -76,7 +76,9 @@ async fn definitions(client: &Client, namespace: &str) -> Check {
                     wrong.push(format!("{name} is not established"));
                 }
             }
-            Err(error) => return Check::skipped(NAME, format!("they can't be read: {error}")),
+            Err(error) => {
+                return Check::skipped(NAME, format!("they can't be read: {}", explain(&error.into())));
+            }
         }
     }
     if wrong.is_empty() {
@@ -94,7 +96,10 @@ async fn namespace_checks(client: &Client, name: &str) -> Vec<Check> {
     const NAME: &str = "namespace";
     let api: Api<Namespace> = Api::all(client.clone());
     match api.get_opt(name).await {
-        Err(error) => vec![Check::skipped(NAME, format!("{name} can't be read: {error}"))],
+        Err(error) => vec![Check::skipped(
+            NAME,
+            format!("{name} can't be read: {}", explain(&error.into())),
+        )],
         Ok(None) => {
             let remedy =
                 "name the control plane's namespace with --namespace; where it is installed: helm list -A";
@@ -173,7 +178,7 @@ async fn parts(client: &Client, namespace: &str) -> Check {
     let (deployments, sets) = match (deployments.list(&selector).await, sets.list(&selector).await) {
         (Ok(deployments), Ok(sets)) => (deployments, sets),
         (Err(error), _) | (_, Err(error)) => {
-            return Check::skipped(NAME, format!("they can't be read: {error}"));
+            return Check::skipped(NAME, format!("they can't be read: {}", explain(&error.into())));
         }
     };
     let mut states = Vec::new();

@@ -195,9 +195,7 @@ fn wait_for_dependencies(world: &World) -> Result<(), Obstacle> {
     for dependency in &world.spec.depends_on {
         let name = format!("{}/{}", dependency.kind, dependency.name);
         let object = reference(&world.claim, &dependency.kind, Some(&dependency.name));
-        let conditions: Vec<threeport_model::Condition> = object
-            .and_then(|object| serde_json::from_value(object.status["conditions"].clone()).ok())
-            .unwrap_or_default();
+        let conditions = object.map_or_else(Vec::new, |object| condition::of_status(&object.status));
         let holds = condition::find(&conditions, &dependency.condition)
             .is_some_and(|condition| condition.status == ConditionStatus::True);
         if !holds {
