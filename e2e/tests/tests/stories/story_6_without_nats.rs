@@ -10,7 +10,7 @@ use crate::{
     burst::Burst,
     installation::{as_installed, rolled_out, scale, with_sweep},
     scene::Scene,
-    steps::{condition, gone, kind},
+    steps::{condition, gone, own_record},
 };
 
 /// The pause between two sweeps; a tenth of it, less or more, is spread.
@@ -34,19 +34,6 @@ async fn applied(world: &World, burst: Burst, offset: u64) -> Result<BTreeMap<St
         })
     })
     .await
-}
-
-/// The name of the control plane's record of itself.
-async fn own_record(world: &World) -> Result<String> {
-    let (records, _) = world
-        .api
-        .object_list_all(kind("ControlPlaneInstance")?, None)
-        .await?;
-    let own = records.into_iter().find(|record| record.status["isSelf"] == true);
-    Ok(own
-        .context("the control plane has no record of itself")?
-        .metadata
-        .name)
 }
 
 #[tokio::test(flavor = "multi_thread")]
