@@ -14,7 +14,6 @@ const CREATES: usize = 100;
 const SLACK: Duration = Duration::from_millis(250);
 /// From a line of a log to kubectl.
 const TOLD: Duration = Duration::from_secs(20);
-const RECONCILES: &str = "threeport_reconcile_total";
 /// The durable consumer of the controllers of workloads.
 const CONSUMER: &str = "threeport-workload";
 
@@ -36,7 +35,7 @@ const WAY: [(&str, &str); 8] = [
 const NAMED: [(&str, &[&str]); 6] = [
     ("threeport_oldest_pending_seconds", &["kind=\"WorkloadInstance\""]),
     (
-        RECONCILES,
+        "threeport_reconcile_total",
         &["kind=\"WorkloadInstance\"", "trigger=\"signal\"", "outcome="],
     ),
     ("threeport_relay_lag_seconds", &[]),
@@ -98,10 +97,7 @@ async fn told(world: &World, burst: Burst) -> Result<Counted> {
     let latencies = burst.latencies(world, offset, &asked, limit).await?;
     burst.all_are_ready(world, limit).await?;
     let after = metrics::of_deployment(namespace, "controllers").await?;
-    let of = |trigger: &str| {
-        let labels = [&format!("trigger=\"{trigger}\""), "kind=\"WorkloadInstance\""];
-        metrics::sum(&after, RECONCILES, &labels) - metrics::sum(&before, RECONCILES, &labels)
-    };
+    let of = |trigger| metrics::runs(&after, trigger) - metrics::runs(&before, trigger);
     Ok(Counted {
         latencies,
         signal: of("signal"),

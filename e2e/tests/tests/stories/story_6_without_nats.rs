@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
-use threeport_e2e::{World, audit, kubectl, nats, wait_until};
+use threeport_e2e::{World, audit, kubectl, metrics, nats, wait_until};
 
 use crate::{
     burst::Burst,
@@ -36,6 +36,22 @@ async fn applied(world: &World, burst: Burst, offset: u64) -> Result<BTreeMap<St
     .await
 }
 
+/// Waits until so many runs more than `before` are counted as found by the sweep, and none as found by a signal: the control
+/// of [`crate::story_6_signals`], which counts none of the sweep.
+async fn came_by_sweep(world: &World, before: &BTreeMap<String, f64>, runs: usize) -> Result<()> {
+    wait_until("the sweep's runs are counted", DEGRADED, || async {
+        let now = metrics::of_deployment(&world.namespace, "controllers").await?;
+        let of = |trigger| metrics::runs(&now, trigger) - metrics::runs(before, trigger);
+        let (sweep, signal) = (of("sweep"), of("signal"));
+        Ok(if sweep >= runs as f64 && signal == 0.0 {
+            Ok(())
+        } else {
+            Err(format!("{sweep} by the sweep and {signal} by a signal"))
+        })
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn story_6_without_nats_nothing_is_applied_until_the_sweep_and_everything_with_it() -> Result<()> {
     let burst = |name, count| Burst { name, count };
@@ -53,6 +69,7 @@ async fn story_6_without_nats_nothing_is_applied_until_the_sweep_and_everything_
             gone(namespace, &format!("pod/{}", nats::POD), Duration::from_secs(60)).await?;
 
             // The probe tells when a sweep is: what is asked for right after it has to wait for the next.
+            let counted = metrics::of_deployment(namespace, "controllers").await?;
             let offset = audit::end(&world.audit_log)?;
             probe.post_all(world).await?;
             let told = applied(world, probe, offset).await?;
@@ -67,6 +84,7 @@ async fn story_6_without_nats_nothing_is_applied_until_the_sweep_and_everything_
             for wait in waits {
                 ensure!(wait >= SHORTEST, "applied after {wait:?}, before the next sweep");
             }
+            came_by_sweep(world, &counted, probe.count + swept.count).await?;
             let own = format!("controlplaneinstance/{}", own_record(world).await?);
             let degraded = condition(world, &own, "Degraded", "True", DEGRADED).await?;
             ensure!(degraded["reason"] == "NatsUnavailable", "{degraded}");
