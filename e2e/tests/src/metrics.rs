@@ -56,6 +56,13 @@ pub fn sum(samples: &BTreeMap<String, f64>, metric: &str, labels: &[&str]) -> f6
     matching(samples, metric, labels).sum()
 }
 
+/// How many runs for instances the controllers counted whose work came that way: `signal`, `retry`, `sweep`.
+pub fn runs(samples: &BTreeMap<String, f64>, trigger: &str) -> f64 {
+    let trigger = format!("trigger=\"{trigger}\"");
+    let labels = [trigger.as_str(), "kind=\"WorkloadInstance\""];
+    sum(samples, "threeport_reconcile_total", &labels)
+}
+
 /// Whether there is such a sample, whatever it counts; `key=` alone is any value of that label.
 pub fn is_there(samples: &BTreeMap<String, f64>, metric: &str, labels: &[&str]) -> bool {
     matching(samples, metric, labels).next().is_some()

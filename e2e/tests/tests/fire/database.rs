@@ -15,7 +15,7 @@ use tokio::task::block_in_place;
 
 use crate::{
     cast::{Act, Cast},
-    check, round,
+    check, controls, round,
 };
 
 const INSTANCES: usize = 30;
@@ -36,6 +36,7 @@ enum End {
 async fn fire_1_the_database_restarted_or_killed_in_the_middle() -> Result<()> {
     let mut plane = Plane::start().await?;
     check::all_is_mirrored(&plane).await?;
+    controls::what_is_planted_is_found(&plane).await?;
     let drawn = usize::from(StdRng::seed_from_u64(form::seed()).random_bool(0.5));
     let ends = [End::Restarted, End::Killed];
     let tried = if form::is_long() {

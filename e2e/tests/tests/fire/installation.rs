@@ -20,7 +20,7 @@ use threeport_model::find_kind;
 
 use crate::{
     cast::{Act, Cast},
-    check,
+    check, controls,
     hits::{self, Hits},
     round::{self, Kill},
 };
@@ -72,6 +72,7 @@ async fn fire_1_an_installation_killed_at_every_failpoint_goes_on() -> Result<()
         plane.wait_part(part)?;
     }
     check::all_is_mirrored(&plane).await?;
+    controls::what_is_planted_is_found(&plane).await?;
     let cast = Cast {
         prefix: "installed".to_owned(),
         instances: 4,

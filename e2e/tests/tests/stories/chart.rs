@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use threeport_e2e::{World, kubectl, workload, world::variable};
+use threeport_e2e::{World, audit, kubectl, workload, world::variable};
 
 use crate::{
     installation::{RELEASE, helm, install, uninstall},
@@ -15,11 +15,24 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn chart_test_delivers_a_workload() -> Result<()> {
     let world = World::connect().await?;
+    let offset = audit::end(&world.audit_log)?;
     helm(&["test", RELEASE, "--timeout", "170s"], &world.namespace).await?;
+    let mut written = audit::since(&world.audit_log, offset)?;
+    written.retain(|entry| entry.is_write() && entry.is_by(&world.namespace));
+    let written = audit::count(&written);
+    let made = format!("patch 201 deployments.apps {RELEASE}-helm-test/helm-test");
+    ensure!(
+        written.get(&made) == Some(&1),
+        "{made} is not there once: {written:#?}"
+    );
     let left = kubectl(&format!("-n {} get threeport -o name", world.namespace), None)
         .await?
         .success()?
         .stdout;
+    ensure!(
+        left.contains("kubernetesruntimeinstance"),
+        "positive control: what is there is not listed: {left}"
+    );
     ensure!(!left.contains("helm-test"), "helm test left {left}");
     Ok(())
 }

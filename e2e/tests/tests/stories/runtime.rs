@@ -1,12 +1,19 @@
-//! The cluster that the control plane lives in, as its own record tells it: what `kubectl` says of it, and nothing else.
+//! The cluster that the control plane lives in, and the control plane itself, as their own records tell them: what
+//! `kubectl` says of them, and nothing else.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use threeport_e2e::{World, kubectl, wait_until};
 
-use crate::steps::{condition_of, custom_resource, kind, rest_get};
+use crate::{
+    installation::PARTS,
+    steps::{condition_of, custom_resource, kind, own_record, rest_get},
+};
+
+/// Parts that are all ready are looked at once a minute.
+const LOOKED_AT: Duration = Duration::from_secs(90);
 
 async fn asked(arguments: &str) -> Result<Value> {
     kubectl(arguments, None).await?.success()?.json()
@@ -63,5 +70,60 @@ async fn runtime_s_record_tells_version_nodes_agent_and_that_it_is_reachable() -
             })
         },
     )
+    .await
+}
+
+/// The parts of a control plane, as its record is to have them.
+async fn parts(namespace: &str) -> Result<Vec<Value>> {
+    let names = PARTS.map(|part| part.replace(' ', "/")).join(" ");
+    let listed = asked(&format!("-n {namespace} get {names} -o json")).await?;
+    let listed = listed["items"].as_array().context("no parts are listed")?;
+    let component = |part: &Value| {
+        json!({
+            "name": part["metadata"]["name"],
+            "ready": part["status"]["readyReplicas"],
+            "desired": part["spec"]["replicas"],
+            "image": part["spec"]["template"]["spec"]["containers"][0]["image"],
+        })
+    };
+    let mut parts: Vec<_> = listed.iter().map(component).collect();
+    parts.sort_by_key(|part| part["name"].to_string());
+    Ok(parts)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_plane_s_record_of_itself_tells_its_parts_and_what_version_runs() -> Result<()> {
+    let world = World::connect().await?;
+    let name = own_record(&world).await?;
+    let what = format!("controlplaneinstance/{name}");
+    let running = world.api.version().await?;
+    wait_until("the record tells the control plane", LOOKED_AT, || async {
+        let parts = parts(&world.namespace).await?;
+        if parts.len() != PARTS.len() || parts.iter().any(|part| part["ready"] != part["desired"]) {
+            return Ok(Err(format!("not all parts are ready: {parts:?}")));
+        }
+        let parts = Value::from(parts);
+        let resource = custom_resource(&world, &what)
+            .await?
+            .context("it has no mirror")?;
+        for status in [
+            &rest_get(&world, "tpcpi", &name).await?.status,
+            &resource["status"],
+        ] {
+            let told = status["isSelf"] == true
+                && status["version"] == running.version
+                && status["schemaVersion"] == running.schema_version
+                && status["components"] == parts;
+            if !told {
+                return Ok(Err(format!("{status}; {running:?} runs, {parts}")));
+            }
+        }
+        let ready = condition_of(&resource, "Ready").cloned().unwrap_or_default();
+        Ok(if ready["status"] == "True" {
+            Ok(())
+        } else {
+            Err(ready.to_string())
+        })
+    })
     .await
 }

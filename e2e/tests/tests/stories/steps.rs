@@ -104,6 +104,19 @@ pub(crate) async fn rest_gone(world: &World, kind: &str, name: &str) -> Result<(
     .await
 }
 
+/// The name of the control plane's record of itself.
+pub(crate) async fn own_record(world: &World) -> Result<String> {
+    let (records, _) = world
+        .api
+        .object_list_all(kind("ControlPlaneInstance")?, None)
+        .await?;
+    let own = records.into_iter().find(|record| record.status["isSelf"] == true);
+    Ok(own
+        .context("the control plane has no record of itself")?
+        .metadata
+        .name)
+}
+
 /// Generation and resourceVersion of every object that the REST API has, by `Kind/name`: whether anything was changed.
 pub(crate) async fn versions(world: &World) -> Result<BTreeMap<String, (i64, Option<i64>)>> {
     let mut versions = BTreeMap::new();

@@ -86,14 +86,19 @@ async fn story_3_a_failing_image_is_the_top_object_s_reason_within_30_s() -> Res
         .play(async |world| {
             let begin = Instant::now();
             apply(world, &objects).await?;
-            for what in ["workloadinstance/noimage", "workloaddefinition/noimage"] {
+            let cause = format!("ImagePullBackOff: image {}", workload::MISSING_IMAGE);
+            for (what, reason) in [
+                ("workloadinstance/noimage", "ResourceFailed"),
+                // A definition counts its instances: what ails the worst of them is in its message.
+                ("workloaddefinition/noimage", "Progressing"),
+            ] {
                 let left = NAMED.saturating_sub(begin.elapsed());
                 let message = wait_until(&format!("{what} names the image"), left, || async {
                     let object = custom_resource(world, what).await?.context("absent")?;
                     let ready = condition_of(&object, "Ready").cloned().unwrap_or_default();
                     let message = ready["message"].as_str().unwrap_or_default();
-                    let names = ready["status"] == "False" && message.contains(workload::MISSING_IMAGE);
-                    Ok(if names {
+                    let is_named = ready["status"] == "False" && message.contains(&cause);
+                    Ok(if is_named && ready["reason"] == reason {
                         Ok(message.to_owned())
                     } else {
                         Err(ready.to_string())

@@ -147,12 +147,13 @@ async fn story_4_replicas_that_an_autoscaler_owns_are_left_alone() -> Result<()>
             "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}],
         },
     });
-    let manifests = |value: &str| {
-        let mut manifests = workload::service("scaled", workload::IMAGE);
-        manifests[0]["data"]["other"] = json!(value);
-        [manifests, vec![scaler.clone()]].concat()
+    // Each edit is one of the Deployment itself, so that it is written; its pods are the same.
+    let manifests = |edit: &str| {
+        let mut deployment = workload::deployment("scaled", workload::IMAGE, 1);
+        deployment["metadata"]["annotations"] = json!({"edit": edit});
+        [workload::config("scaled"), deployment, scaler.clone()]
     };
-    let objects = pair("scaled", &manifests("1"));
+    let objects = pair("scaled", &manifests("none"));
     Scene::of(&objects)
         .play(async |world| {
             apply(world, &objects).await?;
@@ -162,24 +163,31 @@ async fn story_4_replicas_that_an_autoscaler_owns_are_left_alone() -> Result<()>
                 deployment["spec"]["replicas"] == 1,
                 "before the scale: {deployment}"
             );
-            kubectl("-n scaled scale deployment scaled --replicas=2", None)
-                .await?
-                .success()?;
-            let edited = [workload::definition("scaled", &manifests("2"))];
-            apply(world, &edited).await?;
-            // Ready is said of what was seen after everything of the edit was applied: nothing more is to come.
-            wait_ready(world, &edited).await?;
-            let map = live("scaled", "configmap/scaled").await?.unwrap_or_default();
-            ensure!(
-                map["data"]["other"] == "2",
-                "positive control: the edit arrived: {map}"
-            );
-            let deployment = live("scaled", "deployment/scaled").await?.unwrap_or_default();
-            ensure!(
-                deployment["spec"]["replicas"] == 2,
-                "the scale was taken back: {}",
-                deployment["spec"]["replicas"]
-            );
+            for (edit, replicas, scale) in [
+                ("first", 2, "scale deployment scaled --replicas=2"),
+                // Not through the scale subresource: only the autoscaler's reference tells whose they are.
+                (
+                    "second",
+                    3,
+                    r#"patch deployment scaled --type=merge -p {"spec":{"replicas":3}}"#,
+                ),
+            ] {
+                kubectl(&format!("-n scaled {scale}"), None).await?.success()?;
+                let edited = [workload::definition("scaled", &manifests(edit))];
+                apply(world, &edited).await?;
+                // Ready is said of what was seen after everything of the edit was applied: nothing more is to come.
+                wait_ready(world, &edited).await?;
+                let deployment = live("scaled", "deployment/scaled").await?.unwrap_or_default();
+                ensure!(
+                    deployment["metadata"]["annotations"]["edit"] == edit,
+                    "positive control: the edit arrived: {deployment}"
+                );
+                ensure!(
+                    deployment["spec"]["replicas"] == replicas,
+                    "{scale} was taken back: {}",
+                    deployment["spec"]["replicas"]
+                );
+            }
             Ok(())
         })
         .await

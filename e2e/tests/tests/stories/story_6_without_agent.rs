@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use threeport_e2e::{World, kubectl, wait_until, workload};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -96,6 +96,21 @@ async fn there(namespace: &str, what: &str) -> Result<()> {
     .await
 }
 
+/// Waits until the cluster's own record says so of its agent; what it says then.
+async fn agent_is_connected(world: &World, connected: bool) -> Result<Value> {
+    let what = format!("the record says that connected is {connected}");
+    wait_until(&what, UNKNOWN, || async {
+        let runtime = custom_resource(world, "kubernetesruntimeinstance/local").await?;
+        let runtime = runtime.context("absent")?;
+        Ok(if runtime["status"]["agent"]["connected"] == connected {
+            Ok(runtime)
+        } else {
+            Err(runtime["status"].to_string())
+        })
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn story_6_without_its_agent_an_instance_is_unknown_within_30_s_never_true_and_recovers() -> Result<()>
 {
@@ -114,6 +129,7 @@ async fn story_6_without_its_agent_an_instance_is_unknown_within_30_s_never_true
             wait_ready(world, &objects).await?;
             let watch = Watch::start(world, "unseen")?;
             watch.is_now("True", Duration::from_secs(10)).await?;
+            agent_is_connected(world, true).await?;
 
             let begin = Instant::now();
             scale(namespace, AGENT, 0).await?;
@@ -125,6 +141,15 @@ async fn story_6_without_its_agent_an_instance_is_unknown_within_30_s_never_true
             let instance = instance.context("the instance is gone")?;
             let ready = condition_of(&instance, "Ready").cloned().unwrap_or_default();
             ensure!(ready["reason"] == "AgentSilent", "{ready}");
+            let runtime = agent_is_connected(world, false).await?;
+            let ready = condition_of(&runtime, "Ready").cloned().unwrap_or_default();
+            ensure!(
+                ready["status"] == "False"
+                    && ready["reason"] == "AgentSilent"
+                    && runtime["status"]["reachable"]["status"] == "True",
+                "{}",
+                runtime["status"]
+            );
 
             // What happens meanwhile: something is deleted that nobody sees, and an edit is applied that nobody sees.
             kubectl("-n unseen delete configmap unseen", None)
@@ -161,6 +186,7 @@ async fn story_6_without_its_agent_an_instance_is_unknown_within_30_s_never_true
             there("unseen", "configmap/unseen").await?;
             watch.is_now("True", Duration::from_secs(60)).await?;
             println!("Ready was {:?}", watch.seen()?);
+            agent_is_connected(world, true).await?;
             wait_ready(world, &objects[1..]).await.map(drop)
         })
         .await

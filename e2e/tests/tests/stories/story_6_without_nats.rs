@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
-use threeport_e2e::{World, audit, kubectl, nats, wait_until};
+use threeport_e2e::{World, audit, kubectl, metrics, nats, wait_until};
 
 use crate::{
     burst::Burst,
     installation::{as_installed, rolled_out, scale, with_sweep},
     scene::Scene,
-    steps::{condition, gone, kind},
+    steps::{condition, gone, own_record},
 };
 
 /// The pause between two sweeps; a tenth of it, less or more, is spread.
@@ -36,17 +36,20 @@ async fn applied(world: &World, burst: Burst, offset: u64) -> Result<BTreeMap<St
     .await
 }
 
-/// The name of the control plane's record of itself.
-async fn own_record(world: &World) -> Result<String> {
-    let (records, _) = world
-        .api
-        .object_list_all(kind("ControlPlaneInstance")?, None)
-        .await?;
-    let own = records.into_iter().find(|record| record.status["isSelf"] == true);
-    Ok(own
-        .context("the control plane has no record of itself")?
-        .metadata
-        .name)
+/// Waits until so many runs more than `before` are counted as found by the sweep, and none as found by a signal: the control
+/// of [`crate::story_6_signals`], which counts none of the sweep.
+async fn came_by_sweep(world: &World, before: &BTreeMap<String, f64>, runs: usize) -> Result<()> {
+    wait_until("the sweep's runs are counted", DEGRADED, || async {
+        let now = metrics::of_deployment(&world.namespace, "controllers").await?;
+        let of = |trigger| metrics::runs(&now, trigger) - metrics::runs(before, trigger);
+        let (sweep, signal) = (of("sweep"), of("signal"));
+        Ok(if sweep >= runs as f64 && signal == 0.0 {
+            Ok(())
+        } else {
+            Err(format!("{sweep} by the sweep and {signal} by a signal"))
+        })
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,6 +69,7 @@ async fn story_6_without_nats_nothing_is_applied_until_the_sweep_and_everything_
             gone(namespace, &format!("pod/{}", nats::POD), Duration::from_secs(60)).await?;
 
             // The probe tells when a sweep is: what is asked for right after it has to wait for the next.
+            let counted = metrics::of_deployment(namespace, "controllers").await?;
             let offset = audit::end(&world.audit_log)?;
             probe.post_all(world).await?;
             let told = applied(world, probe, offset).await?;
@@ -80,6 +84,7 @@ async fn story_6_without_nats_nothing_is_applied_until_the_sweep_and_everything_
             for wait in waits {
                 ensure!(wait >= SHORTEST, "applied after {wait:?}, before the next sweep");
             }
+            came_by_sweep(world, &counted, probe.count + swept.count).await?;
             let own = format!("controlplaneinstance/{}", own_record(world).await?);
             let degraded = condition(world, &own, "Degraded", "True", DEGRADED).await?;
             ensure!(degraded["reason"] == "NatsUnavailable", "{degraded}");

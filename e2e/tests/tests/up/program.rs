@@ -18,6 +18,9 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 /// The longest that a run may take with everything built.
 pub(crate) const LIMIT: Duration = Duration::from_secs(400);
 
+/// How the line begins that says how long all of it will take.
+pub(crate) const ESTIMATE: &str = "All of it takes about ";
+
 /// The program with the options that select the testbed.
 pub(crate) struct ThreeportUp {
     selection: Vec<String>,
@@ -102,7 +105,8 @@ impl ThreeportUp {
         Ok(run)
     }
 
-    /// Runs `up` until it has printed a line that begins so and then `is_reached` holds, and interrupts it there.
+    /// Runs `up` until it has printed a line that begins so and then `is_reached` holds, and interrupts it there. By then it
+    /// must have said how long it will take.
     pub(crate) fn interrupt(
         &self,
         options: &[&str],
@@ -112,13 +116,22 @@ impl ThreeportUp {
     ) -> Result<()> {
         println!("up, until: {line}");
         let mut started = Started::new(&mut self.command(options), SILENCE)?;
-        let stderr = started.until(|found| found.stderr().is_some_and(|text| text.starts_with(line)));
-        let reached = stderr.and_then(|_| wait::until(line, Duration::from_secs(60), is_reached));
+        let mut is_told = false;
+        let found = started.until(|found| {
+            let text = found.stderr().unwrap_or_default();
+            is_told |= text.starts_with(ESTIMATE);
+            text.starts_with(line)
+        });
+        let reached = found.and_then(|_| wait::until(line, Duration::from_secs(60), is_reached));
         let status = started.interrupt(how)?;
         reached?;
         ensure!(
             !status.success(),
             "it had ended before it was interrupted: {line}"
+        );
+        ensure!(
+            is_told,
+            "it did not say how long it takes before it began: {line}"
         );
         Ok(())
     }
@@ -243,7 +256,7 @@ impl Started {
     }
 
     /// Reads until the wanted line; what there was on standard output by then.
-    fn until(&mut self, is_wanted: impl Fn(&Line) -> bool) -> Result<String> {
+    fn until(&mut self, mut is_wanted: impl FnMut(&Line) -> bool) -> Result<String> {
         let begin = Instant::now();
         let (mut stdout, mut stderr) = (String::new(), String::new());
         while let Some(line) = self.next(begin)? {

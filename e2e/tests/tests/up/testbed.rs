@@ -12,7 +12,7 @@ use threeport_testbed::paths::Site;
 use threeport_testbed::traces::{COMMON, MACHINE_NETWORK, Traces};
 use threeport_testbed::{Cluster, ClusterOptions, cleanup};
 
-use crate::program::{Interruption, Run, ThreeportUp};
+use crate::program::{ESTIMATE, Interruption, Run, ThreeportUp};
 use crate::shell;
 
 /// What every run of `up` is given.
@@ -139,11 +139,16 @@ pub(crate) fn interrupt_the_delivery(up: &ThreeportUp, cluster: &Cluster) -> Res
     up.interrupt(&OPTIONS, "Deliver the sample", is_there, Interruption::Kill)
 }
 
-/// How long it will take, the nodes, the objects, a URL.
+/// How long it will take, before anything is begun; the nodes, the objects, a URL.
 pub(crate) fn shows_what_a_person_wants_to_see(run: &Run) -> Result<()> {
+    let place = |begin: &str| {
+        let mut lines = run.stderr.lines();
+        let found = lines.position(|line| line.starts_with(begin));
+        found.with_context(|| format!("{begin:?} is not said:\n{}", run.stderr))
+    };
     ensure!(
-        run.stderr.contains("All of it takes about "),
-        "it does not say how long it takes:\n{}",
+        place(ESTIMATE)? < place("Build the programs")?,
+        "how long it takes is said too late:\n{}",
         run.stderr
     );
     let line = |begin: &str| {

@@ -1,8 +1,19 @@
-use serde_json::json;
+use serde_json::{Value, json};
 use threeport_engine::Outcome;
 use threeport_model::{condition, kinds::workload_instance::Health};
 
 use crate::harness::{World, assert_done};
+
+/// Somebody's, and of no definition.
+const AUTOSCALER: &str = "
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: theirs, namespace: web}
+spec:
+  minReplicas: 1
+  maxReplicas: 9
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
+";
 
 const APP: &str = "
 apiVersion: v1
@@ -26,7 +37,7 @@ spec: {template: {spec: {restartPolicy: Never, containers: [{name: seed, image: 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drift_is_healed_with_manners() {
-    let world = World::start(false).await;
+    let mut world = World::start(false).await;
     world.define("web", APP);
     world.place("web", json!({}));
     assert!(world.settle("web").await.resources.ready == 4);
@@ -98,6 +109,53 @@ async fn drift_is_healed_with_manners() {
     let writes = world.writes().len();
     world.run("web").await;
     assert_eq!(world.writes().len(), writes, "left alone is not drift");
+
+    somebody_s_autoscaler_is_heeded(&mut world).await;
+}
+
+/// Whoever edits replicas takes them from us, and not through the scale subresource: whether they are to be left alone,
+/// only the reference of an autoscaler tells.
+async fn somebody_s_autoscaler_is_heeded(world: &mut World) {
+    edit_replicas(world, 3);
+    world.define("web", &APP.replace("web:1", "web:4"));
+    assert_done(&world.run("web").await);
+    assert_eq!(
+        replicas_and_image(world),
+        (json!(2), json!("localhost/web:4")),
+        "without an autoscaler they are ours"
+    );
+
+    world.tool().apply(AUTOSCALER).unwrap();
+    // What a controller knows of autoscalers may be some seconds old.
+    world.restart().await;
+    edit_replicas(world, 4);
+    assert_done(&world.run("web").await);
+    assert_eq!(replicas_and_image(world), (json!(4), json!("localhost/web:4")));
+    world.define("web", &APP.replace("web:1", "web:5"));
+    assert_done(&world.run("web").await);
+    assert_eq!(replicas_and_image(world), (json!(4), json!("localhost/web:5")));
+}
+
+fn edit_replicas(world: &World, replicas: u32) {
+    let patch = json!({"spec": {"replicas": replicas}}).to_string();
+    world.kubectl(&[
+        "patch",
+        "deployment",
+        "web",
+        "-n",
+        "web",
+        "--type=merge",
+        "-p",
+        &patch,
+    ]);
+    world.observe("web", Health::Current);
+}
+
+fn replicas_and_image(world: &World) -> (Value, Value) {
+    let deployment = world.get("deployment", "web", "web");
+    let spec = &deployment["spec"];
+    let container = &spec["template"]["spec"]["containers"][0];
+    (spec["replicas"].clone(), container["image"].clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]
