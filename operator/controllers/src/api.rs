@@ -21,6 +21,8 @@ pub trait Api: Send + Sync + 'static {
     async fn intend(&self, request: &IntentRequest) -> Result<IntentResponse, SourceError>;
     /// What runs.
     async fn version(&self) -> Result<Version, SourceError>;
+    /// Where it is asked: a URL.
+    fn endpoint(&self) -> &str;
 }
 
 /// The real API, as the engine's source and the controllers' [`Api`].
@@ -38,6 +40,10 @@ impl Api for ApiClient {
 
     async fn version(&self) -> Result<Version, SourceError> {
         self.0.version().await.map_err(|error| of_client(&error))
+    }
+
+    fn endpoint(&self) -> &str {
+        self.0.url()
     }
 }
 

@@ -25,6 +25,10 @@ impl Api for FakeApi {
     async fn version(&self) -> Result<Version, SourceError> {
         Ok(version())
     }
+
+    fn endpoint(&self) -> &'static str {
+        "https://threeport-api.threeport-system.svc"
+    }
 }
 
 pub(crate) fn version() -> Version {

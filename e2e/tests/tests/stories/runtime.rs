@@ -97,6 +97,7 @@ async fn control_plane_s_record_of_itself_tells_its_parts_and_what_version_runs(
     let name = own_record(&world).await?;
     let what = format!("controlplaneinstance/{name}");
     let running = world.api.version().await?;
+    let endpoint = format!("https://threeport-api.{}.svc", world.namespace);
     wait_until("the record tells the control plane", LOOKED_AT, || async {
         let parts = parts(&world.namespace).await?;
         if parts.len() != PARTS.len() || parts.iter().any(|part| part["ready"] != part["desired"]) {
@@ -111,6 +112,7 @@ async fn control_plane_s_record_of_itself_tells_its_parts_and_what_version_runs(
             &resource["status"],
         ] {
             let told = status["isSelf"] == true
+                && status["apiEndpoint"] == endpoint
                 && status["version"] == running.version
                 && status["schemaVersion"] == running.schema_version
                 && status["components"] == parts;

@@ -64,6 +64,7 @@ impl InstanceController {
 pub struct World {
     claim: Claim,
     version: Version,
+    endpoint: String,
     /// Or why they can't be read.
     components: Result<Vec<Component>, String>,
 }
@@ -88,6 +89,7 @@ impl Controller for InstanceController {
         Ok(World {
             claim: run.claim.clone(),
             version,
+            endpoint: self.api.endpoint().to_owned(),
             components,
         })
     }
@@ -156,6 +158,7 @@ fn report(world: &World, lacking: SignedDuration, now: Timestamp) -> Report {
         conditions: condition::replace(&before, &condition::SUMMARY, said, now),
         is_self: true,
         genesis: previous.parent.is_none(),
+        api_endpoint: Some(world.endpoint.clone()),
         version: Some(world.version.version.clone()),
         schema_version: Some(world.version.schema_version),
         components,
@@ -231,6 +234,7 @@ mod tests {
         World {
             claim: Claim::of(object),
             version: version(),
+            endpoint: FakeApi.endpoint().to_owned(),
             components: Ok(components),
         }
     }

@@ -128,9 +128,11 @@ async fn somebody_s_autoscaler_is_heeded(world: &mut World) {
     world.tool().apply(AUTOSCALER).unwrap();
     // What a controller knows of autoscalers may be some seconds old.
     world.restart().await;
+    let heals = heals_of_deployment(world);
     edit_replicas(world, 4);
     assert_done(&world.run("web").await);
     assert_eq!(replicas_and_image(world), (json!(4), json!("localhost/web:4")));
+    assert_eq!(heals_of_deployment(world), heals, "what an autoscaler does is no fight");
     world.define("web", &APP.replace("web:1", "web:5"));
     assert_done(&world.run("web").await);
     assert_eq!(replicas_and_image(world), (json!(4), json!("localhost/web:5")));
@@ -149,6 +151,12 @@ fn edit_replicas(world: &World, replicas: u32) {
         &patch,
     ]);
     world.observe("web", Health::Current);
+}
+
+fn heals_of_deployment(world: &World) -> usize {
+    let rows = world.rows("web");
+    let deployment = rows.iter().find(|row| row.kind == "Deployment").unwrap();
+    deployment.healed_at.len()
 }
 
 fn replicas_and_image(world: &World) -> (Value, Value) {

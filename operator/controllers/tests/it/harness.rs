@@ -89,6 +89,10 @@ impl Api for FakeApi {
             database: "sqlite".to_owned(),
         })
     }
+
+    fn endpoint(&self) -> &'static str {
+        "https://threeport-api.threeport-system.svc"
+    }
 }
 
 /// A control plane, the store, and a controller of the one Threeport control plane `plane`.

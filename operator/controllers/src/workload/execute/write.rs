@@ -87,7 +87,8 @@ pub(super) async fn update(
 ) -> Result<Answer, RunError> {
     let live = context.world.live.get(&row.id).and_then(Option::as_ref);
     // What an autoscaler does is no fight.
-    let heal = heal && !live.is_some_and(replicas::is_scaled);
+    let scaled = live.is_some_and(replicas::is_scaled) || context.world.is_autoscaled(desired);
+    let heal = heal && !scaled;
     let version = match live {
         Some(live) => version_of(live),
         None => newest_version(&row, uid),
