@@ -132,7 +132,11 @@ async fn somebody_s_autoscaler_is_heeded(world: &mut World) {
     edit_replicas(world, 4);
     assert_done(&world.run("web").await);
     assert_eq!(replicas_and_image(world), (json!(4), json!("localhost/web:4")));
-    assert_eq!(heals_of_deployment(world), heals, "what an autoscaler does is no fight");
+    assert_eq!(
+        heals_of_deployment(world),
+        heals,
+        "what an autoscaler does is no fight"
+    );
     world.define("web", &APP.replace("web:1", "web:5"));
     assert_done(&world.run("web").await);
     assert_eq!(replicas_and_image(world), (json!(4), json!("localhost/web:5")));
