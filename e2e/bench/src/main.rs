@@ -19,6 +19,7 @@
 mod accepted;
 mod arguments;
 mod bare;
+mod database;
 mod driver;
 mod figures;
 mod objects;
@@ -67,6 +68,7 @@ fn measure(arguments: &Arguments, report: &mut Report) -> Result<()> {
         place.bring_up()?;
         let measured = runtime.block_on(async {
             let world = World::connect(&place).await?;
+            place.ensure_as_told()?;
             parts::measure(&world, arguments, database, report).await
         });
         if !arguments.keep {
