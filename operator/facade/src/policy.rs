@@ -2,6 +2,8 @@
 //! else's edit or deletion of a mirror, even as system:masters, and threeport.io objects in namespaces that no control
 //! plane serves.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context;
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
@@ -15,14 +17,38 @@ use crate::shared;
 
 /// The policy and its binding as YAML.
 pub const POLICY: &str = include_str!("../policy/custom-resources.yaml");
-const BY_HAND: &str =
+const APPLY: &str =
     "kubectl apply --server-side --force-conflicts -f operator/facade/policy/custom-resources.yaml";
 
 /// Applies policy and binding by the rule of [`shared`].
 pub(crate) async fn install(kube: &kube::Client) -> anyhow::Result<()> {
     let (policy, binding) = parse()?;
-    shared::install(&Api::all(kube.clone()), &policy, BY_HAND).await?;
-    shared::install(&Api::all(kube.clone()), &binding, BY_HAND).await
+    let by_hand = by_hand(&policy, &binding);
+    shared::install(&Api::all(kube.clone()), &policy, &by_hand).await?;
+    shared::install(&Api::all(kube.clone()), &binding, &by_hand).await
+}
+
+/// What a person with the right to do so runs. The file does not have what operators go by.
+fn by_hand(policy: &ValidatingAdmissionPolicy, binding: &ValidatingAdmissionPolicyBinding) -> String {
+    let annotate = |plural: &str, name: String, annotations: &BTreeMap<String, String>| {
+        let pairs = annotations.iter().map(|(key, value)| format!(" {key}={value}"));
+        let pairs: String = pairs.collect();
+        format!("kubectl annotate --overwrite {plural} {name}{pairs}")
+    };
+    [
+        APPLY.to_owned(),
+        annotate(
+            "validatingadmissionpolicies",
+            policy.name_any(),
+            policy.annotations(),
+        ),
+        annotate(
+            "validatingadmissionpolicybindings",
+            binding.name_any(),
+            binding.annotations(),
+        ),
+    ]
+    .join(" && ")
 }
 
 fn parse() -> anyhow::Result<(ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding)> {
