@@ -2,7 +2,7 @@
 #
 #   make up [DATABASE=postgresql] [CLUSTER=current [REGISTRY=host/path]]
 #   make test [STORY=n | STORY=fire_n]
-#   make bench [BENCH="--quick --part burst ..."]
+#   make bench [BENCH="--quick --part burst ..."]    (`Error 1`: a required figure is missed, `Error 3`: one was not shown)
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/threeport
 # Builds are kept in the cache, where every checkout finds them.

@@ -7,7 +7,12 @@ use serde::Serialize;
 
 /// Measure a control plane against a bare loop that applies the same objects.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "threeport-bench", version)]
+#[command(
+    name = "threeport-bench",
+    version,
+    after_help = "Exit codes: 0 all required figures are met; 1 one is missed, or the run failed; 2 wrong arguments; 3 none is \
+                  missed, but one was not shown: the loop that it is compared with was too slow (make says \"Error 3\")"
+)]
 pub(crate) struct Arguments {
     /// The parts to measure, separated by commas; all of them unless given
     #[arg(long = "part", value_enum, value_delimiter = ',')]

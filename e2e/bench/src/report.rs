@@ -18,6 +18,11 @@ use crate::{
     statistics::Spread,
 };
 
+/// A required figure is missed, or the run ended before its end.
+const FAILED: u8 = 1;
+/// A required figure is neither met nor missed. 2 is that of wrong arguments.
+const NOT_SHOWN: u8 = 3;
+
 /// All that was measured.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -78,9 +83,26 @@ impl Report {
         }
     }
 
+    /// What the program ends with. That a figure is missed comes before that one was not shown.
+    pub(crate) fn exit_code(&self) -> u8 {
+        if self.failed || self.misses_required() {
+            FAILED
+        } else if self.not_shown().is_empty() {
+            0
+        } else {
+            NOT_SHOWN
+        }
+    }
+
     /// Whether a required figure is missed.
-    pub(crate) fn misses_required(&self) -> bool {
+    fn misses_required(&self) -> bool {
         self.figures.iter().any(Figure::is_missed)
+    }
+
+    /// The required figures beside a loop that was too slow for them to say anything.
+    pub(crate) fn not_shown(&self) -> Vec<&str> {
+        let slow = self.figures.iter().filter(|figure| figure.is_not_shown());
+        slow.map(|figure| figure.name.as_str()).collect()
     }
 
     /// The table, on standard output.
@@ -236,12 +258,16 @@ impl Figure {
         }
     }
 
+    fn is_not_shown(&self) -> bool {
+        self.wanted.required.is_some() && self.value().is_some() && self.slow_loop().is_some()
+    }
+
     fn verdict(&self) -> String {
         let Some(value) = self.value() else {
             return if self.demanded { "MISSED: not measured" } else { "" }.to_owned();
         };
         if let Some(reached) = self.slow_loop() {
-            return format!("says nothing: the loop reached only {reached:.0}/s");
+            return format!("NOT SHOWN: the loop reached only {reached:.0}/s");
         }
         let keeps = |limit: Option<Limit>| limit.map(|limit| limit.is_kept(value));
         let verdict = match (keeps(self.wanted.required), keeps(self.wanted.aim)) {
@@ -285,7 +311,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::figures::{BURST, MEMORY, POST_P99, REPORTED};
+    use crate::figures::{BURST, DELETE, MEMORY, POST_P99, REPORTED};
 
     fn report(arguments: &[&str]) -> Report {
         Report::new(&Arguments::parse_from([&["threeport-bench"], arguments].concat()))
@@ -320,8 +346,8 @@ mod tests {
     fn beside_a_slow_loop_a_figure_is_neither_met_nor_missed() {
         for (ratio, reached, verdict, misses) in [
             (0.24, 80.0, "MISSED", true),
-            (0.24, 79.4, "says nothing: the loop reached only 79/s", false),
-            (0.6, 79.4, "says nothing: the loop reached only 79/s", false),
+            (0.24, 79.4, "NOT SHOWN: the loop reached only 79/s", false),
+            (0.6, 79.4, "NOT SHOWN: the loop reached only 79/s", false),
             (0.6, 80.0, "aim met", false),
         ] {
             let mut report = report(&["--database", "sqlite"]);
@@ -333,6 +359,29 @@ mod tests {
             assert_eq!(report.figures[0].verdict(), verdict);
             assert_eq!(report.misses_required(), misses, "{verdict}");
         }
+    }
+
+    #[test]
+    fn what_a_slow_loop_lets_nobody_show_has_an_exit_code_of_its_own() {
+        let (slow, fast) = (Spread::of([79.0]), Spread::of([81.0]));
+        let mut report = report(&["--database", "sqlite"]);
+        let mut figures = report.of(Database::Postgresql);
+        figures.add_compared(&BURST, Spread::of([0.6]), fast);
+        figures.add_required(&POST_P99, Some(49.0));
+        assert!(report.not_shown().is_empty());
+        assert_eq!(report.exit_code(), 0);
+
+        let mut figures = report.of(Database::Postgresql);
+        figures.add_compared(&BURST, Spread::of([0.6]), slow);
+        figures.add_compared(&DELETE, Spread::of([0.4]), slow);
+        assert_eq!(report.not_shown(), [BURST.name, DELETE.name]);
+        assert_eq!(report.exit_code(), 3);
+
+        report
+            .of(Database::Postgresql)
+            .add_required(&POST_P99, Some(51.0));
+        assert_eq!(report.not_shown().len(), 2);
+        assert_eq!(report.exit_code(), 1, "what is missed is said first");
     }
 
     #[test]

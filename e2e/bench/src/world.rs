@@ -24,6 +24,7 @@ use uuid::Uuid;
 use crate::{
     arguments::{Arguments, Database},
     bare::Loop,
+    database,
     driver::AT_ONCE,
     objects::{self, RUN},
     processes,
@@ -70,6 +71,14 @@ impl Place {
             install.extend(["--api-replicas", &replicas]);
         }
         self.run("threeport-up", &install)
+    }
+
+    /// Fails where the database is not as figures are told of it.
+    pub(crate) fn ensure_as_told(&self) -> Result<()> {
+        match self.database {
+            Database::Postgresql => database::is_as_told(&self.site),
+            Database::Sqlite => Ok(()),
+        }
     }
 
     /// Removes it all.

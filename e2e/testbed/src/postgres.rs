@@ -265,21 +265,8 @@ impl Postgres {
     }
 
     fn psql(&self, database: &str, arguments: &[&str]) -> Result<String> {
-        output(
-            Command::new(self.binaries.join("psql"))
-                .args([
-                    "--no-psqlrc",
-                    "--quiet",
-                    "--tuples-only",
-                    "--no-align",
-                    "--set",
-                    "ON_ERROR_STOP=1",
-                ])
-                .args(["--username", "postgres", "--dbname", database, "--host"])
-                .arg(&self.folder)
-                .args(["--port", &self.address.port().to_string()])
-                .args(arguments),
-        )
+        let port = self.address.port();
+        psql(&self.binaries, &self.folder, port, database, arguments)
     }
 
     /// The URL of a database, with credentials. TLS is required; the authority is [`Postgres::authority`].
@@ -365,6 +352,37 @@ impl Drop for Postgres {
             eprintln!("testbed: {error:#}");
         }
     }
+}
+
+/// Runs a statement as the superuser of a testbed's server, whoever started it, and gives the rows, columns separated by `|`.
+pub fn ask(site: &Site, statement: &str) -> Result<String> {
+    let folder = site.run().join("postgres");
+    let entries = fs::read_dir(&folder).with_context(|| format!("failed to read {}", folder.display()))?;
+    let port = entries.flatten().find_map(|entry| {
+        let name = entry.file_name();
+        // Beside the socket lies a file that says whose it is, whose name ends in more than a number.
+        name.to_str()?.strip_prefix(".s.PGSQL.")?.parse::<u16>().ok()
+    });
+    let port = port.with_context(|| format!("no PostgreSQL listens in {}", folder.display()))?;
+    psql(&binaries()?, &folder, port, "postgres", &["--command", statement])
+}
+
+fn psql(binaries: &Path, folder: &Path, port: u16, database: &str, arguments: &[&str]) -> Result<String> {
+    output(
+        Command::new(binaries.join("psql"))
+            .args([
+                "--no-psqlrc",
+                "--quiet",
+                "--tuples-only",
+                "--no-align",
+                "--set",
+                "ON_ERROR_STOP=1",
+            ])
+            .args(["--username", "postgres", "--dbname", database, "--host"])
+            .arg(folder)
+            .args(["--port", &port.to_string()])
+            .args(arguments),
+    )
 }
 
 /// Lets the server's user own a folder and all that is in it.

@@ -13,7 +13,9 @@ use rustix::process::Signal;
 use threeport_testbed::paths::Site;
 use threeport_testbed::process::{Lifetime, MARK, mark, output};
 use threeport_testbed::traces::{self, Traces};
-use threeport_testbed::{Cluster, ClusterOptions, Postgres, PostgresOptions, cleanup, cluster, ports, wait};
+use threeport_testbed::{
+    Cluster, ClusterOptions, Postgres, PostgresOptions, cleanup, cluster, ports, postgres, wait,
+};
 
 const POD: &str = r#"
 apiVersion: v1
@@ -210,6 +212,13 @@ fn testbed_database_belongs_to_the_testbed() {
     .unwrap();
     assert_eq!(inside.trim(), "threeport");
     drop(database);
+    let told = "SELECT current_setting('port'), current_setting('fsync')";
+    let told = postgres::ask(&site, told).unwrap();
+    assert_eq!(
+        told.trim(),
+        format!("{port}|off"),
+        "whoever has not started it asks"
+    );
     assert!(
         cleanup::marked_processes(&site)
             .unwrap()

@@ -156,9 +156,46 @@ pub(crate) fn is_forbidden(error: &kube::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    use super::same;
+    use super::{author, same};
+
+    /// A writer at a minute of the object itself or of a part of it.
+    fn written(manager: &str, minute: u32, subresource: &str) -> Value {
+        json!({
+            "manager": manager,
+            "operation": "Update",
+            "apiVersion": "threeport.io/v1alpha1",
+            "fieldsType": "FieldsV1",
+            "fieldsV1": {},
+            "subresource": subresource,
+            "time": format!("2026-01-01T00:{minute:02}:00Z"),
+        })
+    }
+
+    #[test]
+    fn who_wrote_it_is_the_newest_field_manager_that_is_not_us() {
+        let told = |entries: &[Value]| {
+            let found = json!({
+                "apiVersion": "threeport.io/v1alpha1",
+                "kind": "WorkloadDefinition",
+                "metadata": {"name": "web", "managedFields": entries},
+            });
+            author(&serde_json::from_value(found).unwrap())
+        };
+        let applied = written("kubectl-client-side-apply", 1, "");
+        let edited = written("kubectl-edit", 2, "");
+        let ours = written("threeport-facade", 3, "");
+        let status = written("somebody", 4, "status");
+        let alone = told(std::slice::from_ref(&applied));
+        assert_eq!(alone.as_deref(), Some("kubectl-client-side-apply (user unknown)"));
+        let edit = Some("kubectl-edit (user unknown)");
+        assert_eq!(told(&[applied.clone(), edited.clone()]).as_deref(), edit);
+        let all = [edited, applied, ours.clone(), status.clone()];
+        assert_eq!(told(&all).as_deref(), edit, "whatever comes first in the list");
+        assert_eq!(told(&[ours, status]), None, "nobody but us wrote it");
+        assert_eq!(told(&[]), None);
+    }
 
     #[test]
     fn numbers_are_equal_by_value() {

@@ -3,6 +3,11 @@
 //! Each test has a database (SQLite: a file; servers: a schema) of its own. No server is a failure, unless
 //! `THREEPORT_TEST_DATABASES_OPTIONAL=1` says that it may be missing. The seed of ids and jitter is printed; set
 //! `THREEPORT_TEST_SEED` to run with it again.
+//!
+//! Four tests are about what an embedded database has not, and call [`on_servers`] alone: the isolation of a session (SQLite
+//! has one writer), a plan that a session keeps, a session that the server ends, and what work costs at 50,000 objects by
+//! what the server counts (which indexes SQLite walks is asked in `indexes`). The last three ask for what only PostgreSQL can
+//! be asked, and say so where they end at once on another server.
 
 use std::{sync::Arc, time::Duration};
 

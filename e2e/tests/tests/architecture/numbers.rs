@@ -1,5 +1,5 @@
 //! What `make test STORY=n` runs, and what it says of tests that are ignored: its own scripts, in a tree whose programs
-//! only note what they are called for.
+//! only note what they are called for. And that what CI runs is `make test`.
 
 use std::{env, fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
@@ -222,6 +222,22 @@ fn what_is_ignored_is_told_with_its_reason_and_fails_without_one() {
     assert!(
         !succeeded && said.contains(" passed, 1 failed, 2 skipped"),
         "{said}"
+    );
+}
+
+#[test]
+fn ci_runs_make_test_and_hosted_ci_the_same_with_a_cockroachdb() {
+    let run = read(&root().join(".ci/run"));
+    assert_eq!(run.lines().last(), Some("exec make test"), "{run}");
+    let hosted = read(&root().join(".github/workflows/ci.yml"));
+    let lines: Vec<&str> = hosted.lines().map(str::trim).collect();
+    assert!(lines.contains(&"run: .ci/run"), "{hosted}");
+    let databases = lines
+        .iter()
+        .find_map(|line| line.strip_prefix("THREEPORT_TEST_DATABASES: "));
+    assert!(
+        databases.is_some_and(|named| named.starts_with("cockroachdb=postgresql://")),
+        "{databases:?}"
     );
 }
 

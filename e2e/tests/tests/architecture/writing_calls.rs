@@ -27,7 +27,28 @@ const KUBERNETES: &[&str] = &[
     ".replace_scale(",
     ".delete_collection(",
     ".evict(",
+    ".create_subresource(",
+    ".patch_subresource(",
+    ".replace_subresource(",
+    ".patch_ephemeral_containers(",
+    ".replace_ephemeral_containers(",
+    ".patch_resize(",
+    ".replace_resize(",
+    ".patch_approval(",
+    ".create_token_request(",
+    ".restart(",
+    ".cordon(",
+    ".uncordon(",
+    ".exec(",
+    ".attach(",
+    // Whatever is in the request.
+    ".request_text(",
+    ".request_status(",
+    ".request_stream(",
+    ".request_events(",
 ];
+/// The same, where nothing else is called so.
+const REQUEST: &[&str] = &[".request("];
 /// What changes something in the API, by its client.
 const API: &[&str] = &[
     ".object_create(",
@@ -69,6 +90,7 @@ const PARTS: [Part; 6] = [
         calls: &[&[
             "inner.commit(",
             "writer.run(",
+            "writer.execute_raw(",
             "connection.run(",
             ".execute_unprepared(",
             "ddl(connection,",
@@ -89,6 +111,7 @@ const PARTS: [Part; 6] = [
             KUBERNETES,
             JETSTREAM,
             &["jetstream.publish(", "vault.write(", ".publish_authority("],
+            &["client.request(", "client().request(", "kube.request("],
         ],
         elsewhere: &[
             ("token_review.rs", "self.reviews.create("),
@@ -107,13 +130,19 @@ const PARTS: [Part; 6] = [
     },
     Part {
         folder: "operator/controllers",
-        calls: &[KUBERNETES, API, &[".apply(", ".update(", ".merge(", ".intend("]],
+        calls: &[
+            KUBERNETES,
+            REQUEST,
+            API,
+            &[".apply(", ".update(", ".merge(", ".intend("],
+        ],
         elsewhere: &[
             ("call.rs", "json!(CREATE_ONLY);self.apply("),
             ("call.rs", "json!(version);}self.apply("),
             ("call.rs", "=request.patch("),
             ("call.rs", "resource.path(&id.namespace)).patch("),
             ("call.rs", "resource.path(&id.namespace)).delete("),
+            ("call.rs", "timeout(TIMEOUT,self.client.request_text("),
             ("api.rs", "self.0.inventory_intend("),
             ("api.rs", "self.0.claim("),
             ("api.rs", "self.0.claim_renew("),
@@ -122,16 +151,20 @@ const PARTS: [Part; 6] = [
     },
     Part {
         folder: "operator/facade",
-        calls: &[KUBERNETES, API, &[".apply(", ".publish(", "write(api,"]],
+        calls: &[KUBERNETES, REQUEST, API, &[".apply(", ".publish(", "write(api,"]],
         elsewhere: &[
             ("namespace.rs", "letreview=api.create("),
             ("finalizer.rs", "};api.patch("),
+            ("resource.rs", "=kube.request("),
+            ("resource.rs", "api.clone().into_client().request("),
+            ("sending.rs", "regressed,..request("),
         ],
     },
     Part {
         folder: "operator/agent",
         calls: &[
             KUBERNETES,
+            REQUEST,
             API,
             &[".apply(", "api.register(", "api.heartbeat(", "api.observe("],
         ],

@@ -72,7 +72,7 @@ impl Place {
         Self::prepare_in(&cluster, namespace).await
     }
 
-    async fn prepare_in(cluster: &ControlPlaneFiles, namespace: &str) -> Self {
+    pub(crate) async fn prepare_in(cluster: &ControlPlaneFiles, namespace: &str) -> Self {
         let api = Api::start().await;
         let place = Self {
             namespace: namespace.to_owned(),
@@ -128,11 +128,7 @@ impl Place {
     pub(crate) async fn start_facade(&mut self) {
         let kube = self.client().await;
         self.starts.push(jiff::Timestamp::now());
-        self.registry = Registry::default();
-        let stages = Stages::default();
-        stages.register(&mut self.registry, "threeport_stage_seconds");
-        let metrics = Metrics::register(&mut self.registry, stages);
-        let options = FacadeOptions::new(self.client_of_api.clone(), kube, &self.namespace, metrics);
+        let options = self.options(kube);
         let (shutdown, ready) = (CancellationToken::new(), options.ready.clone());
         let mut task = tokio::spawn(threeport_facade::run(options, shutdown.clone()));
         let started = Instant::now();
@@ -144,6 +140,22 @@ impl Place {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.facade = Some((shutdown, task));
+    }
+
+    fn options(&mut self, kube: kube::Client) -> FacadeOptions {
+        self.registry = Registry::default();
+        let stages = Stages::default();
+        stages.register(&mut self.registry, "threeport_stage_seconds");
+        let metrics = Metrics::register(&mut self.registry, stages);
+        FacadeOptions::new(self.client_of_api.clone(), kube, &self.namespace, metrics)
+    }
+
+    /// Starts the facade, and gives why it does not run.
+    pub(crate) async fn start_in_vain(&mut self) -> String {
+        let kube = self.client().await;
+        let run = threeport_facade::run(self.options(kube), CancellationToken::new());
+        let ended = tokio::time::timeout(DEADLINE, run).await.unwrap();
+        format!("{:#}", ended.unwrap_err())
     }
 
     /// A sample of the facade's metrics; nothing where there is none.

@@ -11,4 +11,5 @@ mod intake;
 mod mirror;
 mod policy;
 mod restored;
+mod rights;
 mod whole;

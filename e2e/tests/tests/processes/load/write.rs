@@ -228,3 +228,22 @@ impl Write {
         }
     }
 }
+
+#[test]
+fn a_seed_is_a_load_and_another_seed_or_client_another() {
+    // Without the names, which have the seed and the client in them.
+    let asked = |seed: u64, client: u64| {
+        let all = of_client(seed, client);
+        assert_eq!(all.len(), WRITES);
+        format!("{all:?}")
+            .replace(&prefix(seed), "")
+            .replace(&format!("-c{client}-"), "")
+    };
+    for seed in 0..20 {
+        assert_eq!(asked(seed, 0), asked(seed, 0));
+        assert_ne!(asked(seed, 0), asked(seed + 1, 0));
+        assert_ne!(asked(seed, 0), asked(seed, 1));
+        let first = |seed| format!("{:?}", Write::first(seed));
+        assert_eq!(first(seed), first(seed));
+    }
+}
