@@ -77,7 +77,7 @@ impl Delete {
         deadline: Instant,
         progress: &mut Progress,
     ) -> anyhow::Result<(Vec<Target>, Exit)> {
-        let references: Vec<String> = objects
+        let mut going: Vec<String> = objects
             .iter()
             .map(|(kind, name)| format!("{}/{name}", kind.kind))
             .collect();
@@ -94,7 +94,7 @@ impl Delete {
                         targets.push(Target::of(kind, &object));
                     }
                     Ok(None) => {}
-                    Err(error) => match ends_by_itself(&error, &references) {
+                    Err(error) => match ends_by_itself(&error, &going) {
                         Some(waits) => {
                             progress.update(&format!("{}/{name}", kind.singular), &waits);
                             refused.push((kind, name));
@@ -102,6 +102,9 @@ impl Delete {
                         None => {
                             progress.finish();
                             exit = exit.worse(exit::report(&error.into()));
+                            // Who stays is not worth waiting for.
+                            let stays = format!("{}/{name}", kind.kind);
+                            going.retain(|one| *one != stays);
                         }
                     },
                 }
