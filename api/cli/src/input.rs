@@ -92,7 +92,10 @@ pub fn joined(sources: &[Source]) -> anyhow::Result<Joined> {
         places.push(Place {
             name: source.name.clone(),
             lines_before: text.lines().count() as u64,
-            objects: documents.iter().map(|document| objects_in(&document.value)).sum(),
+            objects: documents
+                .iter()
+                .map(|document| objects(&document.value).len())
+                .sum(),
         });
         match source.text.strip_prefix("---\n") {
             // A line for a line, so that numbers stay what they are in the file.
@@ -107,15 +110,16 @@ pub fn joined(sources: &[Source]) -> anyhow::Result<Joined> {
     Ok(Joined { text, places })
 }
 
-/// How many objects the API sees in a document.
-fn objects_in(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => items.len(),
+/// The objects that the API sees in a document: those of a list, or itself.
+pub fn objects(value: &Value) -> &[Value] {
+    let items = match value {
+        Value::Array(items) => Some(items),
         Value::Object(map) if map.get("kind").and_then(Value::as_str) == Some("List") => {
-            map.get("items").and_then(Value::as_array).map_or(1, Vec::len)
+            map.get("items").and_then(Value::as_array)
         }
-        _ => 1,
-    }
+        _ => None,
+    };
+    items.map_or_else(|| std::slice::from_ref(value), Vec::as_slice)
 }
 
 impl Joined {

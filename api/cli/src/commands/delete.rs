@@ -48,13 +48,14 @@ pub struct Delete {
 
 impl Delete {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        let mut objects = selection::objects_or_files(&self.what, &self.files)?;
+        let meant = selection::objects_or_files(&self.what, &self.files)?;
+        let api = session.connect().await?;
+        let mut objects = meant.objects_of(&api.client).await?;
         if self.what.is_empty() {
             // What refers goes before what is referred to, which files have first.
             objects.reverse();
             objects.sort_by_key(|(kind, _)| kind.kind.ends_with("Definition"));
         }
-        let api = session.connect().await?;
         let mut progress = Progress::new(session.quiet);
         let deadline = Instant::now() + self.timeout;
         let (targets, asked) = self
