@@ -87,7 +87,7 @@ pub fn joined(sources: &[Source]) -> anyhow::Result<Joined> {
     for source in sources {
         let documents = documents(source)?;
         if !text.is_empty() {
-            text.push_str("---\n");
+            text.push_str(separator(&source.text));
         }
         places.push(Place {
             name: source.name.clone(),
@@ -108,6 +108,19 @@ pub fn joined(sources: &[Source]) -> anyhow::Result<Joined> {
         }
     }
     Ok(Joined { text, places })
+}
+
+/// What ends the texts before this one: directives (`%YAML 1.2`) may stand only after the end of a document, never after
+/// its start.
+fn separator(text: &str) -> &'static str {
+    let first = text
+        .lines()
+        .find(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    if first.is_some_and(|line| line.starts_with('%')) {
+        "...\n"
+    } else {
+        "---\n"
+    }
 }
 
 /// The objects that the API sees in a document: those of a list, or itself.
@@ -183,7 +196,11 @@ fn file(path: &Path) -> anyhow::Result<Source> {
 }
 
 fn source(name: String, bytes: Vec<u8>) -> anyhow::Result<Source> {
-    let text = String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))?;
+    let mut text = String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))?;
+    // A byte order mark, which may only stand before everything else.
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
     Ok(Source { name, text })
 }
 
@@ -245,6 +262,8 @@ fn built(folder: &Path) -> anyhow::Result<Source> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -306,6 +325,38 @@ mod tests {
             (embedded.field.as_str(), embedded.line),
             ("b.yaml: spec.yamlDocument", Some(5))
         );
+    }
+
+    #[test]
+    fn a_file_may_begin_with_a_byte_order_mark_or_directives_wherever_it_stands() {
+        let folder = folder_with(&[
+            ("a.yaml", "%YAML 1.2\n---\na: 1\n"),
+            ("b.yaml", "\u{feff}b: 1\n"),
+            (
+                "c.yaml",
+                "\u{feff}# a comment\n\n%YAML 1.2\n---\nc: 1\n---\nd: 1\n",
+            ),
+            ("e.yaml", "e: 100%\n"),
+        ]);
+        let whole = joined(&read(&[folder.path().to_owned()], false, false).unwrap()).unwrap();
+        let documents = yaml::documents(&whole.text).unwrap();
+        let read: Vec<_> = documents.iter().map(|document| &document.value).collect();
+        let written = [
+            json!({"a": 1}),
+            json!({"b": 1}),
+            json!({"c": 1}),
+            json!({"d": 1}),
+            json!({"e": "100%"}),
+        ];
+        assert_eq!(read, written.iter().collect::<Vec<_>>(), "{}", whole.text);
+        let places = ["a.yaml:3", "b.yaml:1", "c.yaml:5", "c.yaml:7", "e.yaml:1"];
+        for (index, (document, place)) in documents.iter().zip(places).enumerate() {
+            let mut error = FieldError::new(format!("objects[{index}].spec.x"), "unknown");
+            error.line = Some(document.line);
+            whole.place(&mut error);
+            let place = format!("{place}: spec.x");
+            assert!(error.field.ends_with(&place), "{place}: {}", error.field);
+        }
     }
 
     #[test]
