@@ -3,6 +3,7 @@
 
 mod api;
 mod cluster;
+mod place;
 
 use clap::Args;
 use serde::Serialize;
