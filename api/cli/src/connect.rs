@@ -23,6 +23,8 @@ pub struct Api {
     pub client: Client,
     /// How it is reached, for people.
     pub way: String,
+    /// What is forwarded to, where that is how.
+    pub installation: Option<Installation>,
     _forward: Option<PortForward>,
 }
 
@@ -68,6 +70,7 @@ pub async fn connect(connection: &Connection) -> anyhow::Result<Api> {
         return Ok(Api {
             client,
             way: server.clone(),
+            installation: None,
             _forward: None,
         });
     }
@@ -98,6 +101,7 @@ pub async fn connect(connection: &Connection) -> anyhow::Result<Api> {
     Ok(Api {
         client,
         way,
+        installation: Some(installation),
         _forward: Some(forward),
     })
 }

@@ -8,7 +8,7 @@ use threeport_model::{
     protocol::inventory::InventoryRow,
 };
 
-use crate::output::{age, table};
+use crate::output::{age, shown, table};
 
 /// The most lines of a specification that are shown.
 const MOST_LINES: usize = 60;
@@ -42,7 +42,7 @@ impl Description<'_> {
             text.push_str(&section("Resources", &resources(self.resources)));
         }
         text.push_str(&section("Events", &events(self.events, self.now)));
-        Ok(text)
+        Ok(shown(&text))
     }
 
     fn head(&self) -> String {
@@ -195,6 +195,8 @@ mod tests {
                             "observedGeneration": 2}],
             "images": [{"repository": "r", "reference": "1"}],
         });
+        let note = "\u{1b}[2Jnote".to_owned();
+        object.metadata.annotations.insert("note".to_owned(), note);
         let now = Timestamp::UNIX_EPOCH;
         let text = Description {
             kind,
@@ -213,5 +215,6 @@ mod tests {
             text.contains("more lines") && !text.contains("line 499"),
             "{text}"
         );
+        assert!(text.contains("note=\\u{1b}[2Jnote"), "{text:?}");
     }
 }

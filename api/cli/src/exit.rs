@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use threeport_client::Error;
 
 use crate::{
-    output::Closed,
+    output::{self, Closed},
     style::{Color, Style},
 };
 
@@ -53,7 +53,8 @@ pub fn report(error: &anyhow::Error) -> Exit {
         return Exit::Ok;
     }
     let style = Style::of_stderr();
-    eprintln!("{}: {}", style.paint(Color::Red, "error"), explain(error));
+    let text = output::shown(&explain(error));
+    eprintln!("{}: {text}", style.paint(Color::Red, "error"));
     if let Some(next) = next(error) {
         eprintln!("  next: {next}");
     }
@@ -82,7 +83,6 @@ mod tests {
     use anyhow::Context;
 
     use super::*;
-    use crate::output;
 
     /// A pipe whose reader is gone.
     struct Unread;

@@ -87,12 +87,15 @@ pub fn joined(sources: &[Source]) -> anyhow::Result<Joined> {
     for source in sources {
         let documents = documents(source)?;
         if !text.is_empty() {
-            text.push_str("---\n");
+            text.push_str(separator(&source.text));
         }
         places.push(Place {
             name: source.name.clone(),
             lines_before: text.lines().count() as u64,
-            objects: documents.iter().map(|document| objects_in(&document.value)).sum(),
+            objects: documents
+                .iter()
+                .map(|document| objects(&document.value).len())
+                .sum(),
         });
         match source.text.strip_prefix("---\n") {
             // A line for a line, so that numbers stay what they are in the file.
@@ -107,15 +110,29 @@ pub fn joined(sources: &[Source]) -> anyhow::Result<Joined> {
     Ok(Joined { text, places })
 }
 
-/// How many objects the API sees in a document.
-fn objects_in(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => items.len(),
-        Value::Object(map) if map.get("kind").and_then(Value::as_str) == Some("List") => {
-            map.get("items").and_then(Value::as_array).map_or(1, Vec::len)
-        }
-        _ => 1,
+/// What ends the texts before this one: directives (`%YAML 1.2`) may stand only after the end of a document, never after
+/// its start.
+fn separator(text: &str) -> &'static str {
+    let first = text
+        .lines()
+        .find(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    if first.is_some_and(|line| line.starts_with('%')) {
+        "...\n"
+    } else {
+        "---\n"
     }
+}
+
+/// The objects that the API sees in a document: those of a list, or itself.
+pub fn objects(value: &Value) -> &[Value] {
+    let items = match value {
+        Value::Array(items) => Some(items),
+        Value::Object(map) if map.get("kind").and_then(Value::as_str) == Some("List") => {
+            map.get("items").and_then(Value::as_array)
+        }
+        _ => None,
+    };
+    items.map_or_else(|| std::slice::from_ref(value), Vec::as_slice)
 }
 
 impl Joined {
@@ -179,7 +196,11 @@ fn file(path: &Path) -> anyhow::Result<Source> {
 }
 
 fn source(name: String, bytes: Vec<u8>) -> anyhow::Result<Source> {
-    let text = String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))?;
+    let mut text = String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))?;
+    // A byte order mark, which may only stand before everything else.
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
     Ok(Source { name, text })
 }
 
@@ -241,6 +262,8 @@ fn built(folder: &Path) -> anyhow::Result<Source> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -302,6 +325,38 @@ mod tests {
             (embedded.field.as_str(), embedded.line),
             ("b.yaml: spec.yamlDocument", Some(5))
         );
+    }
+
+    #[test]
+    fn a_file_may_begin_with_a_byte_order_mark_or_directives_wherever_it_stands() {
+        let folder = folder_with(&[
+            ("a.yaml", "%YAML 1.2\n---\na: 1\n"),
+            ("b.yaml", "\u{feff}b: 1\n"),
+            (
+                "c.yaml",
+                "\u{feff}# a comment\n\n%YAML 1.2\n---\nc: 1\n---\nd: 1\n",
+            ),
+            ("e.yaml", "e: 100%\n"),
+        ]);
+        let whole = joined(&read(&[folder.path().to_owned()], false, false).unwrap()).unwrap();
+        let documents = yaml::documents(&whole.text).unwrap();
+        let read: Vec<_> = documents.iter().map(|document| &document.value).collect();
+        let written = [
+            json!({"a": 1}),
+            json!({"b": 1}),
+            json!({"c": 1}),
+            json!({"d": 1}),
+            json!({"e": "100%"}),
+        ];
+        assert_eq!(read, written.iter().collect::<Vec<_>>(), "{}", whole.text);
+        let places = ["a.yaml:3", "b.yaml:1", "c.yaml:5", "c.yaml:7", "e.yaml:1"];
+        for (index, (document, place)) in documents.iter().zip(places).enumerate() {
+            let mut error = FieldError::new(format!("objects[{index}].spec.x"), "unknown");
+            error.line = Some(document.line);
+            whole.place(&mut error);
+            let place = format!("{place}: spec.x");
+            assert!(error.field.ends_with(&place), "{place}: {}", error.field);
+        }
     }
 
     #[test]

@@ -157,7 +157,7 @@ pub fn table(header: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> St
         .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header);
     for row in rows {
-        let one_line = row.into_iter().map(|cell| cell.replace('\n', " "));
+        let one_line = row.into_iter().map(|cell| line(&cell));
         table.add_row(one_line.map(|cell| if cell.is_empty() { "-".to_owned() } else { cell }));
     }
     for column in table.column_iter_mut() {
@@ -166,6 +166,25 @@ pub fn table(header: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> St
     let text = table.to_string();
     let lines: Vec<_> = text.lines().map(str::trim_end).collect();
     lines.join("\n") + "\n"
+}
+
+/// Text for people in which control characters are shown, and no terminal obeys them: workloads, clusters and proxies write
+/// some of what is told. Line ends and tabs stay.
+pub fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && !matches!(character, '\n' | '\t') {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// The same in one line.
+pub fn line(text: &str) -> String {
+    shown(&text.replace('\n', " "))
 }
 
 /// How long ago, as kubectl says it: two units at most.
@@ -203,6 +222,20 @@ mod tests {
             let now = Timestamp::from_second(at.as_second() + seconds).unwrap();
             assert_eq!(age(at, now), text);
         }
+    }
+
+    #[test]
+    fn control_characters_are_shown_and_not_obeyed() {
+        let plain = "a\tb\n\u{e9}";
+        assert_eq!(shown(plain), plain);
+        // U+009B begins a command as ESC and [ do.
+        let text = "\u{1b}]0;title\u{7}\r\u{8}\u{7f}\u{9b}2J\na";
+        let escaped = "\\u{1b}]0;title\\u{7}\\r\\u{8}\\u{7f}\\u{9b}2J";
+        assert_eq!(shown(text), format!("{escaped}\na"));
+        assert_eq!(line(text), format!("{escaped} a"));
+        let rows = [vec![text.to_owned()]];
+        let printed = table(vec!["MESSAGE".to_owned()], rows.into_iter());
+        assert_eq!(printed, format!("MESSAGE\n{escaped} a\n"));
     }
 
     #[test]

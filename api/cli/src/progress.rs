@@ -5,6 +5,8 @@ use std::{
     io::{IsTerminal, Stderr, Write},
 };
 
+use crate::output;
+
 /// Tells what is waited for. Says nothing twice.
 #[derive(Debug)]
 pub struct Progress<W: Write = Stderr> {
@@ -43,7 +45,7 @@ impl<W: Write> Progress<W> {
             return;
         }
         self.said.insert(subject.to_owned(), state.to_owned());
-        let line = format!("{subject}: {}", state.replace('\n', " "));
+        let line = format!("{subject}: {}", output::line(state));
         if let Some(width) = self.width {
             let short: String = line.chars().take(width).collect();
             self.write(&format!("\r\x1b[2K{short}"));

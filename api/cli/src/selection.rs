@@ -1,9 +1,11 @@
 //! Which objects the words of a command mean: `tpwi`, `tpwi web`, `workloadinstance/web tpwd/shop`, `tpwd,tpwi`, `all`.
 
+mod files;
+
 use anyhow::{bail, ensure};
 use threeport_model::{KindDescriptor, find_kind, kinds};
 
-use crate::{arguments::Files, input};
+pub use files::{Meant, objects_or_files};
 
 /// One object by its name.
 pub type Named = (&'static KindDescriptor, String);
@@ -47,32 +49,6 @@ pub fn objects(words: &[String]) -> anyhow::Result<Vec<Named>> {
         None => bail!("name an object: {} NAME", selected.kind.singular),
     });
     named.collect()
-}
-
-/// The objects that `words` name or, without words, those in `files`, in their order.
-pub fn objects_or_files(words: &[String], files: &Files) -> anyhow::Result<Vec<Named>> {
-    if !words.is_empty() {
-        return objects(words);
-    }
-    let mut objects = Vec::new();
-    for source in input::read(&files.files, files.recursive, false)? {
-        for document in input::documents(&source)? {
-            let items = document.value.get("items").and_then(|items| items.as_array());
-            for item in items.map_or_else(|| std::slice::from_ref(&document.value), Vec::as_slice) {
-                let text = |pointer: &str| item.pointer(pointer).and_then(|value| value.as_str());
-                let (Some(kind), Some(name)) = (text("/kind"), text("/metadata/name")) else {
-                    bail!(
-                        "{}:{}: an object needs kind and metadata.name",
-                        source.name,
-                        document.line
-                    )
-                };
-                objects.push((find(kind)?, name.to_owned()));
-            }
-        }
-    }
-    ensure!(!objects.is_empty(), "the files hold no object");
-    Ok(objects)
 }
 
 /// What `words` mean: exactly one object.

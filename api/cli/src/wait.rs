@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 pub use self::judge::Goal;
 use self::judge::{Verdict, judge};
-use crate::{exit::Exit, progress::Progress};
+use crate::{exit::Exit, output, progress::Progress};
 
 /// How often is looked without being told: with a watch, and without one.
 const LOOK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
@@ -140,7 +140,7 @@ pub async fn wait(
             progress.finish();
             eprintln!("timed out after {} s; still waiting for:", limit.as_secs());
             for Waiting { target, reason } in &waiting {
-                eprintln!("  {}: {reason}", target.label());
+                eprintln!("  {}: {}", target.label(), output::line(reason));
             }
             return Ok(Exit::TimedOut);
         }

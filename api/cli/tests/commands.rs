@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod deletion;
+mod terminal;
 mod watch;
 mod world;
 
@@ -428,7 +430,7 @@ async fn doctor_names_a_remedy_for_each_failed_line() {
             "THREEPORT_TOKEN_FILE",
             wrong_token.into(),
             "token",
-            "--token-file",
+            "Secret <release>-admin-token",
         ),
         (
             "THREEPORT_CA_FILE",

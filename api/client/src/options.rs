@@ -77,7 +77,8 @@ impl Client {
             let host = url
                 .host_str()
                 .ok_or_else(|| Error::Address(options.url.clone()))?;
-            builder = builder.resolve(host, address);
+            // A proxy, which the environment may name, would be asked for a name that only this override knows.
+            builder = builder.resolve(host, address).no_proxy();
         }
         let http = builder.build().map_err(Error::Configure)?;
         let base = options.url.trim_end_matches('/').to_owned();
@@ -94,5 +95,62 @@ impl Client {
     /// The address that the client was made with.
     pub fn url(&self) -> &str {
         &self.inner.base
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{SocketAddr, TcpListener},
+        process::Command,
+    };
+
+    use crate::{Client, Options};
+
+    /// Says to a process of this test that it is the one whose environment names a proxy.
+    const WITHIN: &str = "WITHIN_A_PROXY_S_ENVIRONMENT";
+
+    /// An API that is ready.
+    fn ready() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let answer = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_forwarded_port_is_reached_without_the_environment_s_proxy() {
+        if std::env::var_os(WITHIN).is_none() {
+            // A process can't change its own environment safely.
+            let name = "options::tests::a_forwarded_port_is_reached_without_the_environment_s_proxy";
+            let output = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", name, "--nocapture"])
+                .env_clear()
+                .env(WITHIN, "yes")
+                // Nobody listens there.
+                .env("HTTP_PROXY", "http://127.0.0.1:1")
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("1 passed"), "{output:?}");
+            return;
+        }
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let address = ready();
+        let control = Client::new(Options::new(format!("http://{address}"), "test")).unwrap();
+        assert!(control.ready().await.is_err(), "the proxy is not heeded at all");
+
+        let url = format!("http://threeport-api.threeport-system.svc:{}", address.port());
+        let mut options = Options::new(url, "test");
+        options.address = Some(address);
+        assert_eq!(Client::new(options).unwrap().ready().await.unwrap(), "ok");
     }
 }

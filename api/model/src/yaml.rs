@@ -1,8 +1,8 @@
 //! Reading YAML and JSON that people wrote: the one reader of files, bodies and workload documents.
 //!
 //! Duplicate keys are refused, aliases and depth are limited, and an error names the document and the line. The
-//! parser is `serde-saphyr`, chosen because it has these limits built in. Booleans are read as kubectl reads them
-//! (YAML 1.1: `yes`, `on`, `y`), so that a file means the same to both.
+//! parser is `serde-saphyr`, chosen because it has these limits built in. Booleans and numbers are read as kubectl reads
+//! them (YAML 1.1: `yes`, `on`, `y`; `0440` is octal), so that a file means the same to both.
 
 use serde_json::Value;
 use serde_saphyr::{Budget, DuplicateKeyPolicy, Options, Spanned};
@@ -102,6 +102,8 @@ fn options() -> Options {
     let mut options = Options::default();
     options.budget = Some(budget);
     options.duplicate_keys = DuplicateKeyPolicy::Error;
+    // Without it `0440`, which modes of files are written as, is the decimal 440.0.
+    options.legacy_octal_numbers = true;
     options.alias_limits.max_total_replayed_events = MAX_REPLAYED;
     options.alias_limits.max_replay_stack_depth = 8;
     options
@@ -136,7 +138,9 @@ impl Starts {
 
 #[cfg(test)]
 mod tests {
-    use super::documents;
+    use serde_json::{Value, json};
+
+    use super::{documents, to_string};
 
     #[test]
     fn documents_are_numbered_and_empty_ones_left_out() {
@@ -145,6 +149,38 @@ mod tests {
         assert_eq!(read[0].value["a"], 1);
         assert_eq!(read[1].value["b"][1], "q");
         assert_eq!(read[1].line, 6);
+    }
+
+    #[test]
+    fn a_mode_that_begins_with_a_zero_is_octal_as_it_is_to_kubectl() {
+        let read = |text: &str| documents(&format!("mode: {text}\n")).unwrap().remove(0).value;
+        for (text, value) in [
+            ("0440", json!(288)),
+            ("0o440", json!(288)),
+            ("-010", json!(-8)),
+            ("0", json!(0)),
+            ("440", json!(440)),
+            ("0.5", json!(0.5)),
+            // No octal number, and to kubectl a decimal one, too.
+            ("08", json!(8.0)),
+            ("0440s", json!("0440s")),
+            ("\"0440\"", json!("0440")),
+            ("'0440'", json!("0440")),
+            ("!!str 0440", json!("0440")),
+        ] {
+            assert_eq!(read(text), json!({ "mode": value }), "{text}");
+        }
+        // A text that looks like one is written such that it stays a text.
+        for text in ["0440", "0_440", "0x_10", "-010", "08"] {
+            let value = json!({ "mode": text });
+            let written = to_string(&value).unwrap();
+            let again: Vec<Value> = documents(&written)
+                .unwrap()
+                .into_iter()
+                .map(|document| document.value)
+                .collect();
+            assert_eq!(again, [value], "{written}");
+        }
     }
 
     /// Of as many documents as may be, in a text as long as may be, no line is counted more than once.

@@ -48,13 +48,14 @@ pub struct Delete {
 
 impl Delete {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        let mut objects = selection::objects_or_files(&self.what, &self.files)?;
+        let meant = selection::objects_or_files(&self.what, &self.files)?;
+        let api = session.connect().await?;
+        let mut objects = meant.objects_of(&api.client).await?;
         if self.what.is_empty() {
             // What refers goes before what is referred to, which files have first.
             objects.reverse();
             objects.sort_by_key(|(kind, _)| kind.kind.ends_with("Definition"));
         }
-        let api = session.connect().await?;
         let mut progress = Progress::new(session.quiet);
         let deadline = Instant::now() + self.timeout;
         let (targets, asked) = self
@@ -77,7 +78,7 @@ impl Delete {
         deadline: Instant,
         progress: &mut Progress,
     ) -> anyhow::Result<(Vec<Target>, Exit)> {
-        let references: Vec<String> = objects
+        let mut going: Vec<String> = objects
             .iter()
             .map(|(kind, name)| format!("{}/{name}", kind.kind))
             .collect();
@@ -94,7 +95,7 @@ impl Delete {
                         targets.push(Target::of(kind, &object));
                     }
                     Ok(None) => {}
-                    Err(error) => match ends_by_itself(&error, &references) {
+                    Err(error) => match ends_by_itself(&error, &going) {
                         Some(waits) => {
                             progress.update(&format!("{}/{name}", kind.singular), &waits);
                             refused.push((kind, name));
@@ -102,6 +103,9 @@ impl Delete {
                         None => {
                             progress.finish();
                             exit = exit.worse(exit::report(&error.into()));
+                            // Who stays is not worth waiting for.
+                            let stays = format!("{}/{name}", kind.kind);
+                            going.retain(|one| *one != stays);
                         }
                     },
                 }

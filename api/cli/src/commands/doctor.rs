@@ -3,6 +3,7 @@
 
 mod api;
 mod cluster;
+mod place;
 
 use clap::Args;
 use serde::Serialize;
@@ -112,7 +113,7 @@ fn render(checks: &[Check], style: Style) -> String {
             Finding::Failed => ("FAILED ", Color::Red),
             Finding::Skipped => ("skipped", Color::Yellow),
         };
-        let detail = check.detail.replace('\n', "\n         ");
+        let detail = output::shown(&check.detail).replace('\n', "\n         ");
         text.push_str(&format!(
             "{}  {}: {detail}\n",
             style.paint(color, word),
@@ -121,7 +122,7 @@ fn render(checks: &[Check], style: Style) -> String {
         if !check.remedy.is_empty() {
             text.push_str(&format!(
                 "         -> {}\n",
-                check.remedy.replace('\n', "\n            ")
+                output::shown(&check.remedy).replace('\n', "\n            ")
             ));
         }
     }

@@ -37,7 +37,7 @@ impl Resources {
                     };
                     format!("{}{group}/{}\n", row.kind.to_ascii_lowercase(), row.name)
                 });
-                output::print(&names.collect::<String>())?;
+                output::print(&output::shown(&names.collect::<String>()))?;
             }
             Format::Table | Format::Wide => output::print(&describe::resources(&rows))?,
         }

@@ -38,14 +38,15 @@ pub struct Wait {
 
 impl Wait {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        let objects = selection::objects_or_files(&self.what, &self.files)?;
+        let meant = selection::objects_or_files(&self.what, &self.files)?;
+        let api = session.connect().await?;
+        let objects = meant.objects_of(&api.client).await?;
         let targets = objects.into_iter().map(|(kind, name)| Target {
             kind,
             name,
             id: None,
             generation: None,
         });
-        let api = session.connect().await?;
         let mut progress = Progress::new(session.quiet);
         wait(
             &api.client,

@@ -195,12 +195,17 @@ impl World {
 
     /// Does a controller's work: the next object of the kind that has work ends up with such a condition Ready.
     pub(crate) async fn reconcile(&self, kind: &str, name: &str, ready: bool) {
+        self.reconcile_saying(kind, name, ready, "as the test says").await;
+    }
+
+    /// The same with a message.
+    pub(crate) async fn reconcile_saying(&self, kind: &str, name: &str, ready: bool, message: &str) {
         let claim = self.claim(kind, name).await;
         let object = &claim.object;
         let generation = object.generation();
         let conditions = json!([{
             "type": "Ready", "status": if ready { "True" } else { "False" }, "reason": "Test",
-            "message": "as the test says", "observedGeneration": generation,
+            "message": message, "observedGeneration": generation,
         }]);
         let mut status = json!({"observedGeneration": generation, "conditions": conditions});
         if kind == "WorkloadInstance" {

@@ -8,7 +8,7 @@ use threeport_model::{
     protocol::whoami::Role,
 };
 
-use super::Check;
+use super::{Check, place::Place};
 use crate::{arguments::Connection, connect, exit::explain};
 
 /// The most objects that are named in one line.
@@ -27,14 +27,19 @@ pub(super) async fn checks(connection: &Connection) -> Vec<Check> {
         }
     };
     let mut checks = vec![Check::ok("way to the API", &api.way)];
-    match ready(&api.client, namespace).await {
+    let place = Place {
+        connection,
+        namespace,
+        installation: api.installation.as_ref(),
+    };
+    match ready(&api.client, &place).await {
         Ok(ready) => checks.extend([Check::ok("API", "answers over TLS"), ready]),
         Err(unreachable) => {
             checks.push(unreachable);
             return checks;
         }
     }
-    let (token, known) = token(&api.client).await;
+    let (token, known) = token(&api.client, &place).await;
     checks.push(token);
     if known {
         checks.push(skew(&api.client).await);
@@ -45,12 +50,12 @@ pub(super) async fn checks(connection: &Connection) -> Vec<Check> {
 }
 
 /// What to do about a connection that fails, by what the layers below say.
-fn remedy(text: &str, namespace: &str) -> String {
+fn remedy(text: &str, namespace: &str, release: &str) -> String {
     let text = text.to_ascii_lowercase();
     if text.contains("certificate") || text.contains("unknownissuer") {
         return format!(
             "the server's certificate is not of the CA that is trusted here; take the control plane's own: kubectl get \
-             configmap -n {namespace} threeport-ca -o 'jsonpath={{.data.ca\\.crt}}' > ca.crt, then --ca ca.crt"
+             configmap -n {namespace} {release}-ca -o 'jsonpath={{.data.ca\\.crt}}' > ca.crt, then --ca ca.crt"
         );
     }
     if text.contains("dns") || text.contains("lookup") {
@@ -62,7 +67,8 @@ fn remedy(text: &str, namespace: &str) -> String {
         return format!("nothing answers there; see whether the API runs: kubectl get pods -n {namespace}");
     }
     format!(
-        "see whether the API runs: kubectl get pods -n {namespace}; its log: kubectl logs -n {namespace} deployment/threeport-api"
+        "see whether the API runs: kubectl get pods -n {namespace}; its log: kubectl logs -n {namespace} \
+         deployment/{release}-api"
     )
 }
 
@@ -85,8 +91,9 @@ fn compare(server: &str, database: &str, schema: i64) -> Check {
 }
 
 /// What the API says of itself; or, as the error, that it can't be reached.
-async fn ready(client: &Client, namespace: &str) -> Result<Check, Check> {
+async fn ready(client: &Client, place: &Place<'_>) -> Result<Check, Check> {
     const NAME: &str = "database and NATS";
+    let namespace = place.namespace;
     match client.ready().await {
         Ok(text) if text.trim() == "ok" => Ok(Check::ok(NAME, "ready")),
         Ok(text) => Ok(Check::warning(
@@ -101,19 +108,20 @@ async fn ready(client: &Client, namespace: &str) -> Result<Check, Check> {
             NAME,
             explain(&error.into()),
             format!(
-                "the API does not reach its database; see kubectl logs -n {namespace} deployment/threeport-api, and \
-                 whether the database runs and takes its credentials"
+                "the API does not reach its database; see kubectl logs -n {namespace} deployment/{}-api, and \
+                 whether the database runs and takes its credentials",
+                place.release().await
             ),
         )),
         Err(error) => {
             let text = explain(&error.into());
-            let remedy = remedy(&text, namespace);
+            let remedy = remedy(&text, namespace, &place.release().await);
             Err(Check::failed("API", text, remedy))
         }
     }
 }
 
-async fn token(client: &Client) -> (Check, bool) {
+async fn token(client: &Client, place: &Place<'_>) -> (Check, bool) {
     match client.whoami().await {
         Ok(me) if me.role == Role::None => {
             let remedy = "use a token that the control plane knows, such as the admin token of its install (--token-file)";
@@ -129,11 +137,12 @@ async fn token(client: &Client) -> (Check, bool) {
         }
         Err(error) => {
             let remedy = match error.code() {
-                Some(Code::Unauthenticated) => {
+                Some(Code::Unauthenticated) => format!(
                     "give a valid token with --token-file (THREEPORT_TOKEN_FILE); the install's own is in Secret \
-                     threeport-admin-token of the control plane's namespace"
-                }
-                _ => "the error names the reason; its operation id finds it in the API's log",
+                     {}-admin-token of the control plane's namespace",
+                    place.release().await
+                ),
+                _ => "the error names the reason; its operation id finds it in the API's log".to_owned(),
             };
             (Check::failed("token", explain(&error.into()), remedy), false)
         }
@@ -160,7 +169,8 @@ fn summary(kind: &KindDescriptor, objects: &[Object], name: &'static str) -> Che
         .filter_map(|object| unready(kind, object))
         .collect();
     if unready.is_empty() {
-        return Check::ok(name, format!("all {} are Ready", objects.len()));
+        let count = objects.len();
+        return Check::ok(name, format!("{count} of {count} are Ready"));
     }
     let more = unready.len().saturating_sub(MOST_NAMED);
     let mut detail = format!("{} of {} are not Ready", unready.len(), objects.len());
@@ -202,11 +212,12 @@ mod tests {
     fn remedies_fit_what_went_wrong() {
         for (text, part) in [
             ("invalid peer certificate: UnknownIssuer", "--ca ca.crt"),
+            ("invalid peer certificate", "configmap -n here trial-ca "),
             ("dns error: failed to lookup address", "--server"),
             ("tcp connect error: Connection refused", "get pods -n here"),
-            ("something else", "logs -n here"),
+            ("something else", "logs -n here deployment/trial-api"),
         ] {
-            assert!(remedy(text, "here").contains(part), "{text}");
+            assert!(remedy(text, "here", "trial").contains(part), "{text}");
         }
     }
 
@@ -232,6 +243,7 @@ mod tests {
             check.detail.contains("1 of 2") && check.detail.contains("Failed no image"),
             "{check:?}"
         );
-        assert_eq!(summary(kind, &[good], "workloads").result, Finding::Ok);
+        let check = summary(kind, &[good], "workloads");
+        assert_eq!(check, Check::ok("workloads", "1 of 1 are Ready"));
     }
 }
