@@ -126,7 +126,8 @@ impl World {
     }
 }
 
-fn is_named(row: &InventoryRow, identity: &ResourceIdentity) -> bool {
+/// Whether the row is of an object of that name, in whichever cluster.
+pub(super) fn is_named(row: &InventoryRow, identity: &ResourceIdentity) -> bool {
     row.group == identity.group
         && row.kind == identity.kind
         && row.namespace == identity.namespace
