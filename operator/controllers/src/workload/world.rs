@@ -22,6 +22,7 @@ use uuid::Uuid;
 use super::{
     identity::{Owner, is_written_by},
     obstacle::{Obstacle, Reason},
+    order::Rank,
     render::Desired,
     replicas,
 };
@@ -81,6 +82,16 @@ impl World {
             &desired.identity,
             of_set.chain(self.autoscalers.values().flatten()),
         )
+    }
+
+    /// Whether a CustomResourceDefinition of the set brings the kind of an object.
+    pub(super) fn brings(&self, identity: &ResourceIdentity) -> bool {
+        let definitions = self.desired.iter();
+        let mut definitions = definitions.filter(|other| other.rank == Rank::CustomResourceDefinition);
+        definitions.any(|definition| {
+            let spec = &definition.object["spec"];
+            spec["group"] == *identity.group && spec["names"]["kind"] == *identity.kind
+        })
     }
 
     /// Whose a live object is.
