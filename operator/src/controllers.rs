@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use prometheus_client::registry::Registry;
 use threeport_client::Client;
-use threeport_controllers::{Identity, api::ApiClient};
+use threeport_controllers::{Identity, api::ApiClient, one_control_plane::OneControlPlane};
 use threeport_engine::{
     Engine, Options,
     metrics::{Metrics, Stages},
@@ -71,13 +71,15 @@ pub(crate) async fn prepare(
 }
 
 impl Controllers {
-    /// Runs until `shutdown`, then drains.
+    /// Runs until `shutdown`, then drains. Fails where the API comes to be of another control plane: whoever starts anew
+    /// works for that one.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Some(identity) = identity(&self.api, &shutdown).await else {
             return Ok(());
         };
-        let source = Arc::new(ApiClient(self.api));
-        let api: Arc<dyn threeport_controllers::api::Api> = source.clone();
+        let client = Arc::new(ApiClient(self.api));
+        let source = Arc::new(OneControlPlane::new(client.clone(), identity.control_plane));
+        let api: Arc<dyn threeport_controllers::api::Api> = client;
         let holder = format!("controllers-{}", Uuid::new_v4());
         let tasks = TaskTracker::new();
         for domain in threeport_controllers::domains(&identity, &api, self.local, &self.measured) {
@@ -102,8 +104,13 @@ impl Controllers {
             tasks.spawn(engine.run(shutdown.clone()));
         }
         tasks.close();
-        tasks.wait().await;
-        Ok(())
+        tokio::select! {
+            () = tasks.wait() => Ok(()),
+            () = source.changed() => anyhow::bail!(
+                "the API is of another control plane than {} now; starting anew makes this process that one's",
+                identity.control_plane
+            ),
+        }
     }
 }
 
