@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use prometheus_client::registry::Registry;
 use threeport_client::Client;
-use threeport_controllers::{Identity, api::ApiClient};
+use threeport_controllers::{Identity, api::ApiClient, one_control_plane::OneControlPlane};
 use threeport_engine::{
     Engine, Options,
     metrics::{Metrics, Stages},
@@ -73,13 +73,15 @@ pub(crate) async fn prepare(
 }
 
 impl Controllers {
-    /// Runs until `shutdown`, then drains. Where a part of it fails the others drain too, and the process is to end.
+    /// Runs until `shutdown`, then drains. Where a part of it fails the others drain too, and the process is to end; so it is
+    /// where the API comes to be of another control plane: whoever starts anew works for that one.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Some(identity) = identity(&self.api, &shutdown).await else {
             return Ok(());
         };
-        let source = Arc::new(ApiClient(self.api));
-        let api: Arc<dyn threeport_controllers::api::Api> = source.clone();
+        let client = Arc::new(ApiClient(self.api));
+        let source = Arc::new(OneControlPlane::new(client.clone(), identity.control_plane));
+        let api: Arc<dyn threeport_controllers::api::Api> = client;
         let holder = format!("controllers-{}", Uuid::new_v4());
         let stop = shutdown.child_token();
         let mut tasks = JoinSet::new();
@@ -105,7 +107,13 @@ impl Controllers {
             }
             tasks.spawn(engine.run(stop.clone()));
         }
-        join(tasks, &stop).await
+        tokio::select! {
+            ended = join(tasks, &stop) => ended,
+            () = source.changed() => anyhow::bail!(
+                "the API is of another control plane than {} now; starting anew makes this process that one's",
+                identity.control_plane
+            ),
+        }
     }
 }
 

@@ -78,6 +78,14 @@ pub enum Error {
         /// Each of them.
         errors: Vec<FieldError>,
     },
+    /// The model has it, and this version does not serve it.
+    #[error("{what} is not served by this version")]
+    NotSupported {
+        /// `Kind/name`.
+        what: String,
+        /// Each of them.
+        errors: Vec<FieldError>,
+    },
     /// More than the limit.
     #[error("{0}")]
     TooLarge(String),
@@ -176,6 +184,7 @@ impl Error {
             Self::ReferenceNotFound { .. } => Code::ReferenceNotFound,
             Self::ReferenceDeleting { .. } => Code::ReferenceDeleting,
             Self::Invalid { .. } => Code::Invalid,
+            Self::NotSupported { .. } => Code::NotSupported,
             Self::TooLarge(_) => Code::TooLarge,
             Self::IdempotencyMismatch(_) => Code::IdempotencyMismatch,
             Self::Gone | Self::SourceGone { .. } => Code::Gone,
@@ -200,7 +209,8 @@ impl Error {
         match self {
             Self::ReferenceNotFound { errors, .. }
             | Self::ReferenceDeleting { errors, .. }
-            | Self::Invalid { errors, .. } => errors.clone(),
+            | Self::Invalid { errors, .. }
+            | Self::NotSupported { errors, .. } => errors.clone(),
             _ => Vec::new(),
         }
     }
@@ -234,6 +244,7 @@ impl Error {
                 "choose another name, or change the one that exists with PUT or apply"
             }
             Self::SlotTaken { .. } => "change the object that holds it first",
+            Self::NotSupported { .. } => "use the one that is named, or change it with PUT or apply",
             Self::Gone => "list again and watch from the list's token",
             Self::SourceGone { .. } => "delete the resource; one that is created anew makes the object anew",
             Self::EpochStale { .. } => "register anew",

@@ -248,6 +248,18 @@ spec:
         .until("w", "InProgress", |it| it.health == Health::InProgress)
         .await;
     assert_eq!(broken.message, "Broken: gear");
+
+    // Another instance has them in a version that is not served: they are the same.
+    setup.api.set_kinds(&[("example.org", "v1beta1", "Widget")]);
+    let same = kind("example.org", "v1beta1", "Widget");
+    setup
+        .api
+        .wait("the list of Widgets is closed again", || {
+            setup.api.closed(&same).then_some(())
+        })
+        .await;
+    assert_eq!(setup.api.unlistable(&same), None);
+    assert_eq!(setup.api.last("w").unwrap().version, "v1beta1");
     setup.stop().await;
 }
 

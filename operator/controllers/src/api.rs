@@ -13,6 +13,9 @@ use threeport_model::{
         whoami::Version,
     },
 };
+use uuid::Uuid;
+
+use crate::one_control_plane::Identified;
 
 /// See the module.
 #[async_trait]
@@ -65,6 +68,14 @@ impl Source for ApiClient {
             .claim_complete(request)
             .await
             .map_err(|error| of_client(&error))
+    }
+}
+
+#[async_trait]
+impl Identified for ApiClient {
+    async fn control_plane(&self) -> Result<Uuid, SourceError> {
+        let who = self.0.whoami().await.map_err(|error| of_client(&error))?;
+        Ok(who.control_plane_id)
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod control_plane;
 pub mod kubernetes_runtime;
+pub mod one_control_plane;
 pub mod target;
 pub mod workload;
 pub mod writes;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{
     change::Change,
+    cluster,
     plan::{self, Plan, refine},
     remove, rows, secrets,
 };
@@ -175,6 +176,7 @@ pub(crate) async fn write(
         .write(statements)
         .await
         .map_err(|error| refine(error, plan.written(Outcome::Created).into_iter().chain(updated)))?;
+    cluster::check(transaction, context.origin, &changes).await?;
 
     let templates: Vec<Uuid> = respecified
         .iter()

@@ -6,7 +6,9 @@ use super::Batch;
 use crate::{error::Result, sql::Sql, transaction::Transaction};
 
 impl Batch<'_> {
-    /// A complete list ended: what was not in it since the epoch began is Missing.
+    /// A complete list ended: what was not in it since the epoch began is Missing. So is what is still Unknown: whatever
+    /// was in the list was said again since its kind could not be listed, and an agent that had seen an object go before
+    /// that says so only once.
     pub(super) async fn close(&mut self, transaction: &Transaction, kind: &WatchedKind) -> Result<()> {
         let mut sql = Sql::new("UPDATE inventory SET observed_health = ");
         sql.bind(Health::Missing.as_str()).push(
@@ -18,15 +20,16 @@ impl Batch<'_> {
             .bind(self.request.sequence);
         sql.push(", seen_at = ").bind(transaction.now);
         self.of_kind(&mut sql, kind);
-        sql.push(" AND observed_epoch < ")
+        sql.push(" AND (observed_epoch < ")
             .bind(self.request.epoch)
-            .push(" RETURNING instance_id");
+            .push(" OR observed_health = ")
+            .bind(Health::Unknown.as_str())
+            .push(") RETURNING instance_id");
         self.all_relevant(transaction, sql).await?;
         self.mark(transaction, kind, self.request.epoch).await
     }
 
-    /// A kind can't be listed: nobody knows how its objects are. In which epoch they were last seen stays as it is: the
-    /// list that is complete in the end tells by that what is missing.
+    /// A kind can't be listed: nobody knows how its objects are, until the list that is complete in the end.
     pub(super) async fn unlistable(
         &mut self,
         transaction: &Transaction,

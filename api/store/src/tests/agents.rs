@@ -292,6 +292,31 @@ database_test!(
     }
 );
 
+database_test!(
+    what_was_gone_before_its_kind_could_not_be_listed_is_missing_after_that,
+    bed,
+    {
+        let (claim, agent) = applied(bed).await;
+        let both = ["a", "b"].map(|name| seen(&claim, name, "10", Health::Current));
+        observe(bed, &agent, &report(&agent, 1, both.to_vec())).await;
+        let gone = seen(&claim, "b", "11", Health::Missing);
+        observe(bed, &agent, &report(&agent, 2, vec![gone])).await;
+        let mut request = report(&agent, 3, Vec::new());
+        request.unlistable = vec![Unlistable {
+            kind: kind(),
+            message: "no answer".to_owned(),
+        }];
+        observe(bed, &agent, &request).await;
+        assert_eq!(health(bed, "b").await, (Health::Unknown, agent.epoch));
+        bed.settle().await;
+        let mut request = report(&agent, 4, vec![seen(&claim, "a", "10", Health::Current)]);
+        request.closed = vec![kind()];
+        assert_eq!(observe(bed, &agent, &request).await, [claim.object.id()]);
+        assert_eq!(health(bed, "a").await, (Health::Current, agent.epoch));
+        assert_eq!(health(bed, "b").await, (Health::Missing, agent.epoch));
+    }
+);
+
 database_test!(an_agent_of_a_former_epoch_is_not_heard, bed, {
     let (claim, old) = applied(bed).await;
     let new = register(bed).await;

@@ -281,17 +281,55 @@ database_test!(lists_are_pages_in_the_order_of_names, bed, {
     );
 });
 
-database_test!(the_default_runtime_changes_in_one_apply, bed, {
+database_test!(the_cluster_of_the_control_plane_is_one_runtime, bed, {
     bed.runtime().await;
+    let runtime = |name: &str| {
+        let spec = json!({"definition": "local", "connection": {"inCluster": {}}});
+        object("KubernetesRuntimeInstance", name, spec)
+    };
+    let refused = |error: Error| {
+        assert_eq!(error.code(), Code::NotSupported, "{error:?}");
+        let fields = error.field_errors();
+        assert_eq!(fields[0].field, "spec.connection.inCluster");
+        assert!(
+            fields[0].message.contains("KubernetesRuntimeInstance/local"),
+            "{fields:?}"
+        );
+        assert!(!error.next().is_empty());
+    };
+    let created = bed.store.object_create(&bed.request(), runtime("other")).await;
+    refused(created.unwrap_err());
+    let beside = object("WorkloadDefinition", "beside", definition_spec("one"));
+    let objects = vec![beside, runtime("other")];
+    let applied = bed.store.object_apply(&bed.request(), objects, false).await;
+    refused(applied.unwrap_err());
+    let absent = bed.store.object_get("WorkloadDefinition", "beside").await;
+    assert!(absent.unwrap_err().is_not_found(), "all of it is refused");
+
+    // The one that there is may be changed.
+    bed.store
+        .object_take_over(&bed.request(), "KubernetesRuntimeInstance", "local")
+        .await
+        .unwrap();
+    let objects = vec![runtime("local")];
+    let changed = bed.store.object_apply(&bed.request(), objects, false).await;
+    assert_eq!(changed.unwrap().results[0].outcome, Outcome::Configured);
+});
+
+database_test!(the_default_runtime_changes_in_one_apply, bed, {
     let runtime = |name: &str, is_default: bool| {
         let spec =
             json!({"definition": "local", "defaultRuntime": is_default, "connection": {"inCluster": {}}});
         object("KubernetesRuntimeInstance", name, spec)
     };
+    // Before the control plane's own, since it is the same cluster.
+    bed.create("KubernetesRuntimeDefinition", "local", json!({}))
+        .await;
     bed.store
         .object_create(&bed.request(), runtime("other", false))
         .await
         .unwrap();
+    bed.runtime().await;
     // Whichever row is written first, it goes in both directions.
     for (old, new) in [("local", "other"), ("other", "local")] {
         let mut request = bed.request();

@@ -75,8 +75,8 @@ database_test!(a_renamed_control_plane_keeps_its_record, bed, {
 });
 
 database_test!(what_people_deleted_stays_deleted, bed, {
-    ensure(bed, "mine").await;
     another_runtime(bed, false).await;
+    ensure(bed, "mine").await;
     for (kind, name) in [
         ("ControlPlaneInstance", "mine"),
         ("KubernetesRuntimeInstance", "local"),

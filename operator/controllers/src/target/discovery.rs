@@ -36,6 +36,11 @@ impl Discovery {
         self.listable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A version of a group turned out to be served no more: it is asked for anew.
+    pub fn forget(&self, group: &str, version: &str) {
+        self.served().remove(&(group.to_owned(), version.to_owned()));
+    }
+
     /// What is remembered of a kind: that it is served, that it is not, or nothing.
     fn remembered(&self, key: &(String, String), kind: &str) -> Option<Option<Resource>> {
         let served = self.served();

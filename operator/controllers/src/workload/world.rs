@@ -22,6 +22,7 @@ use uuid::Uuid;
 use super::{
     identity::{Owner, is_written_by},
     obstacle::{Obstacle, Reason},
+    order::Rank,
     render::Desired,
     replicas,
 };
@@ -83,6 +84,16 @@ impl World {
         )
     }
 
+    /// Whether a CustomResourceDefinition of the set brings the kind of an object.
+    pub(super) fn brings(&self, identity: &ResourceIdentity) -> bool {
+        let definitions = self.desired.iter();
+        let mut definitions = definitions.filter(|other| other.rank == Rank::CustomResourceDefinition);
+        definitions.any(|definition| {
+            let spec = &definition.object["spec"];
+            spec["group"] == *identity.group && spec["names"]["kind"] == *identity.kind
+        })
+    }
+
     /// Whose a live object is.
     pub(super) fn owner(&self, live: &Value) -> Owner {
         Owner::of(live, self.identity.control_plane, self.instance())
@@ -126,7 +137,8 @@ impl World {
     }
 }
 
-fn is_named(row: &InventoryRow, identity: &ResourceIdentity) -> bool {
+/// Whether the row is of an object of that name, in whichever cluster.
+pub(super) fn is_named(row: &InventoryRow, identity: &ResourceIdentity) -> bool {
     row.group == identity.group
         && row.kind == identity.kind
         && row.namespace == identity.namespace

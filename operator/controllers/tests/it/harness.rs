@@ -1,7 +1,7 @@
 //! A control plane of one's own, a store in memory for the API's side, and an agent that looks when it is told to.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -33,6 +33,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 pub(crate) const EPOCH: i64 = 7;
+/// The runtime whose agent there is.
+const LOCAL: Uuid = Uuid::from_u128(1);
 
 /// Objects and inventory, as the database has them.
 #[derive(Default)]
@@ -101,6 +103,8 @@ pub(crate) struct World {
     pub(crate) api: FakeApi,
     pub(crate) plane: Uuid,
     pub(crate) agent_heard: bool,
+    /// The default runtime. Whichever it is, it is this cluster.
+    pub(crate) runtime: Uuid,
     /// ServiceAccount (`namespace/name`) that writes are made as.
     pub(crate) account: Option<String>,
     /// What is added to the runtime's spec and status.
@@ -130,6 +134,7 @@ impl World {
             api,
             plane,
             agent_heard: true,
+            runtime: LOCAL,
             account: None,
             abandon_after: None,
             unreachable_since: None,
@@ -244,21 +249,6 @@ impl World {
     fn claim(&self, name: &str) -> Claim {
         let store = self.api.0.lock().unwrap();
         let object = store.objects[&format!("WorkloadInstance/{name}")].clone();
-        let mut runtime = Object::new(
-            "KubernetesRuntimeInstance",
-            "local",
-            json!({"definition": "local", "defaultRuntime": true, "connection": {"inCluster": {}}}),
-        );
-        runtime.metadata.id = Some(Uuid::from_u128(1));
-        if let Some(account) = &self.account {
-            runtime.spec["serviceAccount"] = json!(account);
-        }
-        if let Some(after) = &self.abandon_after {
-            runtime.spec["abandonAfter"] = json!(after);
-        }
-        if let Some(since) = &self.unreachable_since {
-            runtime.status = json!({"reachable": {"status": "False", "since": since}});
-        }
         let definition = object.spec["definition"].as_str().unwrap().to_owned();
         let mut references: Vec<_> = store
             .objects
@@ -266,7 +256,9 @@ impl World {
             .filter(|other| other.kind == "WorkloadDefinition" && other.metadata.name == definition)
             .cloned()
             .collect();
-        references.push(runtime);
+        let own = store.rows.iter().filter(|row| row.instance_id == object.id());
+        let runtimes: BTreeSet<Uuid> = own.map(|row| row.runtime_id).chain([self.runtime]).collect();
+        references.extend(runtimes.into_iter().map(|id| self.runtime_of(id)));
         Claim {
             deleted: store.finalized.iter().any(|other| other == name),
             references,
@@ -277,8 +269,8 @@ impl World {
                 .filter(|row| row.instance_id == object.id())
                 .cloned()
                 .collect(),
-            agent: Some(AgentState {
-                runtime_id: Some(Uuid::from_u128(1)),
+            agent: (self.runtime == LOCAL).then(|| AgentState {
+                runtime_id: Some(LOCAL),
                 epoch: EPOCH,
                 version: "0".to_owned(),
                 last_seen: self.unreachable_since.unwrap_or_else(jiff::Timestamp::now),
@@ -287,6 +279,26 @@ impl World {
             }),
             ..Claim::of(object)
         }
+    }
+
+    fn runtime_of(&self, id: Uuid) -> Object {
+        let is_default = id == self.runtime;
+        let mut runtime = Object::new(
+            "KubernetesRuntimeInstance",
+            if id == LOCAL { "local" } else { "another" },
+            json!({"definition": "local", "defaultRuntime": is_default, "connection": {"inCluster": {}}}),
+        );
+        runtime.metadata.id = Some(id);
+        if let Some(account) = &self.account {
+            runtime.spec["serviceAccount"] = json!(account);
+        }
+        if let Some(after) = &self.abandon_after {
+            runtime.spec["abandonAfter"] = json!(after);
+        }
+        if let Some(since) = &self.unreachable_since {
+            runtime.status = json!({"reachable": {"status": "False", "since": since}});
+        }
+        runtime
     }
 
     /// One run, and what it ended with; the store then has what the API would have.
@@ -396,7 +408,7 @@ impl World {
         let live = self.get(plural, namespace, name);
         let uid = live["metadata"]["uid"].as_str().map(str::to_owned);
         let row: InventoryRow = serde_json::from_value(json!({
-            "id": Uuid::new_v4(), "runtimeId": Uuid::from_u128(1), "instanceId": self.id(instance),
+            "id": Uuid::new_v4(), "runtimeId": LOCAL, "instanceId": self.id(instance),
             "version": "v1", "kind": kind, "namespace": namespace, "name": name, "uid": uid,
             "observed": {"health": "Current", "uid": uid, "epoch": EPOCH},
         }))

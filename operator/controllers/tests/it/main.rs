@@ -15,6 +15,7 @@ mod harness;
 mod impersonation;
 mod kinds;
 mod leftover;
+mod moved;
 mod remove;
 mod restart;
 mod stale;

@@ -4,7 +4,10 @@
 //! up: what it knows by then becomes a status, and the next run goes on from there. Without that, a cluster that swallows
 //! what it is sent would hold a run until the engine ends it, and nobody would ever be told why.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use threeport_engine::Lease;
 use threeport_model::protocol::{agent::AgentState, inventory::InventoryRow};
@@ -27,6 +30,7 @@ pub(super) struct Context<'a> {
     pub(super) manager: String,
     pub(super) now: jiff::Timestamp,
     silent: AtomicBool,
+    spared: BTreeSet<String>,
 }
 
 impl<'a> Context<'a> {
@@ -46,7 +50,21 @@ impl<'a> Context<'a> {
             manager: world.manager(),
             now,
             silent: AtomicBool::new(false),
+            spared: BTreeSet::new(),
         }
+    }
+
+    /// The same, in which the objects of these uids are not deleted.
+    pub(super) fn sparing(self, uids: &BTreeSet<String>) -> Self {
+        Self {
+            spared: uids.clone(),
+            ..self
+        }
+    }
+
+    /// Whether the object of that uid stays, whatever else it is known as.
+    pub(super) fn spares(&self, uid: &str) -> bool {
+        self.spared.contains(uid)
     }
 
     /// The same in the cluster of a row, which may be another one; nothing where that can't be reached.

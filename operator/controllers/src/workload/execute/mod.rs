@@ -28,7 +28,7 @@ use self::context::Context;
 use super::{
     obstacle::{Obstacle, Reason},
     plan::{Action, Plan, Step},
-    world::World,
+    world::{World, is_named},
 };
 use crate::{api::Api, target::display, writes};
 
@@ -150,7 +150,13 @@ async fn apply(
     }
     // Nothing is removed while what is to take its place is refused; but where the cluster says that something is taken,
     // whoever has it may be one of those that are to go.
-    let in_the_way = |row: &&InventoryRow| taken.contains(&(row.group.as_str(), row.kind.as_str()));
+    // What is wanted under that name is not in its own way, though its row may be of another runtime.
+    let is_wanted = |row: &InventoryRow| {
+        let mut desired = context.world.desired.iter();
+        desired.any(|desired| is_named(row, &desired.identity))
+    };
+    let in_the_way =
+        |row: &&InventoryRow| taken.contains(&(row.group.as_str(), row.kind.as_str())) && !is_wanted(row);
     let (first, later): (Vec<_>, Vec<_>) = removals.iter().partition(in_the_way);
     applied.rows.extend(later.into_iter().cloned());
     if first.is_empty() {

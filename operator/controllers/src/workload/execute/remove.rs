@@ -6,10 +6,15 @@
 //! An object is deleted by its uid, and only if it is ours: either an agent saw our fields on it untouched, or it is read
 //! first ([`removable`]). What is gone, or not ours, leaves the inventory; what can't be read stays in it.
 //!
+//! A uid names one object in all the world. What a row is to lose is spared where another row, which stays, is of the same
+//! object: of a runtime that is the same cluster under another name, or of another group that serves it too.
+//!
 //! What was asked to go is not asked again: that it is on its way, or gone, an agent says ([`seen`]), and only where none is
 //! heard it is looked at now and then.
 //!
 //! The rows of a tombstone are leftovers: what a replica that was paused made late. They go the same way.
+
+use std::collections::BTreeSet;
 
 use futures::{FutureExt, StreamExt, stream};
 use kube::api::PropagationPolicy;
@@ -45,7 +50,7 @@ const PARALLEL: usize = 16;
 
 /// What became of a row.
 pub(super) enum Removal {
-    /// Its object is gone.
+    /// Its object is gone, or is another row's.
     Gone,
     /// Its object stays, without our identity; why.
     Kept(String),
@@ -81,9 +86,14 @@ pub(super) async fn remove(
     mut applied: Applied,
     all: bool,
 ) -> Result<Applied, RunError> {
+    let stay = applied
+        .rows
+        .iter()
+        .filter(|row| !applied.removed.contains(&row.id));
+    let uids: BTreeSet<String> = stay.filter_map(|row| row.uid.clone()).collect();
     for (runtime, rows) in by_runtime(context, rows) {
         match context.at(runtime) {
-            Some(there) => remove_there(&there, &rows, &mut applied, all).await?,
+            Some(there) => remove_there(&there.sparing(&uids), &rows, &mut applied, all).await?,
             None => {
                 applied.obstacles.extend(rows.first().map(nowhere));
                 applied.rows.extend(rows);
@@ -297,6 +307,9 @@ async fn ask_as(context: &Context<'_>, row: &InventoryRow, resource: Resource) -
                 Look::Not(removal) => return Ok(removal),
             },
         };
+        if context.spares(&known) {
+            return Ok(Removal::Gone);
+        }
         let verdict = match rank(&row.group, &row.kind) {
             Rank::Namespace => tenants::of_namespace(context, &row.name).await?,
             Rank::CustomResourceDefinition => {

@@ -314,7 +314,8 @@ async fn what_is_left_in_another_cluster_is_removed_there() {
 }
 
 /// A Service can't have the node port of one that is to go, and that does not go while anything is refused: unless the
-/// refusal says that it is taken. What is to go for any other reason stays.
+/// refusal says that it is taken. What is to go for any other reason stays, and so does what is itself wanted, be it as
+/// another runtime's.
 #[tokio::test]
 async fn what_has_what_another_wants_makes_way() {
     let service = |name: &str| InventoryRow {
@@ -336,7 +337,11 @@ async fn what_has_what_another_wants_makes_way() {
         ),
     ] {
         let mut world = world();
-        world.claim.inventory = vec![service("old"), numbered(1)];
+        let elsewhere = InventoryRow {
+            runtime_id: Uuid::from_u128(8),
+            ..service("new")
+        };
+        world.claim.inventory = vec![service("old"), numbered(1), elsewhere.clone()];
         let mut wanted = crate::workload::fixture::desired("h");
         wanted.identity.kind = "Service".to_owned();
         wanted.identity.group = String::new();
@@ -353,6 +358,7 @@ async fn what_has_what_another_wants_makes_way() {
             Some("PATCH") => fake::status(422, message),
             _ => Some((200, json!({"kind": "Status", "status": "Success"}))),
         });
+        world.elsewhere.insert(elsewhere.runtime_id, target.clone());
         world.target = Some(target);
         let lease = Lease::until(Instant::now() + Duration::from_secs(600));
         let now = jiff::Timestamp::UNIX_EPOCH;
@@ -361,10 +367,9 @@ async fn what_has_what_another_wants_makes_way() {
             .unwrap();
         assert_eq!(applied.made_way, makes_way);
         assert_eq!(applied.removed.contains(&service("old").id), makes_way);
-        assert!(
-            applied.rows.iter().any(|row| row.id == numbered(1).id),
-            "the other one stays"
-        );
+        for other in [&numbered(1), &elsewhere] {
+            assert!(applied.rows.contains(other), "{} stays", other.name);
+        }
         let deletions = log.lines().into_iter().filter(|line| line.starts_with("DELETE"));
         assert_eq!(deletions.count(), usize::from(makes_way));
         let report = status::report(&world, &plan(&world, now), &applied, now);

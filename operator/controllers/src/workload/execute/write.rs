@@ -263,10 +263,14 @@ fn conflict(name: &str, owner: &Owner) -> Obstacle {
 
 /// A kind that a CRD of the same set brings is served a moment after that was made.
 async fn wait_until_served(context: &Context<'_>, desired: &Desired) -> Result<(), Failure> {
-    if desired.served {
-        return Ok(());
-    }
     let id = &desired.identity;
+    if desired.served {
+        // It was when somebody asked last: its definition may be gone since, and be made anew by this run.
+        let find = context.target.find(&id.group, &id.version, &id.kind);
+        if !context.world.brings(id) || find.await?.is_some() {
+            return Ok(());
+        }
+    }
     let deadline = tokio::time::Instant::now() + MOMENT;
     while context
         .target

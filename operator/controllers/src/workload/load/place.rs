@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use threeport_model::{identity, kinds::workload_definition::ResourceIdentity, manifest::Manifest};
+use threeport_model::{identity, kinds::workload_definition::ResourceIdentity, manifest::Manifest, name};
 
 use super::super::{
     identity::Owner,
@@ -60,14 +60,25 @@ fn distinct(desired: &[Desired]) -> Result<(), Obstacle> {
     Ok(())
 }
 
-/// The instance's name; prefixed with the control plane's where that is another control plane's.
+/// The instance's name; prefixed with the control plane's where that is another control plane's. That it can't be prefixed
+/// is no decision: the other namespace may go.
 async fn default_namespace(world: &World) -> Result<String, Obstacle> {
-    let name = world.claim.object.metadata.name.clone();
-    let live = get_namespace(world, &name).await?;
-    match live.map(|live| world.owner(&live)) {
-        Some(Owner::ControlPlane(_)) => Ok(format!("{}-{name}", world.identity.name)),
-        _ => Ok(name),
-    }
+    let own = world.claim.object.metadata.name.clone();
+    let live = get_namespace(world, &own).await?;
+    let Some(owner @ Owner::ControlPlane(_)) = live.map(|live| world.owner(&live)) else {
+        return Ok(own);
+    };
+    let prefixed = format!("{}-{own}", world.identity.name);
+    let Some(problem) = name::problem(&prefixed) else {
+        return Ok(prefixed);
+    };
+    let on = format!("Namespace {own}");
+    let message = format!(
+        "{on} exists already and belongs to {}, and {prefixed}, which is used in its stead, {problem}; delete the instance \
+         and create it anew with spec.namespace",
+        owner.describe()
+    );
+    Err(Obstacle::new(Reason::Conflict, on, message))
 }
 
 /// Whether a namespace that a person named is ours to make and to remove. Asked only when something is to be written.

@@ -35,7 +35,7 @@ pub(super) async fn read(world: &mut World) -> Result<(), Obstacle> {
     let wanted = wanted(world);
     let reads: Vec<_> = wanted
         .iter()
-        .map(|(id, desired)| one(&target, desired, *id, until).boxed())
+        .map(|(id, desired)| one(&target, desired, *id, until, world.brings(&desired.identity)).boxed())
         .collect();
     let found: Vec<_> = stream::iter(reads).buffered(PARALLEL).try_collect().await?;
     let ids: Vec<Uuid> = wanted.iter().map(|(id, _)| *id).collect();
@@ -47,18 +47,27 @@ pub(super) async fn read(world: &mut World) -> Result<(), Obstacle> {
     Ok(())
 }
 
-/// What is there of a row's object; nothing once the time is up.
+/// What is there of a row's object; nothing once the time is up. A kind that is not served, and that the set itself brings,
+/// has no objects: it is made first, and they after it.
 async fn one(
     target: &Target,
     desired: &Desired,
     id: Uuid,
     until: Instant,
+    brought: bool,
 ) -> Result<Option<(Uuid, Option<Value>)>, Obstacle> {
     if Instant::now() >= until {
         return Ok(None);
     }
-    let live = target.get(&desired.resource, &desired.identity).await;
-    Ok(Some((id, live.map_err(|error| obstacle(&error, desired))?)))
+    match target.get(&desired.resource, &desired.identity).await {
+        Ok(live) => Ok(Some((id, live))),
+        Err(TargetError::NotServed(_)) if brought => {
+            let kind = &desired.identity;
+            target.discovery().forget(&kind.group, &kind.version);
+            Ok(Some((id, None)))
+        }
+        Err(error) => Err(obstacle(&error, desired)),
+    }
 }
 
 fn obstacle(error: &TargetError, desired: &Desired) -> Obstacle {

@@ -2,7 +2,10 @@ use serde_json::json;
 use threeport_model::kinds::WorkloadInstance;
 
 use super::*;
-use crate::{target::Resource, workload::fixture::world};
+use crate::{
+    target::{Resource, fake},
+    workload::fixture::world,
+};
 
 #[test]
 fn dependencies_are_waited_for() {
@@ -54,6 +57,33 @@ fn the_default_runtime_is_not_mistaken_for_another() {
         |name: Option<&String>| reference(&world.claim, KubernetesRuntimeInstance::KIND, name).unwrap();
     assert_eq!(found(None).metadata.name, "local");
     assert_eq!(found(Some(&"other".to_owned())).metadata.name, "other");
+}
+
+/// The name is another control plane's, and with our own before it too long for a namespace.
+#[tokio::test]
+async fn a_default_namespace_that_would_be_too_long_is_told_and_decided_again() {
+    for (length, fits) in [(53, true), (54, false)] {
+        let mut world = world();
+        world.namespace = None;
+        world.claim.object.metadata.name = "w".repeat(length);
+        let (target, _) = fake::target(|_| {
+            let labels = threeport_model::identity::labels(Uuid::from_u128(8), Uuid::from_u128(7), "other");
+            Some((200, json!({"metadata": {"uid": "u", "labels": labels}})))
+        });
+        world.target = Some(target);
+        let placed = place(&mut world, &[], &Kinds::new()).await;
+        if fits {
+            assert_eq!(placed, Ok(()));
+            assert_eq!(world.namespace, Some(format!("threeport-{}", "w".repeat(length))));
+            continue;
+        }
+        let obstacle = placed.unwrap_err();
+        assert_eq!(obstacle.reason, Reason::Conflict);
+        for said in ["at most 63 characters", "spec.namespace", "control plane"] {
+            assert!(obstacle.message.contains(said), "{obstacle:?}");
+        }
+        assert_eq!(world.namespace, None);
+    }
 }
 
 /// Each would undo what the other one says.
