@@ -9,7 +9,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use sea_orm::Value;
-use threeport_model::protocol::claim::Trigger;
+use threeport_model::{kinds::workload_instance::DEPENDS_ON, protocol::claim::Trigger};
 use uuid::Uuid;
 
 use crate::{
@@ -163,10 +163,11 @@ pub(crate) fn of_dependents(transaction: &Transaction, id: Uuid) -> Sql {
         sql.push("FROM reference r JOIN object o ON o.id = r.from_id WHERE r.to_id = ")
             .bind(id);
         // As the index sorts them: `spec.dependsOn[0]` and its like.
-        sql.push(
-            " AND r.field >= 'spec.dependsOn[' AND r.field < 'spec.dependsOn]' AND r.from_id <> r.to_id \
-             AND o.deleted_at IS NULL",
-        );
+        sql.push(" AND r.field >= ")
+            .bind(format!("{DEPENDS_ON}["))
+            .push(" AND r.field < ")
+            .bind(format!("{DEPENDS_ON}]"));
+        sql.push(" AND r.from_id <> r.to_id AND o.deleted_at IS NULL");
     })
 }
 

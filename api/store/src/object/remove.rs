@@ -22,7 +22,7 @@ use crate::{
     operation, pending, reference,
     request::Notice,
     revision,
-    row::{COLUMNS, FROM, ObjectRow, has_footprint},
+    row::{self, COLUMNS, ObjectRow, has_footprint},
     sql::{Row, Sql},
     status,
     transaction::Transaction,
@@ -185,8 +185,9 @@ fn referrers(sql: &mut Sql, ids: &[Uuid]) {
 pub(crate) fn referring(ids: &[Uuid]) -> Sql {
     let mut query = Sql::new(format!("SELECT {COLUMNS} FROM "));
     referrers(&mut query, ids);
-    let from = FROM.replacen("FROM object o", "JOIN object o ON o.id = c.id", 1);
-    query.push(&format!(" {from} WHERE o.deleted_at IS NULL"));
+    query.push(" JOIN object o ON o.id = c.id ");
+    row::join(&mut query);
+    query.push(" WHERE o.deleted_at IS NULL");
     query
 }
 
