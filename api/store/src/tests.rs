@@ -16,6 +16,7 @@ mod inventories;
 mod lost_answers;
 mod migrations;
 mod model;
+mod notices;
 mod objects;
 mod operations;
 mod retention;
