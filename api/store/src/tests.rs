@@ -22,6 +22,7 @@ mod operations;
 mod retention;
 mod room;
 mod run_out;
+mod secrets;
 mod sizes;
 mod sources;
 mod state_machine;

@@ -1,5 +1,6 @@
 //! Writing objects: what every way of changing desired state ends in. One statement per table, for one object and for
-//! three hundred alike; history, references, pending rows and the operation in the same transaction.
+//! three hundred alike (only runtimes wake their instances one after the other); history, references, pending rows and the
+//! operation in the same transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
