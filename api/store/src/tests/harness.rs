@@ -286,6 +286,7 @@ impl Bed {
             .claim(&claim_request("holder", ids))
             .await
             .unwrap()
+            .0
             .claims
     }
 
