@@ -72,6 +72,11 @@ pub struct Reference {
 }
 
 impl Reference {
+    /// The field by which an instance names its definition, whatever its kind.
+    pub const DEFINITION: &'static str = "spec.definition";
+    /// The field by which an object names the runtime that it is in, whatever its kind.
+    pub const RUNTIME: &'static str = "spec.runtime";
+
     /// A reference from `field` to `kind/name`.
     pub fn new(field: &str, kind: &str, name: &str) -> Self {
         Self {

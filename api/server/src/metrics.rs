@@ -31,6 +31,13 @@ struct NameLabels {
     name: String,
 }
 
+/// A transaction's name and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TransactionLabels {
+    name: String,
+    outcome: &'static str,
+}
+
 /// Where a notification came from and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NotificationLabels {
@@ -46,6 +53,7 @@ pub struct Metrics {
     oldest_pending: Family<KindLabels, FloatGauge>,
     pending: Family<KindLabels, Gauge>,
     retries: Family<NameLabels, Counter>,
+    transactions: Family<TransactionLabels, Counter>,
     notifications: Family<NotificationLabels, Counter>,
     notify: Histogram,
     relay_lag: FloatGauge,
@@ -80,6 +88,9 @@ impl Default for Metrics {
         let retries = Family::default();
         let help = "Transactions that were run again after a conflict or a lost connection, by name";
         registry.register("transaction_retries", help, retries.clone());
+        let transactions = Family::default();
+        let help = "Transactions that ended, by name and outcome (committed, failed); what is refused failed";
+        registry.register("transactions", help, transactions.clone());
         let notifications = Family::default();
         registry.register(
             "notifications",
@@ -120,6 +131,7 @@ impl Default for Metrics {
             oldest_pending,
             pending,
             retries,
+            transactions,
             notifications,
             notify,
             relay_lag,
@@ -172,13 +184,19 @@ impl Metrics {
 
     /// How often the named transaction was retried since this process started.
     pub fn transaction_retries(&self, name: &str, total: u64) {
-        let counter = self
-            .retries
-            .get_or_create(&NameLabels {
-                name: name.to_owned(),
-            })
-            .clone();
-        counter.inc_by(total.saturating_sub(counter.get()));
+        let labels = NameLabels {
+            name: name.to_owned(),
+        };
+        raise(&self.retries.get_or_create(&labels), total);
+    }
+
+    /// How often the named transaction was `committed` or `failed` since this process started.
+    pub fn transactions(&self, name: &str, outcome: &'static str, total: u64) {
+        let labels = TransactionLabels {
+            name: name.to_owned(),
+            outcome,
+        };
+        raise(&self.transactions.get_or_create(&labels), total);
     }
 
     /// A notification was `published`, `dropped` or `failed`.
@@ -222,6 +240,11 @@ impl Metrics {
     }
 }
 
+/// To what was counted elsewhere.
+fn raise(counter: &Counter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -236,6 +259,7 @@ mod tests {
         metrics.request("/healthz", "GET", 200, Duration::ZERO);
         metrics.pending("WorkloadInstance", 0, Duration::ZERO);
         metrics.transaction_retries("object_create", 0);
+        metrics.transactions("object_create", "committed", 0);
         metrics.notification("commit", "published");
         metrics.stage("WorkloadInstance", Stage::Commit, Duration::ZERO);
         let registry = metrics.registry();

@@ -94,7 +94,10 @@ pub async fn retention(app: App, shutdown: CancellationToken) {
 pub async fn metrics(app: App, shutdown: CancellationToken) {
     every(METRICS_EVERY, &shutdown, || async {
         for counted in app.store.transaction_counts() {
-            app.metrics().transaction_retries(counted.name, counted.retried);
+            let metrics = app.metrics();
+            metrics.transaction_retries(counted.name, counted.retried);
+            metrics.transactions(counted.name, "committed", counted.committed);
+            metrics.transactions(counted.name, "failed", counted.failed);
         }
         match app.store.pending_oldest().await {
             Ok(oldest) => {

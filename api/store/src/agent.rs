@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use threeport_model::{
-    digest,
+    Reference, digest,
     kinds::control_plane_instance::SELF_SLOT,
     protocol::agent::{
         AgentState, HEARD_SECONDS, HeartbeatRequest, HeartbeatResponse, RegisterRequest, RegisterResponse,
@@ -139,10 +139,10 @@ async fn runtime(transaction: &Transaction, origin: Uuid, name: Option<&str>) ->
         )
         .values([origin.into(), RUNTIME.into(), name.into()]),
         None => Sql::new(
-            "SELECT r.to_id AS id FROM object o JOIN reference r ON r.from_id = o.id AND r.field = 'spec.runtime' \
-             WHERE o.origin = $1 AND o.slot = $2 AND o.deleted_at IS NULL",
+            "SELECT r.to_id AS id FROM object o JOIN reference r ON r.from_id = o.id AND r.field = $1 \
+             WHERE o.origin = $2 AND o.slot = $3 AND o.deleted_at IS NULL",
         )
-        .values([origin.into(), SELF_SLOT.into()]),
+        .values([Reference::RUNTIME.into(), origin.into(), SELF_SLOT.into()]),
     };
     let row = transaction.one(query).await?;
     row.map_or_else(

@@ -34,6 +34,7 @@ use crate::{
     Store,
     clock::SECOND,
     error::Result,
+    request::Notice,
     sql::{Row, Sql},
     transaction::Transaction,
     writes,
@@ -53,7 +54,8 @@ pub(crate) struct Taken {
 
 impl Store {
     /// Gives due and unclaimed work: the wanted objects' or, where none are named, the oldest of the freshest class.
-    pub async fn claim(&self, request: &ClaimRequest) -> Result<ClaimResponse> {
+    /// Answers also who was woken by what can't be read.
+    pub async fn claim(&self, request: &ClaimRequest) -> Result<(ClaimResponse, Vec<Notice>)> {
         let input = (request, Before::default());
         let (taken, mut busy) = self
             .transactions()
@@ -62,15 +64,17 @@ impl Store {
             })
             .await?;
         let worlds = self.world(&taken).await?;
+        let mut notices = Vec::new();
         if !(worlds.unreadable.is_empty() && worlds.left.is_empty()) {
             let unreadable = worlds.unreadable.iter().map(|(one, _)| one);
             busy.extend(unreadable.chain(&worlds.left).map(|one| one.id));
-            self.set_aside(&worlds).await?;
+            notices = self.set_aside(&worlds).await?;
         }
-        Ok(ClaimResponse {
+        let response = ClaimResponse {
             claims: worlds.claims,
             busy,
-        })
+        };
+        Ok((response, notices))
     }
 
     /// Keeps claims: those whose epoch is still the newest and whose holder asks, run out or not.

@@ -124,14 +124,13 @@ impl Store {
     }
 
     async fn results_of(&self, row: &Row) -> Result<Vec<Applied>> {
-        use threeport_model::kinds::operation::ChangedObject;
+        use threeport_model::kinds::operation::{ChangeKind, ChangedObject};
         let changes: Vec<ChangedObject> = row.json("changes")?;
         let mut results = Vec::with_capacity(changes.len());
         for change in changes {
-            let outcome = if change.change == "created" {
-                Outcome::Created
-            } else {
-                Outcome::Configured
+            let outcome = match change.change {
+                ChangeKind::Created => Outcome::Created,
+                ChangeKind::Updated | ChangeKind::Deleted => Outcome::Configured,
             };
             results.push(Applied {
                 outcome,

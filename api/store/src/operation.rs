@@ -2,7 +2,7 @@
 
 use sea_orm::Value;
 use threeport_model::{
-    kinds::operation::{ChangedObject, Operation},
+    kinds::operation::{ChangeKind, ChangedObject, Operation},
     protocol::apply::Outcome,
 };
 use uuid::Uuid;
@@ -18,8 +18,6 @@ use crate::{
     sql::{Fetch, Row, Sql, to_json},
     watch::Cursor,
 };
-
-const CREATED: &str = "created";
 
 /// What is known of an operation before it begins.
 #[derive(Clone, Debug)]
@@ -56,7 +54,7 @@ impl Record {
             id: draft.id,
             kind: draft.kind.kind.to_owned(),
             name: draft.name.clone(),
-            change: CREATED.to_owned(),
+            change: ChangeKind::Created,
             generation: 1,
         });
         Self { known, ..record }
@@ -143,8 +141,8 @@ pub(crate) fn finish(
 /// What an operation did to an object that it wrote, if it did anything.
 pub(crate) fn changed(outcome: Outcome, row: &ObjectRow) -> Option<ChangedObject> {
     let change = match outcome {
-        Outcome::Created => CREATED,
-        Outcome::Configured => "updated",
+        Outcome::Created => ChangeKind::Created,
+        Outcome::Configured => ChangeKind::Updated,
         Outcome::Unchanged => return None,
     };
     Some(change_of(row, change))
@@ -152,15 +150,15 @@ pub(crate) fn changed(outcome: Outcome, row: &ObjectRow) -> Option<ChangedObject
 
 /// That an operation asked for the deletion of an object.
 pub(crate) fn deleted(_: Outcome, row: &ObjectRow) -> Option<ChangedObject> {
-    Some(change_of(row, "deleted"))
+    Some(change_of(row, ChangeKind::Deleted))
 }
 
-fn change_of(row: &ObjectRow, change: &str) -> ChangedObject {
+fn change_of(row: &ObjectRow, change: ChangeKind) -> ChangedObject {
     ChangedObject {
         id: row.id,
         kind: row.kind.clone(),
         name: row.name.clone(),
-        change: change.to_owned(),
+        change,
         generation: row.generation,
     }
 }

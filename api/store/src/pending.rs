@@ -9,7 +9,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use sea_orm::Value;
-use threeport_model::protocol::claim::Trigger;
+use threeport_model::{kinds::workload_instance::DEPENDS_ON, protocol::claim::Trigger};
 use uuid::Uuid;
 
 use crate::{
@@ -22,8 +22,21 @@ use crate::{
     transaction::{Stamp, Transaction},
 };
 
-const INSERT: &str = "INSERT INTO pending (object_id, kind, token, since, not_before, attempts, priority, \
-    claim_holder, claim_until) ";
+/// The object's columns, those of [`row`], and when it is due.
+const INSERT: &str = "INSERT INTO pending (object_id, kind, token, since, attempts, priority, claim_holder, \
+    claim_until, not_before) ";
+
+/// What a new row says of itself, whatever object it is of and whenever that is due: in the order of [`INSERT`].
+fn row(stamp: &Stamp, trigger: Trigger) -> [Value; 6] {
+    [
+        stamp.token.clone().into(),
+        stamp.now.into(),
+        0_i64.into(),
+        priority(trigger).into(),
+        "".into(),
+        0_i64.into(),
+    ]
+}
 
 /// What becomes of a row that is there: new token; due as early as either says; of the more urgent class. A row that was
 /// waiting, or that somebody works on, begins anew; only a change forgets failed attempts.
@@ -77,21 +90,13 @@ pub(crate) fn insert_missing(stamp: &Stamp, objects: &[(Uuid, &str)], trigger: T
 
 fn values(stamp: &Stamp, objects: &[(Uuid, &str)], trigger: Trigger) -> Sql {
     let mut sql = Sql::new(format!("{INSERT} VALUES "));
-    let now = stamp.now;
     let mut objects = objects.to_vec();
     objects.sort_unstable();
     sql.rows(objects.iter().map(|(id, kind)| {
-        Vec::<Value>::from([
-            (*id).into(),
-            (*kind).into(),
-            stamp.token.clone().into(),
-            now.into(),
-            now.into(),
-            0_i64.into(),
-            priority(trigger).into(),
-            "".into(),
-            0_i64.into(),
-        ])
+        let mut values = vec![Value::from(*id), Value::from(*kind)];
+        values.extend(row(stamp, trigger));
+        values.push(stamp.now.into());
+        values
     }));
     sql
 }
@@ -107,24 +112,28 @@ pub(crate) fn notices(stamp: &Stamp, objects: &[(Uuid, &str)]) -> Vec<Notice> {
     objects.iter().map(notice).collect()
 }
 
-/// `INSERT ... SELECT` of what `source` selects from `object o`: everything from FROM on.
-fn insert_select(transaction: &Transaction, trigger: Trigger, source: impl Fn(&mut Sql)) -> Sql {
-    let now = transaction.now;
-    let mut sql = Sql::new(format!("{INSERT} SELECT DISTINCT o.id, o.kind, "));
-    sql.bind(transaction.token.clone())
-        .push(", ")
-        .bind(now)
-        .push(", ")
-        .bind(now)
-        .push(", ")
-        .bind(0_i64);
-    sql.push(", ")
-        .bind(priority(trigger))
-        .push(", ")
-        .bind("")
-        .push(", ")
-        .bind(0_i64)
-        .push(" ");
+/// `INSERT ... SELECT` of what `source` selects from `object o`: everything from FROM on. Due at once.
+fn insert_select(transaction: &Transaction, trigger: Trigger, source: impl FnOnce(&mut Sql)) -> Sql {
+    let at_once = |sql: &mut Sql| {
+        sql.bind(transaction.now);
+    };
+    insert_select_due(transaction, trigger, at_once, source)
+}
+
+/// The same, due when the expression says that `not_before` appends.
+fn insert_select_due(
+    transaction: &Transaction,
+    trigger: Trigger,
+    not_before: impl FnOnce(&mut Sql),
+    source: impl FnOnce(&mut Sql),
+) -> Sql {
+    let mut sql = Sql::new(format!("{INSERT} SELECT DISTINCT o.id, o.kind"));
+    for value in row(transaction, trigger) {
+        sql.push(", ").bind(value);
+    }
+    sql.push(", ");
+    not_before(&mut sql);
+    sql.push(" ");
     source(&mut sql);
     sql.push(REFRESH).push(RETURNING);
     sql
@@ -154,10 +163,11 @@ pub(crate) fn of_dependents(transaction: &Transaction, id: Uuid) -> Sql {
         sql.push("FROM reference r JOIN object o ON o.id = r.from_id WHERE r.to_id = ")
             .bind(id);
         // As the index sorts them: `spec.dependsOn[0]` and its like.
-        sql.push(
-            " AND r.field >= 'spec.dependsOn[' AND r.field < 'spec.dependsOn]' AND r.from_id <> r.to_id \
-             AND o.deleted_at IS NULL",
-        );
+        sql.push(" AND r.field >= ")
+            .bind(format!("{DEPENDS_ON}["))
+            .push(" AND r.field < ")
+            .bind(format!("{DEPENDS_ON}]"));
+        sql.push(" AND r.from_id <> r.to_id AND o.deleted_at IS NULL");
     })
 }
 
@@ -257,34 +267,26 @@ pub(crate) async fn wake_definitions(transaction: &Transaction, instances: &[Uui
 /// not: that counted before, and would remove the row.
 pub(crate) fn of_definitions(transaction: &Transaction, instances: &[Uuid]) -> Sql {
     let now = transaction.now;
-    let mut sql = Sql::new(format!("{INSERT} SELECT DISTINCT o.id, o.kind, "));
-    sql.bind(transaction.token.clone())
-        .push(", ")
-        .bind(now)
-        .push(", CASE WHEN s.reconciled_at <= ");
-    sql.bind(now - SECOND)
-        .push(" AND p.object_id IS NULL THEN ")
-        .bind(now)
-        .push(" ELSE ")
-        .bind(now + SECOND);
-    sql.push(" END, ")
-        .bind(0_i64)
-        .push(", ")
-        .bind(priority(Trigger::Observation))
-        .push(", ")
-        .bind("");
-    sql.push(", ").bind(0_i64);
-    sql.push(
-        " FROM reference r JOIN object o ON o.id = r.to_id JOIN object_status s ON s.object_id = o.id \
-              LEFT JOIN pending p ON p.object_id = o.id WHERE r.field = ",
-    );
-    sql.bind(DEFINITION).push(" AND r.from_id IN ").list(instances);
-    sql.push(" AND o.deleted_at IS NULL AND (p.object_id IS NULL OR p.claim_holder <> '' OR p.not_before > ")
+    let not_before = |sql: &mut Sql| {
+        sql.push("CASE WHEN s.reconciled_at <= ").bind(now - SECOND);
+        sql.push(" AND p.object_id IS NULL THEN ")
+            .bind(now)
+            .push(" ELSE ")
+            .bind(now + SECOND)
+            .push(" END");
+    };
+    insert_select_due(transaction, Trigger::Observation, not_before, |sql| {
+        sql.push(
+            "FROM reference r JOIN object o ON o.id = r.to_id JOIN object_status s ON s.object_id = o.id \
+             LEFT JOIN pending p ON p.object_id = o.id WHERE r.field = ",
+        );
+        sql.bind(DEFINITION).push(" AND r.from_id IN ").list(instances);
+        sql.push(
+            " AND o.deleted_at IS NULL AND (p.object_id IS NULL OR p.claim_holder <> '' OR p.not_before > ",
+        )
         .bind(now + SECOND)
-        .push(")")
-        .push(REFRESH)
-        .push(RETURNING);
-    sql
+        .push(")");
+    })
 }
 
 /// Runs one of the statements above.

@@ -19,7 +19,7 @@ use crate::{
 /// The most referrers that an error names.
 pub(crate) const NAMED: i64 = 100;
 /// The field by which an instance names its definition.
-pub(crate) const DEFINITION: &str = "spec.definition";
+pub(crate) const DEFINITION: &str = Reference::DEFINITION;
 
 /// A kind and a name.
 pub(crate) type Name = (String, String);

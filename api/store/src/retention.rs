@@ -2,9 +2,48 @@
 
 use std::time::Duration;
 
+use sea_orm::Value;
 use threeport_failpoint::Write;
 
-use crate::{Store, error::Result, sql::Sql, transaction::Transaction, writes};
+use crate::{Store, error::Result, sql::Sql, writes};
+
+const TOMBSTONES: &str = "DELETE FROM object WHERE id IN (SELECT o.id FROM object o WHERE o.deleted_at < $1 \
+    AND NOT EXISTS (SELECT 1 FROM reference r WHERE r.to_id = o.id) \
+    AND NOT EXISTS (SELECT 1 FROM inventory i WHERE i.instance_id = o.id) \
+    AND NOT EXISTS (SELECT 1 FROM inventory i WHERE i.runtime_id = o.id) ORDER BY o.deleted_at, o.id LIMIT $2)";
+
+const REVISIONS: &str = "DELETE FROM revision WHERE (object_id, generation) IN (SELECT r.object_id, r.generation \
+    FROM revision r JOIN object o ON o.id = r.object_id WHERE r.created_at < $1 AND r.generation <= o.generation - $3 \
+    ORDER BY r.created_at LIMIT $2)";
+
+const OPERATIONS: &str = "DELETE FROM operation WHERE id IN (SELECT id FROM operation WHERE created_at < $1 \
+    ORDER BY created_at, id LIMIT $2)";
+
+const ANSWERS: &str = "UPDATE operation SET idempotency_key = NULL, body_digest = NULL, answer = NULL WHERE id IN \
+    (SELECT id FROM operation WHERE idempotency_key IS NOT NULL AND created_at < $1 ORDER BY created_at LIMIT $2)";
+
+const EVENTS: &str = "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE last_seen < $1 \
+    ORDER BY last_seen, id LIMIT $2)";
+
+const DOCUMENTS: &str = "DELETE FROM document WHERE digest IN (SELECT d.digest FROM document d WHERE d.created_at < $1 \
+    AND NOT EXISTS (SELECT 1 FROM object o WHERE o.document = d.digest) \
+    AND NOT EXISTS (SELECT 1 FROM revision r WHERE r.document = d.digest) LIMIT $2)";
+
+/// What is past its time in one table.
+struct Past {
+    write: Write,
+    /// For how long a row is kept.
+    keep: Duration,
+    /// Removes rows from before `$1`, `$2` at most.
+    statement: &'static str,
+    /// Its `$3`, where it has one.
+    also: Option<i64>,
+}
+
+/// A time as the database has it.
+fn microseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX / 2)
+}
 
 /// How many rows one batch removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,21 +62,13 @@ pub struct Purged {
     pub documents: u64,
     /// Kinds that nothing in a runtime is of any more.
     pub watched_kinds: u64,
-    batch: u64,
+    more: bool,
 }
 
 impl Purged {
     /// Whether there may be more to remove right now.
     pub fn more(&self) -> bool {
-        let counts = [
-            self.tombstones,
-            self.revisions,
-            self.operations,
-            self.answers,
-            self.events,
-            self.documents,
-        ];
-        counts.iter().any(|count| *count >= self.batch)
+        self.more
     }
 }
 
@@ -45,71 +76,30 @@ impl Store {
     /// Removes a batch of everything that is past its retention.
     pub async fn purge(&self) -> Result<Purged> {
         let retention = self.retention();
-        let batch = retention.batch;
-        let old = |keep: Duration| i64::try_from(keep.as_micros()).unwrap_or(i64::MAX / 2);
-        let tombstones = self
-            .purge_one(writes::PURGE_TOMBSTONES, old(retention.tombstones), |before| {
-                Sql::new(
-                    "DELETE FROM object WHERE id IN (SELECT o.id FROM object o WHERE o.deleted_at < $1 \
-                     AND NOT EXISTS (SELECT 1 FROM reference r WHERE r.to_id = o.id) \
-                     AND NOT EXISTS (SELECT 1 FROM inventory i WHERE i.instance_id = o.id) \
-                     AND NOT EXISTS (SELECT 1 FROM inventory i WHERE i.runtime_id = o.id) \
-                     ORDER BY o.deleted_at, o.id LIMIT $2)",
-                )
-                .values([before.into(), batch.into()])
-            })
-            .await?;
-        let newest = retention.newest_revisions;
-        let revisions = self
-            .purge_one(writes::PURGE_REVISIONS, old(retention.revisions), |before| {
-                Sql::new(
-                    "DELETE FROM revision WHERE (object_id, generation) IN (SELECT r.object_id, r.generation \
-                     FROM revision r JOIN object o ON o.id = r.object_id WHERE r.created_at < $1 \
-                     AND r.generation <= o.generation - $2 ORDER BY r.created_at LIMIT $3)",
-                )
-                .values([before.into(), newest.into(), batch.into()])
-            })
-            .await?;
-        let operations = self
-            .purge_one(writes::PURGE_OPERATIONS, old(retention.revisions), |before| {
-                Sql::new(
-                    "DELETE FROM operation WHERE id IN (SELECT id FROM operation WHERE created_at < $1 \
-                     ORDER BY created_at, id LIMIT $2)",
-                )
-                .values([before.into(), batch.into()])
-            })
-            .await?;
-        let answers = self
-            .purge_one(writes::PURGE_ANSWERS, old(retention.answers), |before| {
-                Sql::new(
-                    "UPDATE operation SET idempotency_key = NULL, body_digest = NULL, answer = NULL WHERE id IN \
-                     (SELECT id FROM operation WHERE idempotency_key IS NOT NULL AND created_at < $1 \
-                     ORDER BY created_at LIMIT $2)",
-                )
-                .values([before.into(), batch.into()])
-            })
-            .await?;
-        let events = self
-            .purge_one(writes::PURGE_EVENTS, old(retention.events), |before| {
-                Sql::new(
-                    "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE last_seen < $1 \
-                     ORDER BY last_seen, id LIMIT $2)",
-                )
-                .values([before.into(), batch.into()])
-            })
-            .await?;
-        let documents = self
-            .purge_one(writes::PURGE_DOCUMENTS, old(retention.answers), |before| {
-                Sql::new(
-                    "DELETE FROM document WHERE digest IN (SELECT d.digest FROM document d WHERE d.created_at < $1 \
-                     AND NOT EXISTS (SELECT 1 FROM object o WHERE o.document = d.digest) \
-                     AND NOT EXISTS (SELECT 1 FROM revision r WHERE r.document = d.digest) LIMIT $2)",
-                )
-                .values([before.into(), batch.into()])
-            })
-            .await?;
-        let watched_kinds = self.purge_watched_kinds(old(retention.tombstones)).await?;
-        let batch = u64::try_from(batch).unwrap_or_default().max(1);
+        let past = |write, keep, statement| Past {
+            write,
+            keep,
+            statement,
+            also: None,
+        };
+        let tables = [
+            past(writes::PURGE_TOMBSTONES, retention.tombstones, TOMBSTONES),
+            Past {
+                also: Some(retention.newest_revisions),
+                ..past(writes::PURGE_REVISIONS, retention.revisions, REVISIONS)
+            },
+            past(writes::PURGE_OPERATIONS, retention.revisions, OPERATIONS),
+            past(writes::PURGE_ANSWERS, retention.answers, ANSWERS),
+            past(writes::PURGE_EVENTS, retention.events, EVENTS),
+            past(writes::PURGE_DOCUMENTS, retention.answers, DOCUMENTS),
+        ];
+        let mut removed = [0; 6];
+        for (removed, table) in removed.iter_mut().zip(tables) {
+            *removed = self.purge_one(table).await?;
+        }
+        let kinds = self.purge_watched_kinds().await?;
+        let full = u64::try_from(retention.batch).unwrap_or_default().max(1);
+        let [tombstones, revisions, operations, answers, events, documents] = removed;
         Ok(Purged {
             tombstones,
             revisions,
@@ -117,51 +107,96 @@ impl Store {
             answers,
             events,
             documents,
-            watched_kinds,
-            batch,
+            watched_kinds: kinds.removed,
+            more: removed.into_iter().any(|count| count >= full) || kinds.most >= full,
         })
     }
 
-    /// A kind is watched for as long as tombstones are kept after the last object of it: what a replica that was paused
-    /// makes late is found by that, and by nothing else.
-    async fn purge_watched_kinds(&self, keep: i64) -> Result<u64> {
+    /// One transaction per table: small ones collide with little.
+    async fn purge_one(&self, table: Past) -> Result<u64> {
+        let input = (table, self.retention().batch);
         self.transactions()
-            .run(writes::PURGE_WATCHED_KINDS, &keep, |transaction: &Transaction, keep| {
-                let before = transaction.now.saturating_sub(*keep);
+            .run(input.0.write, &input, |transaction, (table, batch)| {
                 Box::pin(async move {
-                    let used = Sql::new(format!("DELETE FROM unused_kind WHERE {}", used("unused_kind")));
-                    transaction.run(used).await?;
-                    let unused = Sql::new(format!(
-                        "INSERT INTO unused_kind (runtime_id, api_group, kind, since) \
-                         SELECT w.runtime_id, w.api_group, w.kind, $1 FROM watched_kind w WHERE NOT {} \
-                         ON CONFLICT (runtime_id, api_group, kind) DO NOTHING",
-                        self::used("w")
-                    ));
-                    transaction.run(unused.values([transaction.now.into()])).await?;
-                    let old = Sql::new(
-                        "DELETE FROM watched_kind WHERE EXISTS (SELECT 1 FROM unused_kind u WHERE u.since < $1 \
-                         AND u.runtime_id = watched_kind.runtime_id AND u.api_group = watched_kind.api_group \
-                         AND u.kind = watched_kind.kind)",
-                    );
-                    let purged = transaction.run(old.values([before.into()])).await?;
-                    let forgotten = Sql::new("DELETE FROM unused_kind WHERE since < $1");
-                    transaction.run(forgotten.values([before.into()])).await?;
-                    Ok(purged)
+                    let before = transaction.now.saturating_sub(microseconds(table.keep));
+                    let values = [before, *batch].into_iter().chain(table.also);
+                    let sql = Sql::new(table.statement).values(values.map(Value::from));
+                    transaction.run(sql).await
                 })
             })
             .await
     }
 
-    /// One transaction per table: small ones collide with little.
-    async fn purge_one(&self, write: Write, keep: i64, statement: impl Fn(i64) -> Sql + Sync) -> Result<u64> {
-        let input = (keep, statement);
+    /// A kind is watched for as long as tombstones are kept after the last object of it: what a replica that was paused
+    /// makes late is found by that, and by nothing else.
+    async fn purge_watched_kinds(&self) -> Result<Kinds> {
+        let retention = self.retention();
+        let input = (microseconds(retention.tombstones), retention.batch);
         self.transactions()
-            .run(write, &input, |transaction: &Transaction, (keep, statement)| {
-                let sql = statement(transaction.now.saturating_sub(*keep));
-                Box::pin(async move { transaction.run(sql).await })
-            })
+            .run(
+                writes::PURGE_WATCHED_KINDS,
+                &input,
+                |transaction, (keep, batch)| {
+                    Box::pin(async move {
+                        let before = transaction.now.saturating_sub(*keep);
+                        let again = transaction.run(used_again(*batch)).await?;
+                        let no_longer = transaction.run(used_no_longer(transaction.now, *batch)).await?;
+                        let removed = transaction
+                            .run(remove_unused("watched_kind", before, *batch))
+                            .await?;
+                        let forgotten = transaction
+                            .run(remove_unused("unused_kind", before, *batch))
+                            .await?;
+                        Ok(Kinds {
+                            removed,
+                            most: again.max(no_longer).max(forgotten),
+                        })
+                    })
+                },
+            )
             .await
     }
+}
+
+/// What became of the kinds that are watched.
+struct Kinds {
+    removed: u64,
+    /// The most rows that one statement changed.
+    most: u64,
+}
+
+/// The statement that forgets since when kinds were not used that are used again.
+fn used_again(batch: i64) -> Sql {
+    let used = used("u");
+    Sql::new(format!(
+        "DELETE FROM unused_kind WHERE (runtime_id, api_group, kind) IN \
+         (SELECT u.runtime_id, u.api_group, u.kind FROM unused_kind u WHERE {used} LIMIT $1)"
+    ))
+    .values([batch.into()])
+}
+
+/// The statement that says since when kinds are not used.
+fn used_no_longer(now: i64, batch: i64) -> Sql {
+    let used = used("w");
+    Sql::new(format!(
+        "INSERT INTO unused_kind (runtime_id, api_group, kind, since) \
+         SELECT w.runtime_id, w.api_group, w.kind, $1 FROM watched_kind w WHERE NOT {used} \
+         AND NOT EXISTS (SELECT 1 FROM unused_kind u WHERE u.runtime_id = w.runtime_id \
+         AND u.api_group = w.api_group AND u.kind = w.kind) LIMIT $2 \
+         ON CONFLICT (runtime_id, api_group, kind) DO NOTHING"
+    ))
+    .values([now.into(), batch.into()])
+}
+
+/// The statement that removes from `table` what was not used since before a time: of both tables the same.
+fn remove_unused(table: &str, before: i64, batch: i64) -> Sql {
+    let used = used("u");
+    Sql::new(format!(
+        "DELETE FROM {table} WHERE (runtime_id, api_group, kind) IN \
+         (SELECT u.runtime_id, u.api_group, u.kind FROM unused_kind u WHERE u.since < $1 AND NOT {used} \
+         ORDER BY u.since, u.runtime_id, u.api_group, u.kind LIMIT $2)"
+    ))
+    .values([before.into(), batch.into()])
 }
 
 /// Whether there are objects of the kind that a row of `table` names.

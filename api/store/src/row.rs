@@ -10,8 +10,9 @@ use crate::{
     clock,
     document::Document,
     error::{Error, Result},
+    reference::DEFINITION,
     served::{self, Applied},
-    sql::{Row, from_json},
+    sql::{Row, Sql, from_json},
 };
 
 /// All columns but those that may be large.
@@ -72,11 +73,21 @@ pub(crate) fn is_large(row: &Row) -> Result<bool> {
     Ok(size(row)? >= large!())
 }
 
-/// Where the columns come from.
-pub(crate) const FROM: &str = "FROM object o JOIN object_status s ON s.object_id = o.id \
-    LEFT JOIN document d ON d.digest = o.document \
-    LEFT JOIN reference r ON r.from_id = o.id AND r.field = 'spec.definition' \
-    LEFT JOIN object w ON w.id = r.to_id";
+/// `SELECT` of columns from everywhere that they come from: everything before WHERE.
+pub(crate) fn select(columns: &str) -> Sql {
+    let mut sql = Sql::new(format!("SELECT {columns} FROM object o "));
+    join(&mut sql);
+    sql
+}
+
+/// Appends what is joined to `object o` for the columns.
+pub(crate) fn join(sql: &mut Sql) {
+    sql.push(
+        "JOIN object_status s ON s.object_id = o.id LEFT JOIN document d ON d.digest = o.document \
+         LEFT JOIN reference r ON r.from_id = o.id AND r.field = ",
+    );
+    sql.bind(DEFINITION).push(" LEFT JOIN object w ON w.id = r.to_id");
+}
 
 /// An object with everything that is stored of it.
 #[derive(Clone, Debug)]

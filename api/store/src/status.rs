@@ -99,15 +99,24 @@ pub(crate) struct Subject {
 
 const SUBJECT: &str = "o.id, o.kind, o.name, o.generation, o.deletion_requested_at, o.deleted_at, o.slot, s.epoch, \
     s.version AS status_version, s.status, s.seen_definition, w.generation AS definition_generation, p.token, p.attempts, \
-    p.claim_holder \
-    FROM object o JOIN object_status s ON s.object_id = o.id LEFT JOIN pending p ON p.object_id = o.id \
-    LEFT JOIN reference r ON r.from_id = o.id AND r.field = 'spec.definition' LEFT JOIN object w ON w.id = r.to_id ";
+    p.claim_holder FROM object o JOIN object_status s ON s.object_id = o.id LEFT JOIN pending p ON p.object_id = o.id \
+    LEFT JOIN reference r ON r.from_id = o.id AND r.field = ";
 
 impl Subject {
+    /// `SELECT` of the clock and what [`Self::read`] needs: everything before WHERE.
+    fn select(dialect: Dialect) -> Sql {
+        let mut query = Sql::new(format!("SELECT {} AS now, {SUBJECT}", clock::expression(dialect)));
+        query
+            .bind(DEFINITION)
+            .push(" LEFT JOIN object w ON w.id = r.to_id");
+        query
+    }
+
     /// The statement that reads it by id, tombstones included, and the clock: what a transaction can begin with.
     pub(crate) fn statement(id: Uuid, dialect: Dialect) -> Sql {
-        let clock = clock::expression(dialect);
-        Sql::new(format!("SELECT {clock} AS now, {SUBJECT} WHERE o.id = $1")).values([id.into()])
+        let mut query = Self::select(dialect);
+        query.push(" WHERE o.id = ").bind(id);
+        query
     }
 
     /// The one that the transaction began with.
@@ -321,19 +330,24 @@ impl Store {
         let origin = self.control_plane_id();
         let input = (kind.to_owned(), name.to_owned(), update, fence, origin);
         self.transactions()
-            .run(writes::STATUS_PUT, &input, |transaction, (kind, name, update, fence, origin)| {
-                Box::pin(async move {
-                    let query = Sql::new(format!(
-                        "SELECT {SUBJECT} WHERE o.origin = $1 AND o.kind = $2 AND o.name = $3 AND o.deleted_at IS NULL"
-                    ))
-                    .values([(*origin).into(), kind.clone().into(), name.clone().into()]);
-                    let row = transaction.one(query).await?;
-                    let subject = Subject::read(&row.ok_or_else(|| Error::not_found(kind, name))?)?;
-                    check_epoch(&subject, fence.epoch)?;
-                    check_version(&subject, fence.version)?;
-                    write(transaction, &subject, update, subject.seen_definition).await
-                })
-            })
+            .run(
+                writes::STATUS_PUT,
+                &input,
+                |transaction, (kind, name, update, fence, origin)| {
+                    Box::pin(async move {
+                        let mut query = Subject::select(transaction.dialect);
+                        query.push(" WHERE o.origin = ").bind(*origin);
+                        query.push(" AND o.kind = ").bind(kind.clone());
+                        query.push(" AND o.name = ").bind(name.clone());
+                        query.push(" AND o.deleted_at IS NULL");
+                        let row = transaction.one(query).await?;
+                        let subject = Subject::read(&row.ok_or_else(|| Error::not_found(kind, name))?)?;
+                        check_epoch(&subject, fence.epoch)?;
+                        check_version(&subject, fence.version)?;
+                        write(transaction, &subject, update, subject.seen_definition).await
+                    })
+                },
+            )
             .await
     }
 }

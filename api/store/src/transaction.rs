@@ -21,6 +21,7 @@
 
 mod at_once;
 mod failure;
+mod once;
 mod open;
 
 use std::{
@@ -30,22 +31,20 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use sea_orm::{
-    AccessMode, DbErr, IsolationLevel, SqliteTransactionMode, TransactionOptions, TransactionTrait,
-};
-use threeport_failpoint::{Write, around};
+use sea_orm::DbErr;
+use threeport_failpoint::Write;
 
-use self::open::begin_with;
+use self::once::Begin;
 pub(crate) use self::{
     failure::{Refusal, code, is_connection_lost, is_full, is_retryable, is_transient, refusal, violated},
     open::{Stamp, Transaction},
 };
 
 use crate::{
-    clock::{self, Clock},
+    clock::Clock,
     connection::{Connections, Dialect},
     error::{Error, Result},
-    operation::{self, Record},
+    operation::Record,
     options::Options,
     pace::{Asking, Pace, Rank},
     random::Random,
@@ -85,11 +84,8 @@ pub(crate) struct Transactions {
     pub(crate) faults: Arc<crate::tests::faults::Faults>,
 }
 
-/// The statement that a transaction begins with: it must select the clock as `now`.
-type First<'a, I> = &'a (dyn Fn(&I, Dialect) -> Sql + Sync);
-
 /// One try.
-type Attempt<'a, T> = &'a (dyn Fn() -> BoxFuture<'a, Result<Ended<T>>> + Sync);
+type Attempt<'a, T> = &'a (dyn Fn() -> BoxFuture<'a, Result<T>> + Sync);
 
 /// How an operation ended.
 pub(crate) enum Ended<T> {
@@ -138,8 +134,8 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        let attempt = || self.once(write, &[], None, input, &work).boxed();
-        finished(write, self.limited(write, Some(Rank::Behind), &attempt).await?)
+        let attempt = || self.once(write, Begin::Clock, input, &work).boxed();
+        self.limited(write.name(), Some(Rank::Behind), &attempt).await
     }
 
     /// The same, with what `first` reads in [`Transaction::first`]. It must select the clock as `now`.
@@ -155,8 +151,8 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        let attempt = || self.once(write, &[], Some(&first), input, &work).boxed();
-        finished(write, self.limited(write, Some(Rank::Behind), &attempt).await?)
+        let attempt = || self.once(write, Begin::Reading(&first), input, &work).boxed();
+        self.limited(write.name(), Some(Rank::Behind), &attempt).await
     }
 
     /// Runs `work` as the operation `records` has, or as several that commit together.
@@ -172,8 +168,8 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        let attempt = || self.once(write, records, None, input, &work).boxed();
-        self.limited(write, Some(Rank::First), &attempt).await
+        let attempt = || self.once_as(write, records, input, &work).boxed();
+        self.limited(write.name(), Some(Rank::First), &attempt).await
     }
 
     /// Runs reading statements that see one moment, and runs them again where the database says so or was lost. In
@@ -189,85 +185,23 @@ impl Transactions {
         T: Send,
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
-        let name = SNAPSHOT;
-        let tries = async {
-            let mut tried = 0;
-            loop {
-                match self.read(input, &first, &work).await {
-                    Err(Error::Database(error)) => {
-                        tried += 1;
-                        self.pause_or_fail(name, tried, error).await?;
-                    }
-                    ended => return ended,
-                }
-            }
-        };
-        let seconds = self.timeout.as_secs();
-        let answer = tokio::time::timeout(self.timeout, tries).await;
-        answer.unwrap_or(Err(Error::TimedOut { name, seconds }))
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
-    async fn read<I, T, W>(&self, input: &I, first: First<'_, I>, work: &W) -> Result<T>
-    where
-        I: Sync,
-        T: Send,
-        W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
-    {
-        let dialect = self.connections.dialect;
-        let options = TransactionOptions {
-            isolation_level: match dialect {
-                Dialect::Sqlite => None,
-                Dialect::Postgresql => Some(IsolationLevel::RepeatableRead),
-                Dialect::Cockroachdb => Some(IsolationLevel::Serializable),
-            },
-            access_mode: (dialect != Dialect::Sqlite).then_some(AccessMode::ReadOnly),
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
-        };
-        let inner = self.connections.reader.begin_with_options(options).await?;
-        let (first, now) = begin_with(&inner, dialect, first(input, dialect)).await?;
-        let transaction = Transaction {
-            inner,
-            dialect,
-            stamp: Stamp {
-                token: String::new(),
-                now,
-            },
-            first,
-        };
-        let answer = work(&transaction, input).await;
-        if answer.is_err() {
-            transaction.inner.rollback().await?;
-            return answer;
-        }
-        #[cfg(test)]
-        self.faults.before_commit(SNAPSHOT)?;
-        transaction.inner.commit().await?;
-        answer
+        let attempt = || self.read(input, &first, &work).boxed();
+        self.limited(SNAPSHOT, None, &attempt).await
     }
 
     /// Attempts until one ends well, in time, each in its turn. Without a rank: whenever it likes.
-    async fn limited<T>(
-        &self,
-        write: Write,
-        rank: Option<Rank>,
-        attempt: Attempt<'_, T>,
-    ) -> Result<Ended<T>> {
-        let answer = tokio::time::timeout(self.timeout, self.tries(write, rank, attempt)).await;
-        let answer = answer.unwrap_or_else(|_| {
-            Err(Error::TimedOut {
-                name: write.name(),
-                seconds: self.timeout.as_secs(),
-            })
-        });
-        self.count(write.name(), |count| match &answer {
+    async fn limited<T>(&self, name: &'static str, rank: Option<Rank>, attempt: Attempt<'_, T>) -> Result<T> {
+        let seconds = self.timeout.as_secs();
+        let answer = tokio::time::timeout(self.timeout, self.tries(name, rank, attempt)).await;
+        let answer = answer.unwrap_or(Err(Error::TimedOut { name, seconds }));
+        self.count(name, |count| match &answer {
             Ok(_) => count.committed += 1,
             Err(_) => count.failed += 1,
         });
         answer
     }
 
-    async fn tries<T>(&self, write: Write, rank: Option<Rank>, attempt: Attempt<'_, T>) -> Result<Ended<T>> {
+    async fn tries<T>(&self, name: &'static str, rank: Option<Rank>, attempt: Attempt<'_, T>) -> Result<T> {
         let mut tried = 0;
         loop {
             let turn = match rank {
@@ -288,7 +222,7 @@ impl Transactions {
             }
             drop(turn);
             tried += 1;
-            self.pause_or_fail(write.name(), tried, error).await?;
+            self.pause_or_fail(name, tried, error).await?;
         }
     }
 
@@ -305,88 +239,11 @@ impl Transactions {
         Ok(())
     }
 
-    async fn once<I, T, W>(
-        &self,
-        write: Write,
-        records: &[&Record],
-        first: Option<First<'_, I>>,
-        input: &I,
-        work: &W,
-    ) -> Result<Ended<T>>
-    where
-        I: Sync,
-        T: Send,
-        W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
-    {
-        let transaction = match self.begin(records, first, input).await {
-            Ok(transaction) => transaction,
-            Err(error) => return before(error),
-        };
-        match work(&transaction, input).await {
-            Ok(answer) if records.iter().any(|record| record.dry_run) => {
-                transaction.inner.rollback().await?;
-                Ok(Ended::Committed(answer))
-            }
-            Ok(answer) => {
-                self.commit(write, transaction).await?;
-                Ok(Ended::Committed(answer))
-            }
-            Err(error) => {
-                if let Err(failed) = transaction.inner.rollback().await {
-                    tracing::debug!(name = write.name(), error = %failed, "failed to roll back; the connection does it when it is dropped");
-                }
-                Err(error)
-            }
-        }
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
-    async fn begin<I>(
-        &self,
-        records: &[&Record],
-        first: Option<First<'_, I>>,
-        input: &I,
-    ) -> Result<Transaction> {
-        let dialect = self.connections.dialect;
-        let options = TransactionOptions {
-            isolation_level: None,
-            access_mode: None,
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        };
-        let inner = self.connections.writer.begin_with_options(options).await?;
-        let (first, now) = match first {
-            _ if !records.is_empty() => {
-                begin_with(&inner, dialect, operation::insert(records, dialect, None)?).await?
-            }
-            Some(first) => begin_with(&inner, dialect, first(input, dialect)).await?,
-            None => (Vec::new(), clock::read(&inner, dialect).await?),
-        };
-        self.clock.note(now);
-        Ok(Transaction {
-            inner,
-            dialect,
-            stamp: self.stamp(now),
-            first,
-        })
-    }
-
     fn stamp(&self, now: i64) -> Stamp {
         Stamp {
             token: self.random.uuid().to_string(),
             now,
         }
-    }
-
-    #[cfg(not(test))]
-    async fn commit(&self, write: Write, transaction: Transaction) -> Result<()> {
-        Ok(around(write, transaction.inner.commit()).await?)
-    }
-
-    #[cfg(test)]
-    async fn commit(&self, write: Write, transaction: Transaction) -> Result<()> {
-        self.faults.before_commit(write.name())?;
-        around(write, transaction.inner.commit()).await?;
-        self.faults.after_commit(write.name())
     }
 
     fn count(&self, name: &'static str, change: impl FnOnce(&mut TransactionCount)) {
@@ -395,26 +252,5 @@ impl Transactions {
             name,
             ..TransactionCount::default()
         }));
-    }
-}
-
-/// What an error says of operations that may have been done before.
-fn before<T>(error: Error) -> Result<Ended<T>> {
-    let violated = match &error {
-        Error::Database(error) => violated(error),
-        _ => None,
-    };
-    match violated.as_deref() {
-        Some("operation_key") => Ok(Ended::KeyUsed),
-        Some("operation") => Ok(Ended::Before),
-        _ => Err(error),
-    }
-}
-
-/// Without an operation there is only one way to end well.
-fn finished<T>(write: Write, ended: Ended<T>) -> Result<T> {
-    match ended {
-        Ended::Committed(answer) => Ok(answer),
-        Ended::Before | Ended::KeyUsed => Err(Error::Conflict(format!("{} has no operation", write.name()))),
     }
 }

@@ -48,7 +48,7 @@ impl Operations {
                             "{}/{} {}",
                             object.kind.to_ascii_lowercase(),
                             object.name,
-                            object.change
+                            object.change.as_str()
                         )
                     });
                     let changes: Vec<_> = changes.collect();

@@ -106,8 +106,8 @@ impl Kind for ControlPlaneInstance {
 
     fn validate(spec: &Spec) -> Vec<FieldError> {
         let fields = [
-            ("spec.definition", &spec.definition),
-            ("spec.runtime", &spec.runtime),
+            (Reference::DEFINITION, &spec.definition),
+            (Reference::RUNTIME, &spec.runtime),
             ("spec.namespace", &spec.namespace),
         ];
         let problem = |(field, value): (&str, &String)| Some(FieldError::new(field, name::problem(value)?));
@@ -116,8 +116,8 @@ impl Kind for ControlPlaneInstance {
 
     fn references(spec: &Spec) -> Vec<Reference> {
         vec![
-            Reference::new("spec.definition", "ControlPlaneDefinition", &spec.definition),
-            Reference::new("spec.runtime", "KubernetesRuntimeInstance", &spec.runtime),
+            Reference::new(Reference::DEFINITION, "ControlPlaneDefinition", &spec.definition),
+            Reference::new(Reference::RUNTIME, "KubernetesRuntimeInstance", &spec.runtime),
         ]
     }
 }

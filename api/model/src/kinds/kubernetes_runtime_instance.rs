@@ -148,7 +148,7 @@ impl Kind for KubernetesRuntimeInstance {
     fn validate(spec: &Spec) -> Vec<FieldError> {
         let mut errors = Vec::new();
         if let Some(problem) = name::problem(&spec.definition) {
-            errors.push(FieldError::new("spec.definition", problem));
+            errors.push(FieldError::new(Reference::DEFINITION, problem));
         }
         let connection = &spec.connection;
         let ways = [
@@ -202,7 +202,7 @@ impl Kind for KubernetesRuntimeInstance {
 
     fn references(spec: &Spec) -> Vec<Reference> {
         vec![Reference::new(
-            "spec.definition",
+            Reference::DEFINITION,
             "KubernetesRuntimeDefinition",
             &spec.definition,
         )]

@@ -33,10 +33,33 @@ pub struct ChangedObject {
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// `created`, `updated` or `deleted`.
-    pub change: String,
+    /// What was done with it.
+    pub change: ChangeKind,
     /// The generation that it got.
     pub generation: i64,
+}
+
+/// What an operation did with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ChangeKind {
+    /// It was not there.
+    Created,
+    /// Its specification, labels, annotations or owner changed.
+    Updated,
+    /// Its deletion was asked for.
+    Deleted,
+}
+
+impl ChangeKind {
+    /// The word that JSON and the database use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Deleted => "deleted",
+        }
+    }
 }
 
 /// A desired state that an object once had.
@@ -53,4 +76,16 @@ pub struct Revision {
     pub at: jiff::Timestamp,
     /// The specification; secret values as keyed digests.
     pub spec: serde_json::Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_called_as_in_json() {
+        for change in [ChangeKind::Created, ChangeKind::Updated, ChangeKind::Deleted] {
+            assert_eq!(serde_json::to_value(change).unwrap(), change.as_str());
+        }
+    }
 }

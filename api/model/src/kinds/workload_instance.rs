@@ -14,6 +14,9 @@ use crate::{
 /// See the module.
 pub struct WorkloadInstance;
 
+/// The field with what it waits for: each is referred to from that and its place, as in `spec.dependsOn[0]`.
+pub const DEPENDS_ON: &str = "spec.dependsOn";
+
 /// The most objects that one instance waits for.
 pub const MAX_DEPENDENCIES: usize = 100;
 
@@ -239,23 +242,23 @@ impl Kind for WorkloadInstance {
                 errors.push(FieldError::new(field, problem));
             }
         };
-        check("spec.definition".to_owned(), &spec.definition);
+        check(Reference::DEFINITION.to_owned(), &spec.definition);
         if let Some(runtime) = &spec.runtime {
-            check("spec.runtime".to_owned(), runtime);
+            check(Reference::RUNTIME.to_owned(), runtime);
         }
         if let Some(namespace) = &spec.namespace {
             check("spec.namespace".to_owned(), namespace);
         }
         for (index, dependency) in spec.depends_on.iter().enumerate() {
-            check(format!("spec.dependsOn[{index}].name"), &dependency.name);
+            check(format!("{DEPENDS_ON}[{index}].name"), &dependency.name);
         }
         if spec.depends_on.len() > MAX_DEPENDENCIES {
             let message = format!("has {}; {MAX_DEPENDENCIES} are the most", spec.depends_on.len());
-            errors.push(FieldError::new("spec.dependsOn", message));
+            errors.push(FieldError::new(DEPENDS_ON, message));
         }
         for (index, dependency) in spec.depends_on.iter().enumerate() {
             if find_kind(&dependency.kind).is_none_or(|kind| kind.kind != dependency.kind) {
-                let field = format!("spec.dependsOn[{index}].kind");
+                let field = format!("{DEPENDS_ON}[{index}].kind");
                 errors.push(FieldError::new(
                     field,
                     format!("{:?} is not a kind of Threeport", dependency.kind),
@@ -269,7 +272,7 @@ impl Kind for WorkloadInstance {
         let mut errors = Vec::new();
         if old.runtime != new.runtime {
             errors.push(FieldError::new(
-                "spec.runtime",
+                Reference::RUNTIME,
                 "is immutable; delete the instance and create it anew",
             ));
         }
@@ -284,19 +287,19 @@ impl Kind for WorkloadInstance {
 
     fn references(spec: &Spec) -> Vec<Reference> {
         let mut references = vec![Reference::new(
-            "spec.definition",
+            Reference::DEFINITION,
             "WorkloadDefinition",
             &spec.definition,
         )];
         if let Some(runtime) = &spec.runtime {
             references.push(Reference::new(
-                "spec.runtime",
+                Reference::RUNTIME,
                 "KubernetesRuntimeInstance",
                 runtime,
             ));
         }
         for (index, dependency) in spec.depends_on.iter().enumerate() {
-            let field = format!("spec.dependsOn[{index}]");
+            let field = format!("{DEPENDS_ON}[{index}]");
             references.push(Reference::new(&field, &dependency.kind, &dependency.name));
         }
         references

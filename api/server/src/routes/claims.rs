@@ -61,6 +61,7 @@ pub const ROUTES: &[Route] = &[
 
 async fn claim(
     State(app): State<App>,
+    writer: Writer,
     body::Json(request): body::Json<ClaimRequest>,
 ) -> Result<Json<ClaimResponse>, ApiError> {
     ttl(request.ttl_seconds)?;
@@ -74,7 +75,12 @@ async fn claim(
             ));
         }
     }
-    Ok(Json(app.store.claim(&request).await?))
+    let (response, notices) = app.store.claim(&request).await?;
+    // Most claims change nothing that anybody must hear of.
+    if !notices.is_empty() {
+        app.notifier.committed(writer.operation_id(), notices);
+    }
+    Ok(Json(response))
 }
 
 async fn renew(

@@ -99,6 +99,22 @@ async fn work_is_shown_by_kind_for_as_long_as_it_is_not_done() {
 }
 
 #[tokio::test]
+async fn transactions_are_counted_by_name_and_by_how_they_ended() {
+    let of = |outcome: &str| {
+        format!("threeport_transactions_total{{name=\"object_create\",outcome=\"{outcome}\"}}")
+    };
+    for api in Api::everywhere().await {
+        for status in [201, 409, 409] {
+            api.admin("POST", DEFINITIONS, definition("web", "1"))
+                .await
+                .expect(status);
+        }
+        measured(&api, &of("committed"), |count| count == 1.0).await;
+        measured(&api, &of("failed"), |count| count == 2.0).await;
+    }
+}
+
+#[tokio::test]
 async fn transactions_that_are_run_again_are_counted_by_name() {
     let name = "threeport_transaction_retries_total{name=\"object_update\"}";
     for api in Api::everywhere().await {

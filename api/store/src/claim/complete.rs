@@ -4,11 +4,8 @@
 //! while the epoch stays the newest; so an epoch without a holder is one that was ended, and nothing is written or
 //! counted a second time.
 
-use std::collections::BTreeSet;
-
 use sea_orm::Value;
 use threeport_model::protocol::claim::{CompleteRequest, CompleteResponse, Next, Trigger};
-use uuid::Uuid;
 
 use crate::{
     Store,
@@ -111,11 +108,7 @@ async fn finalize(transaction: &Transaction, subject: &Subject) -> Result<Vec<No
         )));
     }
     let (freed, mut notices) = remove::bury(transaction, &[subject.id]).await?;
-    let freed: BTreeSet<Uuid> = freed.into_iter().collect();
-    let (gone, woken) = remove::settle(transaction, freed.clone()).await?;
-    notices.extend(woken);
-    let waiting: Vec<Uuid> = freed.difference(&gone).copied().collect();
-    notices.extend(pending::wake_deleting(transaction, &waiting).await?);
+    notices.extend(remove::let_go(transaction, freed.into_iter().collect()).await?);
     Ok(notices)
 }
 

@@ -18,6 +18,7 @@ use crate::{
     Store, clock,
     error::{Error, Result},
     pending,
+    request::Notice,
     sql::Sql,
     status::{self, Subject},
     transaction::Transaction,
@@ -31,35 +32,38 @@ const NEXT: &str = "Apply it again as it should be, restore the database, or run
     that wrote it; it is tried again every minute";
 
 impl Store {
-    /// Gives claims back whose objects can't be read, and those for which there was no room.
-    pub(crate) async fn set_aside(&self, worlds: &Worlds) -> Result<()> {
+    /// Gives claims back whose objects can't be read, and those for which there was no room. Answers who was woken.
+    pub(crate) async fn set_aside(&self, worlds: &Worlds) -> Result<Vec<Notice>> {
         for (one, why) in &worlds.unreadable {
             tracing::error!(object = %one.id, why, "an object can't be read: it is left alone");
         }
         self.transactions()
             .run(writes::CLAIM_UNREADABLE, worlds, |transaction, worlds| {
                 Box::pin(async move {
+                    let mut notices = Vec::new();
                     for (one, why) in &worlds.unreadable {
                         let message = format!("What the database holds can't be read ({why}). {NEXT}.");
-                        if say(transaction, one, &message).await? {
+                        if let Some(woken) = say(transaction, one, &message).await? {
                             give_back(transaction, one).await?;
+                            notices.extend(woken);
                         }
                     }
-                    release(transaction, &worlds.left).await
+                    release(transaction, &worlds.left).await?;
+                    Ok(notices)
                 })
             })
             .await
     }
 }
 
-/// Answers whether the claim is still the newest.
-async fn say(transaction: &Transaction, one: &Taken, message: &str) -> Result<bool> {
+/// Answers who was woken; nothing where the claim is not the newest any more.
+async fn say(transaction: &Transaction, one: &Taken, message: &str) -> Result<Option<Vec<Notice>>> {
     match Subject::by_id(transaction, one.id).await {
-        Ok(subject) if subject.epoch != one.epoch => Ok(false),
+        Ok(subject) if subject.epoch != one.epoch => Ok(None),
         Ok(subject) => {
             let update = update(&subject, message, clock::timestamp(transaction.now)?);
-            status::write(transaction, &subject, &update, subject.definition).await?;
-            Ok(true)
+            let woken = status::write(transaction, &subject, &update, subject.definition).await?;
+            Ok(Some(woken))
         }
         Err(Error::Decode { .. }) => {
             let columns = Sql::new(
@@ -73,7 +77,8 @@ async fn say(transaction: &Transaction, one: &Taken, message: &str) -> Result<bo
                 one.id.into(),
                 one.epoch.into(),
             ];
-            Ok(transaction.run(columns.values(values)).await? > 0)
+            let written = transaction.run(columns.values(values)).await?;
+            Ok((written > 0).then(Vec::new))
         }
         Err(error) => Err(error),
     }

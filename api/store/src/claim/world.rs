@@ -6,6 +6,8 @@
 //! What can't be read (a row that somebody damaged or that a newer version wrote, secret values without their key) fails
 //! the claims that need it and no others: [`Broken`] says which, and why.
 
+mod parts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use threeport_model::{
@@ -15,16 +17,15 @@ use threeport_model::{
 };
 use uuid::Uuid;
 
-use super::{Taken, counts};
+use self::parts::gather;
+use super::Taken;
 use crate::{
-    Store, agent,
+    Store,
     error::Result,
     inventory,
     object::read::{light_of_ids, light_of_ids_and_now, of_ids},
     page::fitting,
-    pending,
     row::{self, ObjectRow, has_footprint},
-    secret::table,
     sql::{Row, Sql},
     transaction::Transaction,
 };
@@ -69,6 +70,33 @@ fn ids(taken: &[Taken]) -> Vec<Uuid> {
 async fn load(transaction: &Transaction, store: &Store, taken: &[Taken]) -> Result<Worlds> {
     let mut broken = Broken::new();
     let mut own = by_id(&transaction.first)?;
+    let mut current = newest(taken, &mut own)?;
+    let origin = store.control_plane_id();
+    let (references, inventory) = order(transaction, origin, &own, &mut broken).await?;
+    let others = rows(transaction, named(&references), light_of_ids).await?;
+    let mut light = Light {
+        own,
+        others: by_id(&others)?,
+        references,
+    };
+    let left = light.fit(&mut current)?;
+    let read = read_whole(transaction, &light, &mut broken).await?;
+    let mut parts = gather(transaction, store, read, light.references, inventory, broken).await?;
+    let mut worlds = Worlds {
+        left,
+        ..Worlds::default()
+    };
+    for one in current {
+        match parts.unreadable(one) {
+            Some(why) => worlds.unreadable.push((one.clone(), why.clone())),
+            None => worlds.claims.extend(parts.claim(one)),
+        }
+    }
+    Ok(worlds)
+}
+
+/// Those whose claim is still the newest; the rows of the others go.
+fn newest<'t>(taken: &'t [Taken], own: &mut Rows<'_>) -> Result<Vec<&'t Taken>> {
     let mut current: Vec<&Taken> = Vec::with_capacity(taken.len());
     for one in taken {
         let epoch = own.get(&one.id).map(|row| row.get::<i64>("epoch")).transpose()?;
@@ -77,106 +105,80 @@ async fn load(transaction: &Transaction, store: &Store, taken: &[Taken]) -> Resu
         }
     }
     own.retain(|id, _| current.iter().any(|one| one.id == *id));
+    Ok(current)
+}
+
+/// What objects refer to, in order, the runtimes of instances included; and what instances have in those.
+async fn order(
+    transaction: &Transaction,
+    origin: Uuid,
+    own: &Rows<'_>,
+    broken: &mut Broken,
+) -> Result<(References, Inventory)> {
     let ids: Vec<Uuid> = own.keys().copied().collect();
     let mut instances = Vec::new();
-    for (id, row) in &own {
+    for (id, row) in own {
         if has_footprint(&row.get::<String>("kind")?) {
             instances.push(*id);
         }
     }
     let mut references = ordered_references(transaction, &ids).await?;
-    let mut inventory = inventory::of_instances(transaction, &instances, &mut broken).await?;
-    let default = default_runtime(transaction, store.control_plane_id()).await?;
+    let inventory = inventory::of_instances(transaction, &instances, broken).await?;
+    let default = default_runtime(transaction, origin).await?;
     for id in &instances {
         place(references.entry(*id).or_default(), inventory.get(id), default);
     }
-    let wanted: BTreeSet<Uuid> = references.values().flatten().map(|(id, _)| *id).collect();
-    let others = rows(transaction, wanted, light_of_ids).await?;
-    let mut others = by_id(&others)?;
+    Ok((references, inventory))
+}
 
-    let room = fitting(current.iter().map(|one| {
-        let named = references.get(&one.id).into_iter().flatten();
-        let named = named.filter_map(|(id, _)| others.get(id));
-        let carried = own.get(&one.id).into_iter().chain(named);
-        carried.map(|row| row::size(row)).sum::<Result<i64>>()
-    }))?;
-    let left: Vec<Taken> = current.split_off(room).into_iter().cloned().collect();
-    let given: BTreeSet<Uuid> = current.iter().map(|one| one.id).collect();
-    own.retain(|id, _| given.contains(id));
-    references.retain(|id, _| given.contains(id));
-    let wanted: BTreeSet<Uuid> = references.values().flatten().map(|(id, _)| *id).collect();
-    others.retain(|id, _| wanted.contains(id));
+/// What references name.
+fn named(references: &References) -> BTreeSet<Uuid> {
+    references.values().flatten().map(|(id, _)| *id).collect()
+}
+
+/// Rows without what is large: of the objects themselves and of what they refer to.
+struct Light<'r> {
+    own: Rows<'r>,
+    others: Rows<'r>,
+    references: References,
+}
+
+impl Light<'_> {
+    /// Leaves only that for which there is room in an answer. Answers for whom there is none.
+    fn fit(&mut self, current: &mut Vec<&Taken>) -> Result<Vec<Taken>> {
+        let room = fitting(current.iter().map(|one| {
+            let named = self.references.get(&one.id).into_iter().flatten();
+            let named = named.filter_map(|(id, _)| self.others.get(id));
+            let carried = self.own.get(&one.id).into_iter().chain(named);
+            carried.map(|row| row::size(row)).sum::<Result<i64>>()
+        }))?;
+        let left = current.split_off(room).into_iter().cloned().collect();
+        let given: BTreeSet<Uuid> = current.iter().map(|one| one.id).collect();
+        self.own.retain(|id, _| given.contains(id));
+        self.references.retain(|id, _| given.contains(id));
+        let wanted = named(&self.references);
+        self.others.retain(|id, _| wanted.contains(id));
+        Ok(left)
+    }
+}
+
+/// Reads the objects themselves and what they refer to, with what is large of them.
+async fn read_whole(
+    transaction: &Transaction,
+    light: &Light<'_>,
+    broken: &mut Broken,
+) -> Result<(Objects, Objects)> {
     let mut large = BTreeSet::new();
-    for (id, row) in own.iter().chain(&others) {
+    for (id, row) in light.own.iter().chain(&light.others) {
         if row::is_large(row)? {
             large.insert(*id);
         }
     }
     let whole = rows(transaction, large, of_ids).await?;
     let whole = by_id(&whole)?;
-    let mut objects = objects(&own, &whole, ObjectRow::stored, &mut broken)?;
-    let others = self::objects(&others, &whole, ObjectRow::served, &mut broken)?;
-
-    let runtimes = runtimes(&objects, &references, &inventory);
-    let agents = agent::states(transaction, &runtimes.values().copied().collect::<Vec<_>>()).await?;
-    let definitions = of_kind(&objects, |kind| kind == "WorkloadDefinition");
-    let instance_counts = counts::instances(transaction, &definitions).await?;
-    let mut worst = counts::worst(transaction, &definitions).await?;
-    let read = objects.values().chain(others.values()).map(|found| &found.row);
-    let texts: Vec<(Uuid, &str)> = read
-        .flat_map(|row| row.secret_texts().map(move |text| (row.id, text)))
-        .collect();
-    let secrets = table::values(transaction, store.encryption_key(), &texts, &mut broken).await?;
-
-    let mut worlds = Worlds {
-        left,
-        ..Worlds::default()
-    };
-    for one in current {
-        let named: Vec<Uuid> = references
-            .get(&one.id)
-            .map(|ids| ids.iter().map(|(id, _)| *id).collect())
-            .unwrap_or_default();
-        if let Some(why) = std::iter::once(&one.id)
-            .chain(&named)
-            .find_map(|id| broken.get(id))
-        {
-            worlds.unreadable.push((one.clone(), why.clone()));
-            continue;
-        }
-        let Some(Found { row, object }) = objects.remove(&one.id) else {
-            continue;
-        };
-        let of = |id: Uuid| {
-            secrets
-                .get(&id)
-                .into_iter()
-                .flatten()
-                .map(|(key, value)| (key.clone(), value.clone()))
-        };
-        let is_definition = row.kind == "WorkloadDefinition";
-        worlds.claims.push(Claim {
-            object,
-            deleted: row.deleted_at.is_some(),
-            token: one.token.clone(),
-            epoch: one.epoch,
-            trigger: pending::trigger(one.priority),
-            attempts: one.attempts,
-            pending_milliseconds: one.waited / 1000,
-            references: named
-                .iter()
-                .filter_map(|id| others.get(id).map(|other| other.object.clone()))
-                .collect(),
-            secrets: of(one.id).chain(named.iter().flat_map(|id| of(*id))).collect(),
-            inventory: inventory.remove(&one.id).unwrap_or_default(),
-            agent: runtimes
-                .get(&one.id)
-                .and_then(|runtime| agents.get(runtime).cloned()),
-            instances: is_definition.then(|| instance_counts.get(&one.id).copied().unwrap_or_default()),
-            worst_instance: worst.remove(&one.id),
-        });
-    }
-    Ok(worlds)
+    let own = objects(&light.own, &whole, ObjectRow::stored, broken)?;
+    let others = objects(&light.others, &whole, ObjectRow::served, broken)?;
+    Ok((own, others))
 }
 
 /// An object with its status: a run's own as it is stored, what it refers to as it is served, so that nobody takes the
@@ -202,6 +204,7 @@ impl Found {
 type Rows<'r> = BTreeMap<Uuid, &'r Row>;
 type Objects = BTreeMap<Uuid, Found>;
 type References = BTreeMap<Uuid, Vec<(Uuid, String)>>;
+type Inventory = BTreeMap<Uuid, Vec<InventoryRow>>;
 
 async fn rows(
     transaction: &Transaction,
@@ -238,14 +241,6 @@ fn objects(
         }
     }
     Ok(objects)
-}
-
-fn of_kind(objects: &Objects, wanted: impl Fn(&str) -> bool) -> Vec<Uuid> {
-    objects
-        .iter()
-        .filter(|(_, found)| wanted(&found.row.kind))
-        .map(|(id, _)| *id)
-        .collect()
 }
 
 /// The statement of what objects refer to, in the order of their fields.
@@ -293,11 +288,7 @@ async fn default_runtime(transaction: &Transaction, origin: Uuid) -> Result<Opti
 
 /// The runtime whose agent matters: its own, of a runtime; of an instance the one it is placed in, and of a tombstone the
 /// one in which something is left.
-fn runtimes(
-    objects: &Objects,
-    references: &References,
-    inventory: &BTreeMap<Uuid, Vec<InventoryRow>>,
-) -> BTreeMap<Uuid, Uuid> {
+fn runtimes(objects: &Objects, references: &References, inventory: &Inventory) -> BTreeMap<Uuid, Uuid> {
     let runtime = |id: &Uuid, row: &ObjectRow| {
         if row.kind == RUNTIME {
             return Some(*id);

@@ -12,8 +12,7 @@ use crate::{
     error::{Error, Result},
     reference::Name,
     request::{Request, Written},
-    row::{COLUMNS, FROM, ObjectRow},
-    sql::Sql,
+    row::{COLUMNS, ObjectRow, select},
     transaction::Transaction,
     writes,
 };
@@ -115,8 +114,9 @@ async fn find_all(
     if drafts.is_empty() {
         return Ok(found);
     }
-    let mut query = Sql::new(format!("SELECT {COLUMNS} {FROM} WHERE o.origin = "));
+    let mut query = select(COLUMNS);
     query
+        .push(" WHERE o.origin = ")
         .bind(store.control_plane_id())
         .push(" AND o.deleted_at IS NULL AND (o.kind, o.name) IN (VALUES ");
     query.rows(

@@ -17,7 +17,7 @@ use crate::{
     Store,
     error::{Error, Result},
     page::fitting,
-    row::{self, FROM, LIGHT_COLUMNS, ObjectRow},
+    row::{self, LIGHT_COLUMNS, ObjectRow},
     sql::{Fetch, Row, Sql},
     watch::Cursor,
 };
@@ -93,7 +93,7 @@ impl Store {
 
     pub(crate) fn list_statement(&self, query: &ListQuery) -> Result<Sql> {
         let (driver, rest) = selector::driver(&query.labels);
-        let mut sql = Sql::new(format!("SELECT {LIGHT_COLUMNS} {FROM}"));
+        let mut sql = row::select(LIGHT_COLUMNS);
         let order = match driver {
             Some((key, value)) => {
                 sql.push(" JOIN label l ON l.object_id = o.id WHERE l.kind = ")

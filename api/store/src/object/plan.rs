@@ -72,6 +72,13 @@ pub(crate) fn rows_of(changes: &[Change<'_>], now: i64) -> Vec<(Outcome, ObjectR
     changes.iter().map(row).collect()
 }
 
+/// The ids of what was there before.
+pub(crate) fn ids_of_old<'c>(changes: impl Iterator<Item = &'c Change<'c>>) -> Vec<Uuid> {
+    changes
+        .filter_map(|change| change.old.as_ref().map(|old| old.id))
+        .collect()
+}
+
 impl Plan<'_, '_> {
     /// The documents that are new to some object.
     pub(crate) fn documents(&self, now: i64) -> Option<Sql> {
@@ -140,8 +147,24 @@ impl Plan<'_, '_> {
             .collect()
     }
 
-    fn respecified(&self) -> impl Iterator<Item = &Change<'_>> {
+    /// What is specified anew, new objects too.
+    pub(crate) fn respecified(&self) -> impl Iterator<Item = &Change<'_>> {
         self.changes.iter().filter(|change| change.respecified())
+    }
+
+    /// What is specified anew and was there before.
+    pub(crate) fn rewritten(&self) -> Vec<Uuid> {
+        ids_of_old(self.respecified())
+    }
+
+    /// The runtimes among those, and whether they are the default one from now on.
+    pub(crate) fn runtimes(&self) -> Vec<(Uuid, bool)> {
+        let runtimes = self
+            .respecified()
+            .filter(|change| change.old.is_some() && change.draft.kind.kind == "KubernetesRuntimeInstance");
+        runtimes
+            .map(|change| (change.id(), change.draft.slot.is_some()))
+            .collect()
     }
 
     /// The answer.

@@ -9,17 +9,19 @@ use crate::{
     Store, clock,
     connection::Dialect,
     error::{Error, Result},
-    row::{COLUMNS, FROM, LIGHT_COLUMNS, ObjectRow},
+    row::{COLUMNS, LIGHT_COLUMNS, ObjectRow, select},
     sql::{Fetch, Row, Sql},
     transaction::Transaction,
 };
 
 /// The statement that reads a living object by its name.
 pub(crate) fn by_name(origin: Uuid, kind: &str, name: &str) -> Sql {
-    Sql::new(format!(
-        "SELECT {COLUMNS} {FROM} WHERE o.origin = $1 AND o.kind = $2 AND o.name = $3 AND o.deleted_at IS NULL"
-    ))
-    .values([origin.into(), kind.into(), name.into()])
+    let mut query = select(COLUMNS);
+    query.push(" WHERE o.origin = ").bind(origin);
+    query.push(" AND o.kind = ").bind(kind);
+    query.push(" AND o.name = ").bind(name);
+    query.push(" AND o.deleted_at IS NULL");
+    query
 }
 
 /// The statement that reads objects, tombstones included, with all that is stored of them.
@@ -39,8 +41,8 @@ pub(crate) fn light_of_ids_and_now(ids: &[Uuid], dialect: Dialect) -> Sql {
 }
 
 fn selected(columns: &str, ids: &[Uuid]) -> Sql {
-    let mut query = Sql::new(format!("SELECT {columns} {FROM} WHERE o.id IN "));
-    query.list(ids);
+    let mut query = select(columns);
+    query.push(" WHERE o.id IN ").list(ids);
     query
 }
 
@@ -84,12 +86,11 @@ impl Store {
     }
 
     pub(crate) async fn object_by_id(&self, id: Uuid, tombstones: bool) -> Result<Object> {
-        let living = if tombstones {
-            ""
-        } else {
-            " AND o.deleted_at IS NULL"
-        };
-        let query = Sql::new(format!("SELECT {COLUMNS} {FROM} WHERE o.id = $1{living}")).values([id.into()]);
+        let mut query = select(COLUMNS);
+        query.push(" WHERE o.id = ").bind(id);
+        if !tombstones {
+            query.push(" AND o.deleted_at IS NULL");
+        }
         let row = self.reader().one(query).await?;
         row.map_or_else(
             || {

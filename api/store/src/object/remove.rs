@@ -22,7 +22,7 @@ use crate::{
     operation, pending, reference,
     request::Notice,
     revision,
-    row::{COLUMNS, FROM, ObjectRow, has_footprint},
+    row::{self, COLUMNS, ObjectRow, has_footprint},
     sql::{Row, Sql},
     status,
     transaction::Transaction,
@@ -185,8 +185,9 @@ fn referrers(sql: &mut Sql, ids: &[Uuid]) {
 pub(crate) fn referring(ids: &[Uuid]) -> Sql {
     let mut query = Sql::new(format!("SELECT {COLUMNS} FROM "));
     referrers(&mut query, ids);
-    let from = FROM.replacen("FROM object o", "JOIN object o ON o.id = c.id", 1);
-    query.push(&format!(" {from} WHERE o.deleted_at IS NULL"));
+    query.push(" JOIN object o ON o.id = c.id ");
+    row::join(&mut query);
+    query.push(" WHERE o.deleted_at IS NULL");
     query
 }
 
@@ -266,9 +267,17 @@ async fn mark(
     Ok(notices)
 }
 
+/// What lost a reference goes, if it waited for just that; the rest of it that is being deleted looks again.
+pub(crate) async fn let_go(transaction: &Transaction, freed: BTreeSet<Uuid>) -> Result<Vec<Notice>> {
+    let (gone, mut notices) = settle(transaction, freed.clone()).await?;
+    let waiting: Vec<Uuid> = freed.difference(&gone).copied().collect();
+    notices.extend(pending::wake_deleting(transaction, &waiting).await?);
+    Ok(notices)
+}
+
 /// Turns those of `candidates` into tombstones that are being deleted, have no footprint and are not referred to, then
 /// what they referred to, and so on. Answers what is gone, and what was woken.
-pub(crate) async fn settle(
+async fn settle(
     transaction: &Transaction,
     candidates: BTreeSet<Uuid>,
 ) -> Result<(BTreeSet<Uuid>, Vec<Notice>)> {

@@ -1,13 +1,14 @@
 //! The secret values of what is written: sealed where they are new, marked as used where they come back as placeholders,
 //! forgotten where only specifications of long ago had them.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use super::{change::Change, write::Context};
 use crate::{
     error::{Error, Result},
     secret::{seal::Sealed, table},
-    sql::Sql,
     transaction::Transaction,
 };
 
@@ -21,38 +22,59 @@ pub(crate) async fn seal(
     context: &Context<'_>,
     changes: &[&Change<'_>],
 ) -> Result<Vec<(Uuid, i64, Sealed)>> {
-    let mut sealed = Vec::new();
+    let ids: Vec<Uuid> = changes
+        .iter()
+        .filter(|change| change.old.is_some() && has_secrets(change))
+        .map(|change| change.id())
+        .collect();
+    let mut stored = table::generations(transaction, &ids).await?;
+    let (mut sealed, mut used, mut outdated) = (Vec::new(), Vec::new(), Vec::new());
     for change in changes {
-        forget(transaction, change).await?;
-        let redacted = &change.draft.redacted;
-        if !redacted.kept.is_empty() {
-            let known = table::known(transaction, change.id()).await?;
-            let unknown = |(digest, _): &(&String, _)| {
-                !known.contains(*digest) && !redacted.values.contains_key(*digest)
-            };
-            let errors: Vec<_> = redacted
-                .kept
-                .iter()
-                .filter(unknown)
-                .map(|(_, error)| error.clone())
-                .collect();
-            if !errors.is_empty() {
-                return Err(Error::Invalid {
-                    what: change.draft.reference(),
-                    errors,
-                });
+        let (id, generation) = (change.id(), change.generation());
+        let mut known = BTreeSet::new();
+        for (digest, last_used) in stored.remove(&id).unwrap_or_default() {
+            if last_used < generation - GENERATIONS {
+                outdated.push((id, digest));
+            } else {
+                known.insert(digest);
             }
-            let mut mark = Sql::new("UPDATE secret_value SET generation = ");
-            mark.bind(change.generation())
-                .push(" WHERE object_id = ")
-                .bind(change.id())
-                .push(" AND digest IN ");
-            mark.list(&redacted.kept.keys().cloned().collect::<Vec<_>>());
-            transaction.run(mark).await?;
         }
+        check(change, &known)?;
+        let kept = change.draft.redacted.kept.keys();
+        let kept = kept.filter(|digest| known.contains(*digest));
+        used.extend(kept.map(|digest| (id, digest.clone(), generation)));
         seal_new(context, change, &mut sealed)?;
     }
+    let statements = [table::forget(&outdated), table::mark(&used)];
+    transaction
+        .write(statements.into_iter().flatten().collect())
+        .await?;
     Ok(sealed)
+}
+
+fn has_secrets(change: &Change<'_>) -> bool {
+    let redacted = &change.draft.redacted;
+    !(redacted.kept.is_empty() && redacted.values.is_empty())
+}
+
+/// Fails where a placeholder is of a value that is neither among the known ones nor among the change's own.
+fn check(change: &Change<'_>, known: &BTreeSet<String>) -> Result<()> {
+    let redacted = &change.draft.redacted;
+    let unknown =
+        |(digest, _): &(&String, _)| !known.contains(*digest) && !redacted.values.contains_key(*digest);
+    let errors: Vec<_> = redacted
+        .kept
+        .iter()
+        .filter(unknown)
+        .map(|(_, error)| error.clone())
+        .collect();
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        what: change.draft.reference(),
+        errors,
+    })
 }
 
 /// Seals the values of a change that no former specification can have had.
@@ -69,18 +91,4 @@ pub(crate) fn seal_new(
         sealed.push((change.id(), change.generation(), one));
     }
     Ok(())
-}
-
-/// Removes secret values that only former specifications had, too long ago to come back.
-async fn forget(transaction: &Transaction, change: &Change<'_>) -> Result<()> {
-    let redacted = &change.draft.redacted;
-    if change.old.is_none() || (redacted.kept.is_empty() && redacted.values.is_empty()) {
-        return Ok(());
-    }
-    let delete = Sql::new("DELETE FROM secret_value WHERE object_id = $1 AND generation < $2");
-    let oldest = change.generation() - GENERATIONS;
-    transaction
-        .run(delete.values([change.id().into(), oldest.into()]))
-        .await
-        .map(drop)
 }

@@ -1,5 +1,6 @@
 //! Writing objects: what every way of changing desired state ends in. One statement per table, for one object and for
-//! three hundred alike; history, references, pending rows and the operation in the same transaction.
+//! three hundred alike (only runtimes wake their instances one after the other); history, references, pending rows and the
+//! operation in the same transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,30 +108,44 @@ pub(crate) struct Done {
     pub(crate) results: Vec<(Outcome, ObjectRow)>,
     pub(crate) notices: Vec<Notice>,
 }
+
+/// What each object referred to before.
+type Before = BTreeMap<Uuid, BTreeSet<Uuid>>;
+
 /// Writes changes and what follows from them: history, references, pending rows, the operation.
 pub(crate) async fn write(
     transaction: &Transaction,
     context: &Context<'_>,
     mut changes: Vec<Change<'_>>,
 ) -> Result<Done> {
-    let now = transaction.now;
     let places: Vec<Uuid> = changes.iter().map(Change::id).collect();
     changes.sort_by_key(Change::id);
-    let effective: Vec<&Change<'_>> = changes
-        .iter()
-        .filter(|found| found.outcome() != Outcome::Unchanged)
-        .collect();
-    let respecified: Vec<&Change<'_>> = effective
-        .iter()
-        .filter(|found| found.respecified())
-        .copied()
-        .collect();
+    let (plan, before) = resolve(transaction, context, places, &changes).await?;
+    if !changes.iter().any(Change::is_effective) && !context.keeps_answers() {
+        transaction.run(context.forget()).await?;
+        return Ok(plan.done(Vec::new()));
+    }
+    let mut notices = store(transaction, context, &plan).await?;
+    notices.extend(wake(transaction, &plan, before).await?);
+    Ok(plan.done(notices))
+}
 
-    let old: Vec<Uuid> = respecified
-        .iter()
-        .filter_map(|found| found.old.as_ref().map(|old| old.id))
-        .collect();
-    let targets = reference::targets(transaction, &old).await?;
+/// What the changes refer to, which must be there, and the secret values that they bring.
+async fn resolve<'p, 'c>(
+    transaction: &Transaction,
+    context: &Context<'_>,
+    places: Vec<Uuid>,
+    changes: &'p [Change<'c>],
+) -> Result<(Plan<'p, 'c>, Before)> {
+    let mut plan = Plan {
+        places,
+        rows: plan::rows_of(changes, transaction.now),
+        changes,
+        references: Vec::new(),
+        sealed: Vec::new(),
+    };
+    let before = reference::targets(transaction, &plan.rewritten()).await?;
+    let respecified: Vec<&Change<'_>> = plan.respecified().collect();
     let drafts: Vec<&Draft> = respecified.iter().map(|found| &*found.draft).collect();
     let own = changes.iter().map(|found| {
         (
@@ -141,31 +156,24 @@ pub(crate) async fn write(
     let resolved = Resolved::load(transaction, context.origin, &drafts, own.collect()).await?;
     let mut references = Vec::new();
     for change in &respecified {
-        let before = targets.get(&change.id()).cloned().unwrap_or_default();
+        let before = before.get(&change.id()).cloned().unwrap_or_default();
         for (reference, to) in resolved.of(&change.draft, &before)? {
             references.push((change.id(), reference, to));
         }
     }
-    let sealed = secrets::seal(transaction, context, &respecified).await?;
+    plan.sealed = secrets::seal(transaction, context, &respecified).await?;
+    plan.references = references;
+    Ok((plan, before))
+}
 
-    let plan = Plan {
-        places,
-        rows: plan::rows_of(&changes, now),
-        changes: &changes,
-        references,
-        sealed,
-    };
-    if effective.is_empty() && !context.keeps_answers() {
-        transaction.run(context.forget()).await?;
-        return Ok(plan.done(Vec::new()));
-    }
-
-    clear(transaction, &effective, &old).await?;
+/// Writes the rows, and ends the operations. What is written anew is removed before; what others refer to comes first.
+async fn store(transaction: &Transaction, context: &Context<'_>, plan: &Plan<'_, '_>) -> Result<Vec<Notice>> {
+    let notices = clear(transaction, plan).await?;
     let updated = plan.written(Outcome::Configured);
-    let mut statements: Vec<Sql> = plan.documents(now).into_iter().collect();
+    let mut statements: Vec<Sql> = plan.documents(transaction.now).into_iter().collect();
     if !updated.is_empty() {
         transaction.write(std::mem::take(&mut statements)).await?;
-        free_slots(transaction, &changes, &updated).await?;
+        free_slots(transaction, plan.changes, &updated).await?;
         transaction
             .run(rows::update_objects(&updated, &plan.suspended()))
             .await
@@ -176,62 +184,58 @@ pub(crate) async fn write(
         .write(statements)
         .await
         .map_err(|error| refine(error, plan.written(Outcome::Created).into_iter().chain(updated)))?;
-    cluster::check(transaction, context.origin, &changes).await?;
-
-    let templates: Vec<Uuid> = respecified
-        .iter()
-        .filter(|found| found.old.is_some() && !found.draft.kind.footprint)
-        .map(|found| found.id())
-        .collect();
-    if !templates.is_empty() {
-        transaction.run(status::touch_instances(&templates, now)).await?;
-    }
-    let mut notices = pending::notices(transaction, &plan.due());
-    notices.extend(pending::wake_referrers(transaction, &old).await?);
-    for change in respecified.iter().filter(|found| found.old.is_some()) {
-        if change.draft.kind.kind == "KubernetesRuntimeInstance" {
-            notices
-                .extend(pending::wake_runtime(transaction, change.id(), change.draft.slot.is_some()).await?);
-        }
-    }
-    let instances: Vec<Uuid> = respecified
-        .iter()
-        .filter(|found| found.draft.kind.footprint)
-        .map(|found| found.id())
-        .collect();
-    notices.extend(pending::wake_definitions(transaction, &instances).await?);
-    // What is being deleted may have waited for just this reference.
-    let kept: BTreeSet<Uuid> = plan.references.iter().map(|(_, _, to)| *to).collect();
-    let freed: BTreeSet<Uuid> = targets.into_values().flatten().collect();
-    let freed: BTreeSet<Uuid> = freed.difference(&kept).copied().collect();
-    let (gone, woken) = remove::settle(transaction, freed.clone()).await?;
-    notices.extend(woken);
-    let waiting: Vec<Uuid> = freed.difference(&gone).copied().collect();
-    notices.extend(pending::wake_deleting(transaction, &waiting).await?);
-    Ok(plan.done(notices))
+    cluster::check(transaction, context.origin, plan.changes).await?;
+    Ok(notices)
 }
 
 /// Removes what is written anew, and wakes the definitions that lose an instance.
-async fn clear(transaction: &Transaction, effective: &[&Change<'_>], respecified: &[Uuid]) -> Result<()> {
-    let relabelled: Vec<Uuid> = effective
-        .iter()
-        .filter(|change| change.old.is_some() && change.relabelled())
-        .map(|change| change.id())
-        .collect();
-    let mut statements = Vec::new();
-    if !relabelled.is_empty() {
-        let mut delete = Sql::new("DELETE FROM label WHERE object_id IN ");
-        delete.list(&relabelled);
-        statements.push(delete);
-    }
-    if !respecified.is_empty() {
-        pending::wake_definitions(transaction, respecified).await?;
-        let mut delete = Sql::new("DELETE FROM reference WHERE from_id IN ");
-        delete.list(respecified);
-        statements.push(delete);
-    }
-    transaction.write(statements).await
+async fn clear(transaction: &Transaction, plan: &Plan<'_, '_>) -> Result<Vec<Notice>> {
+    let relabelled = plan.changes.iter().filter(|change| change.relabelled());
+    let of = |table: &str, column: &str, ids: &[Uuid]| {
+        (!ids.is_empty()).then(|| {
+            let mut delete = Sql::new(format!("DELETE FROM {table} WHERE {column} IN "));
+            delete.list(ids);
+            delete
+        })
+    };
+    let relabelled = plan::ids_of_old(relabelled);
+    let rewritten = plan.rewritten();
+    let notices = pending::wake_definitions(transaction, &rewritten).await?;
+    let statements = [
+        of("label", "object_id", &relabelled),
+        of("reference", "from_id", &rewritten),
+    ];
+    transaction
+        .write(statements.into_iter().flatten().collect())
+        .await?;
+    Ok(notices)
 }
+
+/// Makes those due that the changes are about, or for whom they matter, and lets go of what is referred to no longer.
+async fn wake(transaction: &Transaction, plan: &Plan<'_, '_>, before: Before) -> Result<Vec<Notice>> {
+    let templates = plan.respecified().filter(|found| !found.draft.kind.footprint);
+    let templates = plan::ids_of_old(templates);
+    if !templates.is_empty() {
+        transaction
+            .run(status::touch_instances(&templates, transaction.now))
+            .await?;
+    }
+    let mut notices = pending::notices(transaction, &plan.due());
+    notices.extend(pending::wake_referrers(transaction, &plan.rewritten()).await?);
+    for (id, is_default) in plan.runtimes() {
+        notices.extend(pending::wake_runtime(transaction, id, is_default).await?);
+    }
+    let instances = plan.respecified().filter(|found| found.draft.kind.footprint);
+    let instances: Vec<Uuid> = instances.map(Change::id).collect();
+    notices.extend(pending::wake_definitions(transaction, &instances).await?);
+    // What is being deleted may have waited for just this reference.
+    let kept: BTreeSet<Uuid> = plan.references.iter().map(|(_, _, to)| *to).collect();
+    let freed: BTreeSet<Uuid> = before.into_values().flatten().collect();
+    let freed = freed.difference(&kept).copied().collect();
+    notices.extend(remove::let_go(transaction, freed).await?);
+    Ok(notices)
+}
+
 /// Lets go of slots that others of the same request take: an index looks at one row at a time, in any order.
 async fn free_slots(transaction: &Transaction, changes: &[Change<'_>], updated: &[&ObjectRow]) -> Result<()> {
     let before: BTreeMap<Uuid, &str> = changes

@@ -40,15 +40,50 @@ pub(crate) fn insert(rows: &[(Uuid, i64, &Sealed)]) -> Option<Sql> {
     Some(sql)
 }
 
-/// Which of an object's values are there.
-pub(crate) async fn known(transaction: &Transaction, object: Uuid) -> Result<BTreeSet<String>> {
-    let query = Sql::new("SELECT digest FROM secret_value WHERE object_id = $1").values([object.into()]);
-    transaction
-        .all(query)
-        .await?
-        .iter()
-        .map(|row| row.get("digest"))
-        .collect()
+/// By which generation each of the objects' values was used last, by its digest.
+pub(crate) async fn generations(
+    transaction: &Transaction,
+    ids: &[Uuid],
+) -> Result<BTreeMap<Uuid, BTreeMap<String, i64>>> {
+    let mut found: BTreeMap<Uuid, BTreeMap<String, i64>> = BTreeMap::new();
+    if ids.is_empty() {
+        return Ok(found);
+    }
+    let mut query = Sql::new("SELECT object_id, digest, generation FROM secret_value WHERE object_id IN ");
+    query.list(ids);
+    for row in transaction.all(query).await? {
+        let values = found.entry(row.get("object_id")?).or_default();
+        values.insert(row.get("digest")?, row.get("generation")?);
+    }
+    Ok(found)
+}
+
+/// The statement that says by which generations values are used.
+pub(crate) fn mark(used: &[(Uuid, String, i64)]) -> Option<Sql> {
+    if used.is_empty() {
+        return None;
+    }
+    let mut sql = Sql::new("WITH v (object_id, digest, generation) AS (VALUES ");
+    sql.rows(used.iter().map(|(object, digest, generation)| {
+        Vec::<Value>::from([(*object).into(), digest.clone().into(), (*generation).into()])
+    }));
+    sql.push(
+        ") UPDATE secret_value SET generation = v.generation FROM v \
+         WHERE secret_value.object_id = v.object_id AND secret_value.digest = v.digest",
+    );
+    Some(sql)
+}
+
+/// The statement that removes values.
+pub(crate) fn forget(values: &[(Uuid, String)]) -> Option<Sql> {
+    if values.is_empty() {
+        return None;
+    }
+    let mut sql = Sql::new("DELETE FROM secret_value WHERE (object_id, digest) IN (VALUES ");
+    let row =
+        |(object, digest): &(Uuid, String)| Vec::<Value>::from([(*object).into(), digest.clone().into()]);
+    sql.rows(values.iter().map(row)).push(")");
+    Some(sql)
 }
 
 /// The statement of all values of objects.

@@ -34,7 +34,7 @@ database_test!(work_is_given_once_until_it_is_done, bed, {
         (Trigger::Change, 0, 1)
     );
     assert_eq!(claim.object.metadata, definition.metadata);
-    let other = bed
+    let (other, _) = bed
         .store
         .claim(&claim_request("other", &[definition.id()]))
         .await
@@ -46,12 +46,13 @@ database_test!(work_is_given_once_until_it_is_done, bed, {
             .claim(&claim_request("other", &[]))
             .await
             .unwrap()
+            .0
             .claims
             .is_empty()
     );
     let (response, _) = bed.store.claim_complete(&done(&claim)).await.unwrap();
     assert!(!response.pending);
-    let after = bed
+    let (after, _) = bed
         .store
         .claim(&claim_request("other", &[definition.id()]))
         .await
@@ -134,7 +135,7 @@ database_test!(a_token_that_was_refreshed_during_a_run_survives, bed, {
         .await
         .unwrap();
     let other = claim_request("other", &[definition.id()]);
-    let given = bed.store.claim(&other).await.unwrap().claims;
+    let given = bed.store.claim(&other).await.unwrap().0.claims;
     assert!(given.is_empty(), "it is being worked on");
     let (response, _) = bed.store.claim_complete(&done(&claim)).await.unwrap();
     assert!(response.pending);
@@ -167,7 +168,7 @@ database_test!(retries_wait_and_count_and_a_change_begins_anew, bed, {
         ..done(&claim)
     };
     bed.store.claim_complete(&retry).await.unwrap();
-    let waiting = bed
+    let (waiting, _) = bed
         .store
         .claim(&claim_request("holder", &[definition.id()]))
         .await
@@ -243,9 +244,9 @@ database_test!(fresh_changes_come_before_verification, bed, {
     let fresh = bed.definition("fresh").await;
     let mut request = claim_request("holder", &[]);
     request.limit = 1;
-    let first = bed.store.claim(&request).await.unwrap().claims;
+    let first = bed.store.claim(&request).await.unwrap().0.claims;
     assert_eq!(first[0].object.id(), fresh.id());
-    let second = bed.store.claim(&request).await.unwrap().claims;
+    let second = bed.store.claim(&request).await.unwrap().0.claims;
     assert_eq!(
         (second[0].object.id(), second[0].trigger),
         (old.id(), Trigger::Verification)
@@ -498,7 +499,7 @@ database_test!(many_claimers_share_the_work_without_overlap, bed, {
             let mut request = claim_request(&format!("holder {index}"), &[]);
             request.limit = 7;
             loop {
-                let claims = store.claim(&request).await.unwrap().claims;
+                let claims = store.claim(&request).await.unwrap().0.claims;
                 if claims.is_empty() {
                     return ids;
                 }

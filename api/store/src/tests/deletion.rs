@@ -1,7 +1,7 @@
 //! The way out.
 
 use serde_json::json;
-use threeport_model::{Code, ConditionStatus, protocol::apply::Outcome};
+use threeport_model::{Code, ConditionStatus, kinds::operation::ChangeKind, protocol::apply::Outcome};
 
 use super::{
     faults::Fault,
@@ -59,7 +59,7 @@ database_test!(a_cascade_takes_referrers_along_and_ends_by_itself, bed, {
         operation
             .objects
             .iter()
-            .all(|changed| changed.change == "deleted")
+            .all(|changed| changed.change == ChangeKind::Deleted)
     );
     for (id, name) in [(first.id(), "a"), (second.id(), "b")] {
         assert!(bed.get("WorkloadDefinition", "web").await.is_deleting());

@@ -180,14 +180,27 @@ impl Bed {
     /// The same one, which gives a transaction up after `timeout`. What the database allows a statement is as ever, so
     /// that it is not the database that gives up first.
     pub(crate) fn impatient(&self, timeout: Duration) -> Store {
-        let inner = &self.store.0;
         let options = Options {
             timeout,
             ..self.options.clone()
         };
+        self.with(self.store.0.connections.clone(), options)
+    }
+
+    /// The same one, which tells `hear` the text of each statement of its transactions that write.
+    pub(crate) fn overheard(&self, hear: impl Fn(&str) + Send + Sync + 'static) -> Store {
+        let mut connections = self.store.0.connections.clone();
+        connections
+            .writer
+            .set_metric_callback(move |info| hear(&info.statement.sql));
+        self.with(connections, self.options.clone())
+    }
+
+    fn with(&self, connections: Connections, options: Options) -> Store {
+        let inner = &self.store.0;
         Store(Arc::new(Inner {
-            connections: inner.connections.clone(),
-            transactions: Transactions::new(inner.connections.clone(), &options),
+            transactions: Transactions::new(connections.clone(), &options),
+            connections,
             creates: Together::default(),
             options,
             control_plane_id: inner.control_plane_id,
@@ -278,6 +291,7 @@ impl Bed {
             .claim(&claim_request("holder", ids))
             .await
             .unwrap()
+            .0
             .claims
     }
 

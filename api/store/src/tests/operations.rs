@@ -2,6 +2,7 @@
 
 use threeport_model::{
     Code,
+    kinds::operation::ChangeKind,
     protocol::{apply::Outcome, claim::CompleteRequest},
 };
 
@@ -189,5 +190,5 @@ database_test!(operations_are_pages_newest_first, bed, {
         (listed[0].actor.as_str(), listed[0].route.as_str()),
         ("tester", "TEST")
     );
-    assert_eq!(listed[0].objects[0].change, "created");
+    assert_eq!(listed[0].objects[0].change, ChangeKind::Created);
 });

@@ -12,7 +12,7 @@ use super::{
     inventories::{intend, row},
 };
 use crate::{
-    Cursor, Idempotency, Request,
+    Cursor, Idempotency, Options, Request, Retention, Store,
     sql::{Fetch, Sql},
 };
 
@@ -191,6 +191,39 @@ database_test!(a_kind_is_watched_as_long_as_tombstones_are_kept, bed, {
     );
     assert_eq!(unused(6).await, 0);
     assert_eq!(count(bed, "unused_kind").await, 0);
+});
+
+database_test!(kinds_that_are_used_no_longer_go_in_batches, bed, {
+    let runtime = bed.runtime().await.id();
+    for kind in ["A", "B", "C", "D", "E"] {
+        let insert = Sql::new(
+            "INSERT INTO watched_kind (runtime_id, api_group, kind, version, closed_epoch) VALUES ($1, 'x', $2, 'v1', 1)",
+        );
+        let insert = insert.values([runtime.into(), kind.into()]);
+        bed.store.0.connections.writer.run(insert).await.unwrap();
+    }
+    let options = Options {
+        retention: Retention {
+            batch: 2,
+            ..bed.options.retention
+        },
+        ..bed.options.clone()
+    };
+    let store = Store::open(options).await.unwrap();
+    for (noted, more) in [(2, true), (4, true), (5, false)] {
+        assert_eq!(store.purge().await.unwrap().more(), more);
+        assert_eq!(count(bed, "unused_kind").await, noted);
+    }
+    let week = Sql::new("UPDATE unused_kind SET since = since - $1");
+    let week = week.values([(8 * 24 * 3600 * 1_000_000_i64).into()]);
+    bed.store.0.connections.writer.run(week).await.unwrap();
+    for (removed, left, more) in [(2, 3, true), (2, 1, true), (1, 0, false)] {
+        let purged = store.purge().await.unwrap();
+        assert_eq!((purged.watched_kinds, purged.more()), (removed, more));
+        let watched = count(bed, "watched_kind").await;
+        assert_eq!((watched, count(bed, "unused_kind").await), (left, left));
+    }
+    store.close().await;
 });
 
 database_test!(a_watch_token_older_than_the_tombstones_is_gone, bed, {

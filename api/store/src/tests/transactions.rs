@@ -1,6 +1,9 @@
 //! Transactions under faults and contention.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use serde_json::json;
 use threeport_model::{
@@ -13,7 +16,7 @@ use super::{
     harness::{database_test, definition_spec, done, object, on_servers, status},
 };
 use crate::{
-    Error, Options, Store,
+    Error, Options, Store, clock,
     connection::Dialect,
     sql::{Fetch, Sql},
 };
@@ -92,6 +95,30 @@ database_test!(an_ambiguous_completion_ends_as_one_that_was_answered, bed, {
             .await
             .unwrap_err()
             .is_not_found()
+    );
+});
+
+database_test!(a_rollback_that_fails_does_not_hide_why_there_was_one, bed, {
+    bed.store
+        .transactions()
+        .faults
+        .plan("snapshot", Fault::AfterRollback);
+    let tried = AtomicU32::new(0);
+    let answer = bed.store.transactions().snapshot(
+        &tried,
+        |_, dialect| Sql::new(format!("SELECT {} AS now", clock::expression(dialect))),
+        |_, tried| {
+            Box::pin(async move {
+                tried.fetch_add(1, Ordering::Relaxed);
+                Err::<(), _>(Error::Conflict("the reason".to_owned()))
+            })
+        },
+    );
+    assert_eq!(answer.await.unwrap_err().to_string(), "the reason");
+    assert_eq!(
+        tried.load(Ordering::Relaxed),
+        1,
+        "it is not the lost connection that it failed for"
     );
 });
 

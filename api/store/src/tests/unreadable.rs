@@ -8,6 +8,7 @@ use threeport_model::{Object, condition};
 use uuid::Uuid;
 
 use super::{
+    claims::expire,
     harness::{Bed, claim_request, database_test, definition_spec, done, ready},
     inventories::row,
 };
@@ -26,7 +27,7 @@ async fn damage(bed: &Bed, table: &str, column: &str, key: &str, id: Uuid) {
 /// What a sweep gets, and is done with.
 async fn given(store: &Store) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for claim in store.claim(&claim_request("holder", &[])).await.unwrap().claims {
+    for claim in store.claim(&claim_request("holder", &[])).await.unwrap().0.claims {
         store.claim_complete(&done(&claim)).await.unwrap();
         names.insert(claim.object.metadata.name);
     }
@@ -47,6 +48,13 @@ async fn status_version(bed: &Bed, id: Uuid) -> i64 {
         .unwrap()
         .get("version")
         .unwrap()
+}
+
+/// Of an object that itself can't be read any more.
+async fn ready_reason(bed: &Bed, id: Uuid) -> String {
+    let query = Sql::new("SELECT reason FROM object_status WHERE object_id = $1").values([id.into()]);
+    let row = bed.store.reader().one(query).await.unwrap().unwrap();
+    row.get("reason").unwrap()
 }
 
 fn stalled(object: &Object) -> String {
@@ -98,6 +106,23 @@ database_test!(one_object_that_cannot_be_read_costs_no_other_its_claim, bed, {
         .await
         .unwrap();
     assert_eq!(given(&bed.store).await, set(&["bad", "bad-instance"]));
+});
+
+database_test!(who_counts_what_cannot_be_read_is_told, bed, {
+    let definition = bed.definition("web").await.id();
+    let instance = bed.instance("web", "web").await.id();
+    let counted = bed.claim_one(definition).await;
+    bed.store.claim_complete(&done(&counted)).await.unwrap();
+    damage(bed, "object", "spec", "id", instance).await;
+    let wanted = claim_request("holder", &[instance]);
+    let (response, notices) = bed.store.claim(&wanted).await.unwrap();
+    assert!(response.claims.is_empty());
+    assert_eq!(ready_reason(bed, instance).await, "Unreadable");
+    let told: Vec<Uuid> = notices.iter().map(|notice| notice.id).collect();
+    assert_eq!(told, [definition]);
+    expire(bed).await;
+    let (_, notices) = bed.store.claim(&wanted).await.unwrap();
+    assert!(notices.is_empty(), "of what was said already: {notices:?}");
 });
 
 database_test!(

@@ -128,6 +128,7 @@ database_test!(a_change_of_a_definition_is_one_of_its_instances, bed, {
         .claim(&claim_request("holder", &[]))
         .await
         .unwrap()
+        .0
         .claims
     {
         let mut end = done(&claim);

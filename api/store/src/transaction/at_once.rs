@@ -36,18 +36,18 @@ impl Transactions {
         T: Send,
         P: Fn(&Stamp, &I) -> Result<(Vec<Sql>, T)> + Sync,
     {
-        // A closure of `once` may borrow from nothing but its input.
+        // A closure of `once_as` may borrow from nothing but its input.
         let planned = (input, &plan);
         let attempt = || {
             async {
                 match self.statement(write, records, input, &plan).await? {
                     Some(ended) => Ok(ended),
-                    None => self.once(write, records, None, &planned, &write_planned).await,
+                    None => self.once_as(write, records, &planned, &write_planned).await,
                 }
             }
             .boxed()
         };
-        self.limited(write, None, &attempt).await
+        self.limited(write.name(), None, &attempt).await
     }
 
     /// As one statement; nothing where that can't be.

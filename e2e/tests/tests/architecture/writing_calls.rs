@@ -97,10 +97,7 @@ const PARTS: [Part; 6] = [
             "repeat(connection,",
         ]],
         elsewhere: &[
-            (
-                "transaction.rs",
-                "before_commit(SNAPSHOT)?;transaction.inner.commit(",
-            ),
+            ("once.rs", "before_commit(SNAPSHOT)?;transaction.inner.commit("),
             ("migration.rs", "matchconnection.execute_unprepared("),
             ("migration.rs", "bytes);repeat(connection,"),
         ],

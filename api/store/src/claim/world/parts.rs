@@ -1,0 +1,111 @@
+//! What claims are made of, and how.
+
+use std::collections::BTreeMap;
+
+use threeport_model::{
+    kinds::workload_definition::InstanceCounts,
+    protocol::{agent::AgentState, claim::Claim},
+};
+use uuid::Uuid;
+
+use super::{Broken, Found, Inventory, Objects, References, runtimes};
+use crate::{
+    Store, agent,
+    claim::{Taken, counts},
+    error::Result,
+    pending,
+    secret::table,
+    transaction::Transaction,
+};
+
+const DEFINITION: &str = "WorkloadDefinition";
+
+/// What claims are made of.
+pub(super) struct Parts {
+    own: Objects,
+    others: Objects,
+    references: References,
+    inventory: Inventory,
+    /// The runtime whose agent matters, by object.
+    runtimes: BTreeMap<Uuid, Uuid>,
+    agents: BTreeMap<Uuid, AgentState>,
+    counts: BTreeMap<Uuid, InstanceCounts>,
+    worst: BTreeMap<Uuid, String>,
+    secrets: BTreeMap<Uuid, BTreeMap<String, String>>,
+    broken: Broken,
+}
+
+/// Reads what else belongs to claims on those objects.
+pub(super) async fn gather(
+    transaction: &Transaction,
+    store: &Store,
+    (own, others): (Objects, Objects),
+    references: References,
+    inventory: Inventory,
+    mut broken: Broken,
+) -> Result<Parts> {
+    let runtimes = runtimes(&own, &references, &inventory);
+    let agents = agent::states(transaction, &runtimes.values().copied().collect::<Vec<_>>()).await?;
+    let definitions = own.iter().filter(|(_, found)| found.row.kind == DEFINITION);
+    let definitions: Vec<Uuid> = definitions.map(|(id, _)| *id).collect();
+    let counts = counts::instances(transaction, &definitions).await?;
+    let worst = counts::worst(transaction, &definitions).await?;
+    let read = own.values().chain(others.values()).map(|found| &found.row);
+    let texts: Vec<(Uuid, &str)> = read
+        .flat_map(|row| row.secret_texts().map(move |text| (row.id, text)))
+        .collect();
+    let secrets = table::values(transaction, store.encryption_key(), &texts, &mut broken).await?;
+    Ok(Parts {
+        own,
+        others,
+        references,
+        inventory,
+        runtimes,
+        agents,
+        counts,
+        worst,
+        secrets,
+        broken,
+    })
+}
+
+impl Parts {
+    fn named(&self, one: &Taken) -> Vec<Uuid> {
+        let named = self.references.get(&one.id).into_iter().flatten();
+        named.map(|(id, _)| *id).collect()
+    }
+
+    /// Why something that the claim needs can't be read.
+    pub(super) fn unreadable(&self, one: &Taken) -> Option<&String> {
+        let named = self.named(one);
+        std::iter::once(&one.id)
+            .chain(&named)
+            .find_map(|id| self.broken.get(id))
+    }
+
+    /// The claim, made of what only it needs.
+    pub(super) fn claim(&mut self, one: &Taken) -> Option<Claim> {
+        let named = self.named(one);
+        let Found { row, object } = self.own.remove(&one.id)?;
+        let other = |id: &Uuid| self.others.get(id).map(|other| other.object.clone());
+        let secrets = std::iter::once(&one.id).chain(&named);
+        let secrets = secrets.filter_map(|id| self.secrets.get(id)).flatten();
+        let runtime = self.runtimes.get(&one.id);
+        let counted = || self.counts.get(&one.id).copied().unwrap_or_default();
+        Some(Claim {
+            object,
+            deleted: row.deleted_at.is_some(),
+            token: one.token.clone(),
+            epoch: one.epoch,
+            trigger: pending::trigger(one.priority),
+            attempts: one.attempts,
+            pending_milliseconds: one.waited / 1000,
+            references: named.iter().filter_map(other).collect(),
+            secrets: secrets.map(|(key, value)| (key.clone(), value.clone())).collect(),
+            agent: runtime.and_then(|runtime| self.agents.get(runtime).cloned()),
+            instances: (row.kind == DEFINITION).then(counted),
+            inventory: self.inventory.remove(&one.id).unwrap_or_default(),
+            worst_instance: self.worst.remove(&one.id),
+        })
+    }
+}
