@@ -35,6 +35,10 @@ impl crate::api::Api for NoApi {
     ) -> Result<threeport_model::protocol::whoami::Version, threeport_engine::SourceError> {
         Err(threeport_engine::SourceError::Permanent("not asked".to_owned()))
     }
+
+    fn endpoint(&self) -> &'static str {
+        "not asked"
+    }
 }
 
 fn numbered(number: u128) -> InventoryRow {
