@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{
     change::Change,
+    circle,
     plan::{self, Plan, refine},
     remove, rows, secrets,
 };
@@ -145,6 +146,7 @@ pub(crate) async fn write(
             references.push((change.id(), reference, to));
         }
     }
+    circle::check(transaction, &respecified, &targets, &references).await?;
     let sealed = secrets::seal(transaction, context, &respecified).await?;
 
     let plan = Plan {
