@@ -15,6 +15,7 @@ pub mod bootstrap;
 pub mod changes;
 pub mod cluster;
 pub mod configuration;
+pub mod connections;
 pub mod extract;
 pub mod files;
 pub mod health;
