@@ -90,9 +90,9 @@ impl Cursor {
 pub struct Change {
     /// Where it stands.
     pub cursor: Cursor,
-    /// As it is now, without its specification where that is large.
+    /// As it is now, without its specification and annotations where it is large.
     pub object: Object,
-    /// Whether the specification is there.
+    /// Whether they are there.
     pub is_whole: bool,
     /// Whether it is a tombstone.
     pub deleted: bool,
