@@ -10,12 +10,29 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::problem::FieldError;
+
 /// The API group of every kind.
 pub const GROUP: &str = "threeport.io";
 /// The one version of the API that is served.
 pub const VERSION: &str = "v1alpha1";
 /// `apiVersion` of every object.
 pub const API_VERSION: &str = "threeport.io/v1alpha1";
+
+/// The most bytes of all annotations of an object, as in Kubernetes.
+const MAX_ANNOTATIONS: usize = 256 << 10;
+
+/// What is wrong with annotations as a whole.
+pub fn annotations_problem(annotations: &BTreeMap<String, String>) -> Option<FieldError> {
+    let bytes: usize = annotations
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    (bytes > MAX_ANNOTATIONS).then(|| {
+        let message = format!("must be at most {} KiB together", MAX_ANNOTATIONS >> 10);
+        FieldError::new("metadata.annotations", message)
+    })
+}
 
 /// Who owns the desired state of an object, and so may change it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

@@ -6,6 +6,9 @@
 //! go back little, and one every few seconds goes back further than any transaction may last. What was seen is
 //! remembered by version, so that watchers get it once.
 //!
+//! Where the database's clock was set back, what is written has times behind the cursor. So a cursor that is ahead of the
+//! clock is set back, too.
+//!
 //! Delivery is at least once and nobody's correctness rests on it. A watcher that can't keep up is ended, and begins
 //! again from its last token.
 
@@ -163,6 +166,14 @@ impl Tailer<'_> {
             self.advance(changes.next);
             if !full {
                 self.forget(cursor.at);
+                if cursor.is_ahead(changes.now) {
+                    tracing::warn!("the database's clock was set back; watches follow it");
+                    self.advance(Cursor {
+                        at: changes.now - i64::try_from(OVERLAP.as_micros()).unwrap_or_default(),
+                        id: Uuid::nil(),
+                        ..cursor
+                    });
+                }
                 break;
             }
             // The next page follows this one; only the first looks back.
@@ -240,5 +251,57 @@ pub fn removed(id: Uuid, kind: &str, name: &str) -> WatchEvent {
         id,
         kind: kind.to_owned(),
         name: name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use threeport_model::{Object, find_kind};
+    use threeport_store::{Options, Request};
+
+    use super::*;
+
+    const KIND: &str = "KubernetesRuntimeDefinition";
+
+    #[tokio::test]
+    async fn watchers_go_on_where_the_clock_was_set_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::new(format!("sqlite://{}/threeport.db", folder.path().display()));
+        Store::migrate(&options).await.unwrap();
+        let store = Store::open(options).await.unwrap();
+        let changes = Changes::default();
+        let mut heard = changes.subscribe();
+        let mut tailer = Tailer {
+            changes: &changes,
+            store: store.clone(),
+            cursor: None,
+            seen: HashMap::new(),
+            looked_back: Instant::now(),
+        };
+        tailer.look().await.unwrap();
+        let now = tailer.cursor.unwrap();
+        // It followed the clock when that was an hour ahead.
+        tailer.advance(Cursor {
+            at: now.at + 3_600_000_000,
+            ..now
+        });
+        let spec = (find_kind(KIND).unwrap().normalize)(&json!({})).unwrap();
+        let request = Request::new(Uuid::new_v4(), "tester", "TEST");
+        store
+            .object_create(&request, Object::new(KIND, "local", spec))
+            .await
+            .unwrap();
+        for _ in 0..3 {
+            tailer.look().await.unwrap();
+        }
+        assert_eq!(heard.try_recv().unwrap().name, "local");
+        assert!(heard.try_recv().is_err(), "it is told once");
+        let cursor: Cursor = changes.cursor().unwrap().parse().unwrap();
+        assert!(
+            !cursor.is_ahead(now.at),
+            "who continues from a bookmark hears as well"
+        );
+        store.close().await;
     }
 }

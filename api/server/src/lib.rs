@@ -14,6 +14,7 @@ pub mod body;
 pub mod bootstrap;
 pub mod changes;
 pub mod configuration;
+pub mod connections;
 pub mod extract;
 pub mod files;
 pub mod health;

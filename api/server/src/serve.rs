@@ -13,6 +13,7 @@ use crate::{
     authentication::{Authenticator, account_user, admin_token::AdminToken, token_review::TokenReviewer},
     changes::Changes,
     configuration::{Authentication, Configuration, Mode},
+    connections::{self, Limits},
     files,
     health::Health,
     limits::Admission,
@@ -25,7 +26,6 @@ use crate::{
 /// What is left of the ten seconds for requests, after which background tasks end.
 const DRAIN_REQUESTS: Duration = Duration::from_secs(7);
 const HANDSHAKE: Duration = Duration::from_secs(10);
-const HEADERS: Duration = Duration::from_secs(10);
 
 /// Serves until `shutdown`.
 pub async fn run(configuration: Configuration, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -195,19 +195,7 @@ async fn listen(
     let acceptor = RustlsAcceptor::new(certificate.served())
         .handshake_timeout(HANDSHAKE)
         .acceptor(NoDelayAcceptor::new());
-    let mut server = axum_server::bind(address)
-        .acceptor(acceptor)
-        .handle(handle.clone());
-    server
-        .http_builder()
-        .http1()
-        .timer(hyper_util::rt::TokioTimer::new())
-        .header_read_timeout(HEADERS);
-    server
-        .http_builder()
-        .http2()
-        .max_concurrent_streams(256)
-        .max_header_list_size(32 << 10);
+    let server = connections::server(address, acceptor, &Limits::default()).handle(handle.clone());
     let announced = handle.clone();
     tokio::spawn(async move {
         if let Some(address) = announced.listening().await {

@@ -53,6 +53,8 @@ pub enum Error {
         what: String,
         /// `Kind/name` of each, at most a hundred.
         referrers: Vec<String>,
+        /// Whether it depends on itself through some of them, so that none can go first.
+        circle: bool,
     },
     /// References name what does not exist.
     #[error("{what} refers to what does not exist")]
@@ -237,6 +239,10 @@ impl Error {
                 ..
             } => "change it through the API or with tptctl",
             Self::OwnedBy { .. } => "take the object over (POST .../takeover) if you mean to own it",
+            Self::Referenced { circle: true, .. } => {
+                "it depends on itself through them: take over (POST .../takeover) all of them that Kubernetes manages, \
+                 and delete with ?propagation=cascade"
+            }
             Self::Referenced { .. } => "delete what refers to it first, or delete with ?propagation=cascade",
             Self::ReferenceNotFound { .. } => "create what is missing, or send all of it in one apply",
             Self::ReferenceDeleting { .. } => "wait until it is gone and create it anew, or refer to another",

@@ -3,6 +3,7 @@
 
 mod apply;
 pub(crate) mod change;
+pub(crate) mod circle;
 mod cluster;
 pub(crate) mod create;
 mod delete;

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 
-/// The most bytes of specifications in an answer that has more than one object.
+/// The most bytes of specifications and annotations in an answer that has more than one object.
 const BYTES: i64 = 8 << 20;
 
 /// How many of the first fit into an answer, by the bytes that each has: one, however large it is.

@@ -18,7 +18,7 @@ use crate::{
 /// All columns but those that may be large.
 macro_rules! small {
     () => {
-        "o.id, o.kind, o.name, o.generation, o.resource_version, o.document, o.labels, o.annotations, o.managed_by, \
+        "o.id, o.kind, o.name, o.generation, o.resource_version, o.document, o.labels, o.managed_by, \
          o.source_uid, o.source_generation, o.source_former, o.slot, o.created_at, o.updated_at, \
          o.deletion_requested_at, o.deleted_at, s.version AS status_version, s.status, \
          s.updated_at AS status_updated_at, s.seen_definition, s.epoch, w.generation AS definition_generation, \
@@ -26,14 +26,14 @@ macro_rules! small {
     };
 }
 
-/// How many bytes a specification has, its document included.
+/// How many bytes a specification has, its document and the annotations included.
 macro_rules! size {
     () => {
-        "octet_length(o.spec) + COALESCE(octet_length(d.content), 0)"
+        "octet_length(o.spec) + octet_length(o.annotations) + COALESCE(octet_length(d.content), 0)"
     };
 }
 
-/// From how many bytes on a specification is large.
+/// From how many bytes on an object is large.
 macro_rules! large {
     () => {
         32768
@@ -49,12 +49,14 @@ macro_rules! fits {
 
 /// What [`ObjectRow::read`] needs. `o` is the object, `s` its status, `d` its document, `w` the definition that it refers
 /// to.
-pub(crate) const COLUMNS: &str = concat!(small!(), ", o.spec, d.content");
+pub(crate) const COLUMNS: &str = concat!(small!(), ", o.annotations, o.spec, d.content");
 
-/// The same without specifications that are [large](is_large), so that many rows are never too much.
+/// The same without specifications and annotations of what is [large](is_large), so that many rows are never too much.
 pub(crate) const LIGHT_COLUMNS: &str = concat!(
     small!(),
     ", CASE WHEN ",
+    fits!(),
+    " THEN o.annotations ELSE '{}' END AS annotations, CASE WHEN ",
     fits!(),
     " THEN o.spec ELSE '{}' END AS spec, CASE WHEN ",
     fits!(),
@@ -63,12 +65,12 @@ pub(crate) const LIGHT_COLUMNS: &str = concat!(
     " AS BIGINT) AS size"
 );
 
-/// How many bytes the specification has, by [`LIGHT_COLUMNS`].
+/// How many bytes specification and annotations have, by [`LIGHT_COLUMNS`].
 pub(crate) fn size(row: &Row) -> Result<i64> {
     row.get("size")
 }
 
-/// Whether the specification is not among [`LIGHT_COLUMNS`].
+/// Whether specification and annotations are not among [`LIGHT_COLUMNS`].
 pub(crate) fn is_large(row: &Row) -> Result<bool> {
     Ok(size(row)? >= large!())
 }

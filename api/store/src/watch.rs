@@ -2,6 +2,10 @@
 //!
 //! A cursor is (time, id) by the database's clock. Transactions commit in another order than they read the clock, so the
 //! tailer asks again for what is a little older than its cursor (the overlap) and drops what it has seen, by version.
+//!
+//! The clock may be set back (a standby takes over, a machine resumes). What was written before stands in the future then,
+//! and a cursor that followed it would see nothing until the clock has caught up. So what is ahead of the clock is left for
+//! when it is not, and a token that is ahead of it is one of a time that is over.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -16,6 +20,12 @@ use crate::{
     row::{self, ObjectRow},
     sql::{Fetch, Row, Sql},
 };
+
+/// How far a cursor may be ahead of the clock: the most by which the clocks of a database's nodes, or a clock before and
+/// after it was corrected, differ without anybody having to begin anew. Whoever looks back so far sees all the same.
+const AHEAD: Duration = Duration::from_secs(15);
+/// How far ahead of the clock changes are looked at.
+const SKEW: Duration = Duration::from_secs(1);
 
 /// A place in the order of changes of one database. Its text is the opaque token of watches and lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +65,16 @@ impl FromStr for Cursor {
     }
 }
 
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 2)
+}
+
 impl Cursor {
+    /// Whether it is further ahead of the clock than it may be: the clock was set back since.
+    pub fn is_ahead(&self, now: i64) -> bool {
+        self.at > now.saturating_add(micros(AHEAD))
+    }
+
     /// The error for a token that is none.
     pub(crate) fn wrong(token: &str) -> Error {
         let message = format!("{token:?} is not a token of this API");
@@ -71,9 +90,9 @@ impl Cursor {
 pub struct Change {
     /// Where it stands.
     pub cursor: Cursor,
-    /// As it is now, without its specification where that is large.
+    /// As it is now, without its specification and annotations where it is large.
     pub object: Object,
-    /// Whether the specification is there.
+    /// Whether they are there.
     pub is_whole: bool,
     /// Whether it is a tombstone.
     pub deleted: bool,
@@ -124,14 +143,19 @@ impl Store {
     }
 
     /// At most `limit` changes after the cursor less `overlap`. While there is more, ask again from `next` without an
-    /// overlap. [`Error::Gone`] where tombstones of that time may be
-    /// purged already, and where the cursor is another database's.
+    /// overlap. [`Error::Gone`] where tombstones of that time may be purged already, where the cursor is another
+    /// database's, and where it [is ahead](Cursor::is_ahead) of the clock.
     pub async fn changes_since(&self, since: Cursor, limit: u32, overlap: Duration) -> Result<Changes> {
-        self.news_since(since, limit, overlap, |_, _| true).await
+        let changes = self.news_since(since, limit, overlap, |_, _| true).await?;
+        if since.is_ahead(changes.now) {
+            return Err(Error::Gone);
+        }
+        Ok(changes)
     }
 
     /// The same, without those changes of which `is_news` says of the object and its versions that they were seen: of
-    /// these nothing but that is read.
+    /// these nothing but that is read. From a cursor that is ahead of the clock it reads what was written before the clock
+    /// was set back, and leaves it to the caller to begin anew.
     pub async fn news_since(
         &self,
         since: Cursor,
@@ -139,7 +163,7 @@ impl Store {
         overlap: Duration,
         is_news: impl Fn(Uuid, (i64, i64)) -> bool + Send,
     ) -> Result<Changes> {
-        let back = i64::try_from(overlap.as_micros()).unwrap_or(i64::MAX / 2);
+        let back = micros(overlap);
         let from = if back > 0 {
             Cursor {
                 at: since.at - back,
@@ -161,12 +185,23 @@ impl Store {
         if since.incarnation != self.cursor_incarnation() || since.at < now.saturating_sub(kept) {
             return Err(Error::Gone);
         }
+        let horizon = if since.is_ahead(now) {
+            since.at.saturating_add(micros(AHEAD))
+        } else {
+            now.saturating_add(micros(SKEW))
+        };
+        let mut more = places.len() == usize::try_from(limit).unwrap_or(usize::MAX);
         let mut last = from;
         let mut news = Vec::new();
         for place in &places {
+            let at: i64 = place.get("changed_at")?;
+            if at > horizon {
+                more = false;
+                break;
+            }
             last = Cursor {
                 incarnation: since.incarnation,
-                at: place.get("changed_at")?,
+                at,
                 id: place.get("id")?,
             };
             if is_news(
@@ -177,7 +212,6 @@ impl Store {
             }
         }
         let (items, unreadable) = self.read_changes(&news).await?;
-        let more = places.len() == usize::try_from(limit).unwrap_or(usize::MAX);
         Ok(Changes {
             items,
             unreadable,

@@ -6,10 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use threeport_model::{FieldError, GROUP, identity::LAST_APPLIED, name};
-
-/// The most bytes of all annotations of an object, as in Kubernetes.
-const MAX_ANNOTATIONS: usize = 256 << 10;
+use threeport_model::{FieldError, GROUP, identity::LAST_APPLIED, name, object::annotations_problem};
 
 /// `metadata.labels`, without the server's own.
 pub fn labels(value: &Value, errors: &mut Vec<FieldError>) -> BTreeMap<String, String> {
@@ -25,14 +22,7 @@ pub fn labels(value: &Value, errors: &mut Vec<FieldError>) -> BTreeMap<String, S
 /// `metadata.annotations`, without the server's own.
 pub fn annotations(value: &Value, errors: &mut Vec<FieldError>) -> BTreeMap<String, String> {
     let annotations = strings("metadata.annotations", value, errors);
-    let size: usize = annotations
-        .iter()
-        .map(|(key, value)| key.len() + value.len())
-        .sum();
-    if size > MAX_ANNOTATIONS {
-        let message = format!("must be at most {} KiB together", MAX_ANNOTATIONS >> 10);
-        errors.push(FieldError::new("metadata.annotations", message));
-    }
+    errors.extend(annotations_problem(&annotations));
     annotations
 }
 

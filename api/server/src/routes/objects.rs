@@ -267,13 +267,17 @@ async fn patch(
     .next("send it again in a moment; GET /v1alpha1/operations shows who changes it"))
 }
 
+/// What is to be written, over the very object that was read.
 fn patched(app: &App, current: Object, patch: &Value, path: &ObjectPath) -> Result<Object, ApiError> {
+    let id = current.metadata.id;
     let mut value =
         serde_json::to_value(current).map_err(|error| ApiError::new(Code::Internal, error.to_string()))?;
     json_patch::merge(&mut value, patch);
     let submitted = object::submitted(value, &app.namespace).map_err(ApiError::invalid)?;
     validate::is_named(&submitted, path.kind, &path.name)?;
-    validate::object(submitted, &app.control_plane)
+    let mut object = validate::object(submitted, &app.control_plane)?;
+    object.metadata.id = id;
+    Ok(object)
 }
 
 #[derive(Deserialize)]

@@ -11,6 +11,7 @@ mod authorization;
 mod bad_input;
 mod bootstrap;
 mod cluster;
+mod connections;
 mod harness;
 mod health;
 mod idempotency;

@@ -7,7 +7,9 @@
 use std::{collections::BTreeMap, ops::Deref};
 
 use threeport_model::{
-    FieldError, ManagedBy, document, kinds::control_plane_instance::SELF_SLOT, object::Source,
+    FieldError, ManagedBy, document,
+    kinds::control_plane_instance::SELF_SLOT,
+    object::{self, Source},
     protocol::apply::Outcome,
 };
 use uuid::Uuid;
@@ -115,7 +117,23 @@ impl<'a> Change<'a> {
             change.labels = merge(&old.labels, &draft.labels);
             change.annotations = merge(&old.annotations, &draft.annotations);
         }
+        change.check_annotations()?;
         Ok(change)
+    }
+
+    /// What was there already may be more than is allowed; it may only not become more.
+    fn check_annotations(&self) -> Result<()> {
+        let unchanged = self
+            .old
+            .as_ref()
+            .is_some_and(|old| old.annotations == self.annotations);
+        match object::annotations_problem(&self.annotations) {
+            Some(error) if !unchanged => Err(Error::Invalid {
+                what: self.draft.reference(),
+                errors: vec![error],
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Whether it changes anything that people see.

@@ -2,6 +2,7 @@
 //! whole, naming all of them.
 
 use threeport_model::ManagedBy;
+use uuid::Uuid;
 
 use super::change::Change;
 use crate::{
@@ -45,7 +46,18 @@ pub(crate) fn check_changes(writer: ManagedBy, changes: &[Change<'_>]) -> Result
     Ok(())
 }
 
-/// Fails where the object is not the one that the caller read.
+/// Fails where another object has the name by now. Its resource version may be the same: each begins with 1.
+pub(crate) fn check_same(object: &ObjectRow, read: Option<Uuid>) -> Result<()> {
+    match read {
+        Some(id) if id != object.id => Err(Error::PreconditionFailed(format!(
+            "{} is another object than the one that was read, which is gone",
+            object.reference()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Fails where the object is not as the caller read it.
 pub(crate) fn check_match(object: &ObjectRow, if_match: Option<i64>) -> Result<()> {
     match if_match {
         Some(wanted) if wanted != object.resource_version => Err(Error::PreconditionFailed(format!(

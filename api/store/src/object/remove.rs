@@ -14,7 +14,7 @@ use threeport_model::{
 use uuid::Uuid;
 
 use super::{
-    owner,
+    circle, owner,
     write::{Context, Done},
 };
 use crate::{
@@ -151,6 +151,7 @@ async fn check_unreferenced(transaction: &Transaction, target: &ObjectRow) -> Re
                 return Err(Error::Referenced {
                     what: target.reference(),
                     referrers: living,
+                    circle: circle::is_in_one(transaction, target.id).await?,
                 });
             }
             deleting.extend(transaction.all(deleting_referrers(ids)).await?);

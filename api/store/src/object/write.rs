@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     change::Change,
-    cluster,
+    circle, cluster,
     plan::{self, Plan, refine},
     remove, rows, secrets,
 };
@@ -161,6 +161,7 @@ async fn resolve<'p, 'c>(
             references.push((change.id(), reference, to));
         }
     }
+    circle::check(transaction, &respecified, &before, &references).await?;
     plan.sealed = secrets::seal(transaction, context, &respecified).await?;
     plan.references = references;
     Ok((plan, before))

@@ -7,7 +7,10 @@ use threeport_model::{
 };
 
 use super::harness::{Bed, database_test, definition_spec, object};
-use crate::ListQuery;
+use crate::{
+    ListQuery,
+    sql::{Fetch, Sql},
+};
 
 fn outcomes(written: &crate::Written) -> Vec<Outcome> {
     written.results.iter().map(|result| result.outcome).collect()
@@ -225,4 +228,39 @@ database_test!(applies_that_race_all_end_and_agree, bed, {
             .count();
     }
     assert_eq!(created, 20, "each object was created by exactly one of them");
+});
+
+database_test!(annotations_that_come_one_by_one_are_bounded_together, bed, {
+    let apply = async |value: &str, annotations: &[(&str, usize)]| {
+        let mut web = object("WorkloadDefinition", "web", definition_spec(value));
+        for (key, kibibytes) in annotations {
+            let text = "x".repeat(kibibytes << 10);
+            web.metadata.annotations.insert((*key).to_owned(), text);
+        }
+        bed.store.object_apply(&bed.request(), vec![web], false).await
+    };
+    apply("one", &[("first", 200)]).await.unwrap();
+    let error = apply("two", &[("second", 56)]).await.unwrap_err();
+    assert_eq!(error.code(), Code::Invalid);
+    assert_eq!(error.field_errors()[0].field, "metadata.annotations");
+    let web = bed.get("WorkloadDefinition", "web").await;
+    assert_eq!((web.generation(), web.metadata.annotations.len()), (1, 1));
+    apply("two", &[("second", 50)]).await.unwrap();
+    assert_eq!(
+        bed.get("WorkloadDefinition", "web")
+            .await
+            .metadata
+            .annotations
+            .len(),
+        2
+    );
+
+    let former = json!({"former": "x".repeat(300 << 10)}).to_string();
+    let more = Sql::new("UPDATE object SET annotations = $1 WHERE id = $2");
+    let more = more.values([former.into(), web.id().into()]);
+    bed.store.0.connections.writer.run(more).await.unwrap();
+    let kept = apply("three", &[]).await.expect("it brings none");
+    assert_eq!(outcomes(&kept), [Outcome::Configured]);
+    let error = apply("three", &[("third", 0)]).await.unwrap_err();
+    assert_eq!(error.code(), Code::Invalid);
 });

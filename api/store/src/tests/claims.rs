@@ -9,7 +9,10 @@ use threeport_model::{
     protocol::claim::{ClaimKey, CompleteRequest, Next, RenewRequest, StatusUpdate, Trigger},
 };
 
-use super::harness::{Bed, claim_request, database_test, definition_spec, done, ready, status};
+use super::{
+    dependencies::store_dependency,
+    harness::{Bed, claim_request, database_test, definition_spec, done, ready, status},
+};
 use crate::{
     StatusFence,
     sql::{Fetch, Sql},
@@ -445,8 +448,8 @@ database_test!(what_depends_on_an_instance_is_woken_by_its_readiness, bed, {
 
 database_test!(what_refers_to_itself_ends_its_run_like_any_other, bed, {
     bed.definition("web").await;
-    let spec = json!({"definition": "web", "dependsOn": [{"kind": "WorkloadInstance", "name": "web"}]});
-    let web = bed.create("WorkloadInstance", "web", spec).await;
+    let web = bed.instance("web", "web").await;
+    store_dependency(bed, &web, &web).await;
     let claim = bed.claim_one(web.id()).await;
     let update = CompleteRequest {
         status: Some(status(ConditionStatus::True, 1, Some((1, 1)))),

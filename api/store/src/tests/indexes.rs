@@ -301,10 +301,11 @@ async fn some_id(bed: &Bed) -> Uuid {
 
 /// What deletions and the states of runtimes reach, on the same tables.
 async fn what_follows_from_a_change_is_found_by_indexes(bed: &Bed) {
-    use crate::object::remove;
+    use crate::object::{circle, remove};
     let ids: Vec<Uuid> = (0..3).map(|_| bed.store.random().uuid()).collect();
     assert_indexed(bed, "cascade", remove::referring(&ids)).await;
     assert_indexed(bed, "referrers", remove::living_referrers(&ids[..1])).await;
+    assert_indexed(bed, "dependencies", circle::statement(&ids)).await;
     let seen = Observation {
         group: String::new(),
         version: "v1".to_owned(),

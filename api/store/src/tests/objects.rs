@@ -394,3 +394,23 @@ database_test!(a_status_has_a_time_of_change_of_its_own, bed, {
     assert!(served.0 == changed.0 && served.1 > changed.0, "{served:?}");
     assert_eq!(times("WorkloadDefinition").await.1, before.1);
 });
+
+database_test!(
+    what_was_read_is_not_written_over_another_object_of_its_name,
+    bed,
+    {
+        let mut read = bed.definition("web").await;
+        bed.delete("WorkloadDefinition", "web").await.unwrap();
+        let other = bed.definition("web").await;
+        let version = read.metadata.resource_version;
+        assert_eq!(version, other.metadata.resource_version);
+        read.spec = object("WorkloadDefinition", "web", definition_spec("two")).spec;
+        let update = async |wanted| bed.store.object_update(&bed.request(), wanted, version).await;
+        let error = update(read.clone()).await.unwrap_err();
+        assert_eq!(error.code(), Code::PreconditionFailed);
+        assert_eq!(bed.get("WorkloadDefinition", "web").await, other);
+        read.metadata.id = other.metadata.id;
+        let written = update(read).await.unwrap();
+        assert_eq!(written.object().unwrap().generation(), 2);
+    }
+);

@@ -236,3 +236,36 @@ database_test!(what_is_large_makes_short_pages_and_light_changes, bed, {
         assert_eq!(change.object.spec == *spec, *is_whole, "{name}");
     }
 });
+
+database_test!(annotations_are_counted_and_left_out_as_specifications_are, bed, {
+    const BYTES: usize = 250 << 10;
+    let store = bed.patient().await;
+    let start = store.watch_start().await.unwrap();
+    let annotated = |index: usize| {
+        let mut one = object("KubernetesRuntimeDefinition", &format!("r{index:02}"), json!({}));
+        let annotations = &mut one.metadata.annotations;
+        annotations.insert("note".to_owned(), "n".repeat(BYTES));
+        one
+    };
+    let objects = (0..40).map(annotated).collect();
+    store.object_apply(&bed.request(), objects, false).await.unwrap();
+    let query = ListQuery {
+        kind: "KubernetesRuntimeDefinition".to_owned(),
+        limit: 40,
+        ..ListQuery::default()
+    };
+    let page = store.object_list(&query).await.unwrap();
+    assert_eq!(page.items.len(), 32, "as many as 8 MiB are");
+    assert!(page.continue_token.is_some());
+    let note = |object: &Object| object.metadata.annotations.get("note").map(String::len);
+    assert!(page.items.iter().all(|object| note(object) == Some(BYTES)));
+    let changes = store.changes_since(start, 40, std::time::Duration::ZERO);
+    let changes = changes.await.unwrap().items;
+    assert_eq!(changes.len(), 40);
+    assert!(
+        changes
+            .iter()
+            .all(|change| !change.is_whole && note(&change.object).is_none())
+    );
+    store.close().await;
+});

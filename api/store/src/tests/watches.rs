@@ -6,11 +6,11 @@ use std::{
 };
 
 use serde_json::json;
-use threeport_model::ConditionStatus;
+use threeport_model::{Code, ConditionStatus};
 
 use super::harness::{claim_request, database_test, definition_spec, done, object, ready, status};
 use crate::{
-    StatusFence,
+    Cursor, StatusFence,
     sql::{Fetch, Sql},
 };
 
@@ -152,4 +152,47 @@ database_test!(a_change_of_a_definition_is_one_of_its_instances, bed, {
         .unwrap();
     assert_eq!(ready(&bed.get("WorkloadInstance", "web").await).0, "False");
     assert_eq!(heard(start).await.as_deref(), Some("False"));
+});
+
+database_test!(a_clock_that_was_set_back_hides_no_change, bed, {
+    const HOUR: i64 = 3_600_000_000;
+    let before = bed.definition("before").await;
+    let start = bed.store.watch_start().await.unwrap();
+    let at = |at: i64| Cursor {
+        at: start.at + at,
+        ..start
+    };
+    for text in [
+        "UPDATE object SET updated_at = $1 WHERE id = $2",
+        "UPDATE object_status SET updated_at = $1 WHERE object_id = $2",
+    ] {
+        let written = Sql::new(text).values([at(HOUR).at.into(), before.id().into()]);
+        bed.store.0.connections.writer.run(written).await.unwrap();
+    }
+    bed.definition("after").await;
+    let names = |changes: &crate::Changes| -> Vec<String> {
+        let names = changes.items.iter().map(|change| &change.object.metadata.name);
+        names.cloned().collect()
+    };
+    let changes = bed.store.changes_since(start, 10, Duration::ZERO).await.unwrap();
+    assert_eq!(names(&changes), ["after"]);
+    assert!(
+        !changes.more && !changes.next.is_ahead(changes.now),
+        "{:?}",
+        changes.next
+    );
+    let look_back = Duration::from_secs(15);
+    let changes = bed
+        .store
+        .changes_since(at(5_000_000), 10, look_back)
+        .await
+        .unwrap();
+    assert_eq!(names(&changes), ["after"], "a little ahead is nothing");
+    let ahead = at(HOUR - 1_000_000);
+    let gone = bed.store.changes_since(ahead, 10, look_back).await.unwrap_err();
+    assert_eq!(gone.code(), Code::Gone);
+    let last = bed.store.news_since(ahead, 10, Duration::ZERO, |_, _| true).await;
+    let last = last.unwrap();
+    assert_eq!(names(&last), ["before"], "what was written before is not lost");
+    assert!(last.next.is_ahead(last.now));
 });
