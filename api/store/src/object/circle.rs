@@ -107,16 +107,15 @@ async fn reached(transaction: &Transaction, ids: &[Uuid]) -> Result<(Graph, bool
 /// The statement of them. UNION leaves out what was reached before, so that it ends where there is a circle, too. SQLite
 /// takes the tables of a CROSS JOIN in their order.
 pub(crate) fn statement(ids: &[Uuid]) -> Sql {
-    let mut query = Sql::new("WITH RECURSIVE c (id) AS (SELECT id FROM object WHERE id IN ");
-    query
-        .list(ids)
-        .push(" UNION SELECT r.to_id FROM c CROSS JOIN reference r WHERE r.from_id = c.id AND r.to_kind = ");
-    query.bind(KIND).push(
-        ") SELECT r.from_id, r.to_id FROM c CROSS JOIN reference r WHERE r.from_id = c.id AND r.to_kind = ",
+    let mut query = Sql::new(
+        "WITH RECURSIVE x (from_id, to_id) AS (SELECT from_id, to_id FROM reference WHERE from_id IN ",
+    );
+    query.list(ids).push(" AND to_kind = ").bind(KIND).push(
+        " UNION SELECT r.from_id, r.to_id FROM x CROSS JOIN reference r WHERE r.from_id = x.to_id AND r.to_kind = ",
     );
     query
         .bind(KIND)
-        .push(" LIMIT ")
+        .push(") SELECT from_id, to_id FROM x LIMIT ")
         .bind(i64::try_from(MOST + 1).unwrap_or(i64::MAX));
     query
 }
@@ -156,7 +155,7 @@ fn circle(graph: &Graph, start: Uuid, next: Uuid, ended: &mut BTreeSet<Uuid>) ->
     None
 }
 
-/// `a -> b -> a`; of a long one its ends.
+/// `a waits for b waits for a`; of a long one its ends.
 async fn shown(transaction: &Transaction, changes: &[&Change<'_>], circle: &[Uuid]) -> Result<String> {
     let mut names: BTreeMap<Uuid, String> = changes
         .iter()
@@ -178,7 +177,7 @@ async fn shown(transaction: &Transaction, changes: &[&Change<'_>], circle: &[Uui
         words.push("...");
         words.extend(last.iter().map(name));
     }
-    Ok(words.join(" -> "))
+    Ok(words.join(" waits for "))
 }
 
 #[cfg(test)]

@@ -112,13 +112,13 @@ database_test!(a_circle_of_dependencies_is_refused_where_it_is_made, bed, {
         refusal(&error),
         (
             "spec.dependsOn[1]".to_owned(),
-            "would wait for ever: a -> c -> b -> a".to_owned()
+            "would wait for ever: a waits for c waits for b waits for a".to_owned()
         )
     );
     assert_eq!(bed.get(KIND, "a").await.generation(), 1);
     let itself = object(KIND, "e", waiting_for(&["e"]));
     let error = bed.store.object_create(&bed.request(), itself).await.unwrap_err();
-    assert_eq!(refusal(&error).1, "would wait for ever: e -> e");
+    assert_eq!(refusal(&error).1, "would wait for ever: e waits for e");
 
     let apply = async |objects: [(&str, &[&str]); 2]| {
         let objects = objects.map(|(name, others)| object(KIND, name, waiting_for(others)));
@@ -129,8 +129,14 @@ database_test!(a_circle_of_dependencies_is_refused_where_it_is_made, bed, {
     let error = apply([("f", &["a", "g"]), ("g", &["f"])]).await.unwrap_err();
     let (field, message) = refusal(&error);
     let both = [
-        ("spec.dependsOn[1]", "would wait for ever: f -> g -> f"),
-        ("spec.dependsOn[0]", "would wait for ever: g -> f -> g"),
+        (
+            "spec.dependsOn[1]",
+            "would wait for ever: f waits for g waits for f",
+        ),
+        (
+            "spec.dependsOn[0]",
+            "would wait for ever: g waits for f waits for g",
+        ),
     ];
     assert!(
         both.contains(&(field.as_str(), message.as_str())),

@@ -144,6 +144,7 @@ const PARTS: [Part; 6] = [
             ("api.rs", "self.0.claim("),
             ("api.rs", "self.0.claim_renew("),
             ("api.rs", "self.0.claim_complete("),
+            ("one_control_plane.rs", "self.source.claim("),
         ],
     },
     Part {

@@ -322,13 +322,18 @@ async fn what_is_left_in_another_cluster_is_removed_there() {
 /// another runtime's.
 #[tokio::test]
 async fn what_has_what_another_wants_makes_way() {
-    let service = |name: &str| InventoryRow {
-        id: Uuid::from_u128(if name == "old" { 201 } else { 202 }),
-        group: String::new(),
-        kind: "Service".to_owned(),
-        plural: "services".to_owned(),
-        name: name.to_owned(),
-        ..row()
+    let service = |name: &str| {
+        let mut service = InventoryRow {
+            id: Uuid::from_u128(if name == "old" { 201 } else { 202 }),
+            group: String::new(),
+            kind: "Service".to_owned(),
+            plural: "services".to_owned(),
+            name: name.to_owned(),
+            uid: Some(name.to_owned()),
+            ..row()
+        };
+        service.observed.uid.clone_from(&service.uid);
+        service
     };
     for (message, makes_way) in [
         (
