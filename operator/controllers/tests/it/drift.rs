@@ -143,17 +143,13 @@ async fn somebody_s_autoscaler_is_heeded(world: &mut World) {
 }
 
 fn edit_replicas(world: &World, replicas: u32) {
-    let patch = json!({"spec": {"replicas": replicas}}).to_string();
-    world.kubectl(&[
-        "patch",
-        "deployment",
-        "web",
-        "-n",
-        "web",
-        "--type=merge",
-        "-p",
-        &patch,
-    ]);
+    edit(world, "deployment/web", &json!({"spec": {"replicas": replicas}}));
+}
+
+/// Somebody else's edit of what is in the namespace, which the agent sees.
+fn edit(world: &World, object: &str, patch: &Value) {
+    let patch = patch.to_string();
+    world.kubectl(&["patch", object, "-n", "web", "--type=merge", "-p", &patch]);
     world.observe("web", Health::Current);
 }
 
@@ -247,18 +243,8 @@ async fn a_fight_is_told_and_not_fought_for_ever() {
     world.place("web", json!({}));
     world.settle("web").await;
     let change = |value: usize| {
-        let patch = format!(r#"{{"data":{{"key":"theirs{value}"}}}}"#);
-        world.kubectl(&[
-            "patch",
-            "configmap",
-            "config",
-            "-n",
-            "web",
-            "--type=merge",
-            "-p",
-            &patch,
-        ]);
-        world.observe("web", Health::Current);
+        let patch = json!({"data": {"key": format!("theirs{value}")}});
+        edit(&world, "configmap/config", &patch);
     };
     for round in 0..5 {
         change(round);

@@ -457,6 +457,13 @@ impl World {
         self.requests(&["create", "update", "patch", "delete", "deletecollection"])
     }
 
+    /// Those that delete.
+    pub(crate) fn deletions(&self) -> Vec<String> {
+        let mut writes = self.writes();
+        writes.retain(|write| write.starts_with("delete"));
+        writes
+    }
+
     /// The controller's requests with one of these verbs, likewise.
     pub(crate) fn requests(&self, verbs: &[&str]) -> Vec<String> {
         let log = std::fs::read_to_string(self.cluster.audit_log()).unwrap();

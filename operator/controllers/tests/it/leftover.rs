@@ -65,11 +65,7 @@ async fn a_late_create_goes_and_what_resembles_it_stays() {
     assert_eq!(report.outcome, Outcome::Done);
     assert!(world.get("configmap", "shared", "replaced").is_null());
     assert!(world.rows("web").is_empty());
-    let deletions: Vec<_> = world
-        .writes()
-        .into_iter()
-        .filter(|write| write.starts_with("delete"))
-        .collect();
+    let deletions = world.deletions();
     assert_eq!(
         deletions.len(),
         3,

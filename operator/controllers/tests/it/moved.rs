@@ -26,13 +26,8 @@ async fn what_another_runtime_of_the_same_cluster_takes_over_is_not_deleted() {
     world.define("web", &config("kept"));
     assert_done(&world.run("web").await);
     assert_eq!(uids(&world), before);
-    let deletions: Vec<_> = world
-        .writes()
-        .into_iter()
-        .filter(|write| write.starts_with("delete"))
-        .collect();
     assert_eq!(
-        deletions,
+        world.deletions(),
         ["delete 200 /api/v1/namespaces/web/configmaps/dropped"],
         "what is desired no more goes, and nothing else"
     );
