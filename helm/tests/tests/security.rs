@@ -114,7 +114,8 @@ fn no_credential_is_in_an_argument_or_a_variable() {
 #[test]
 fn who_has_only_a_namespace_installs_what_an_administrator_left() {
     let rendered = |arguments: &[&str]| {
-        let text = template("threeport", "team", arguments).unwrap();
+        let granted = ["--set", "workloads.clusterAdmin=false"];
+        let text = template("threeport", "team", &[arguments, &granted].concat()).unwrap();
         objects(&text).unwrap().iter().map(name).collect::<BTreeSet<_>>()
     };
     let rest = rendered(&["--set", "rbac.create=false"]);
@@ -124,8 +125,10 @@ fn who_has_only_a_namespace_installs_what_an_administrator_left() {
         [
             "Role/threeport-bootstrap",
             "Role/threeport-renewal",
+            "Role/threeport-test",
             "RoleBinding/threeport-bootstrap",
             "RoleBinding/threeport-renewal",
+            "RoleBinding/threeport-test",
         ],
         "these grant what Kubernetes' own role admin has"
     );
@@ -135,6 +138,43 @@ fn who_has_only_a_namespace_installs_what_an_administrator_left() {
     assert_eq!(&rest | &administrator, all);
     let left_out: BTreeSet<_> = all.difference(&rest).cloned().collect();
     assert!(left_out.is_subset(&administrator), "{left_out:?}");
+}
+
+/// Where the account of workloads may have been granted nothing, `helm test` keeps to the release's namespace.
+#[test]
+fn a_test_of_a_release_without_rights_brings_what_it_needs() {
+    let rendered = |arguments: &[&str]| objects(&template("threeport", "team", arguments).unwrap()).unwrap();
+    let arguments = |objects: &[Value]| {
+        let job = objects.iter().find(|object| name(object) == "Job/threeport-test");
+        strings(&job.unwrap()["spec"]["template"]["spec"]["initContainers"][0]["args"])
+    };
+    let own = "--workload-namespace=team";
+    for setting in ["workloads.clusterAdmin=false", "rbac.create=false"] {
+        let objects = rendered(&["--set", setting]);
+        assert!(arguments(&objects).contains(own), "{setting}");
+        let rules = rules_of(&objects, "threeport-workloads");
+        let verbs = |resource: &str| {
+            let of_it = rules
+                .iter()
+                .find(|rule| strings(&rule["resources"]).contains(resource));
+            strings(&of_it.unwrap()["verbs"]).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(verbs("namespaces"), ["get"], "{setting}");
+        assert_eq!(verbs("horizontalpodautoscalers"), ["list"], "{setting}");
+        assert_eq!(
+            verbs("deployments"),
+            ["create", "delete", "get", "list", "patch"],
+            "{setting}"
+        );
+        assert_eq!(rules.len(), 3, "{setting}: {rules:?}");
+    }
+    let trial = rendered(&[]);
+    assert!(!arguments(&trial).contains(own));
+    assert!(
+        trial
+            .iter()
+            .all(|object| !name(object).ends_with("Role/threeport-test"))
+    );
 }
 
 #[test]

@@ -1,3 +1,8 @@
+{{- /* Whether the test keeps to the release's namespace: elsewhere the account of workloads may have no right. */ -}}
+{{- define "threeport.testStays" -}}
+{{- if not (and .Values.rbac.create .Values.workloads.clusterAdmin) }}true{{ end }}
+{{- end }}
+
 {{- define "threeport.testContainer" -}}
 image: {{ include "threeport.image" (dict "root" . "name" "cli") }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
