@@ -177,7 +177,7 @@ async fn chart_uninstall_leaves_workloads_and_a_new_install_takes_them_over() ->
 }
 
 /// Running pods that belong to a controller that keeps them, with uid and restarts.
-async fn pods(namespace: &str) -> Result<BTreeMap<String, String>> {
+pub(crate) async fn pods(namespace: &str) -> Result<BTreeMap<String, String>> {
     let list = kubectl(&format!("-n {namespace} get pods -o json"), None)
         .await?
         .success()?

@@ -9,12 +9,12 @@ use threeport_e2e::{kubectl, kubectl::run, workload};
 
 use crate::{scene::Scene, story_1_apply::sample};
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// What stands between fences: what the first one says of it, and the text.
-fn blocks(markdown: &str) -> Vec<(&str, String)> {
+pub(crate) fn blocks(markdown: &str) -> Vec<(&str, String)> {
     let mut blocks = Vec::new();
     let mut current: Option<(&str, String)> = None;
     for line in markdown.lines() {

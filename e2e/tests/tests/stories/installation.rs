@@ -119,12 +119,18 @@ pub(crate) async fn rolled_out(namespace: &str, part: &str) -> Result<()> {
     .map(drop)
 }
 
-/// Installs a further control plane with the images of the first, in a namespace of its own; what helm said.
-pub(crate) async fn install(world: &World, namespace: &str) -> Result<String> {
+/// The values of a further control plane: those of the first, its images among them.
+pub(crate) async fn values_of_another(world: &World) -> Result<Value> {
     let values = helm(&["get", "values", RELEASE, "--output", "json"], &world.namespace).await?;
     let mut values: Value = serde_json::from_str(&values).context("failed to read the release's values")?;
     // The first one's fixed node port can't be had twice.
     values["api"]["service"] = json!({"type": "ClusterIP"});
+    Ok(values)
+}
+
+/// Installs a further control plane with the images of the first, in a namespace of its own; what helm said.
+pub(crate) async fn install(world: &World, namespace: &str) -> Result<String> {
+    let values = values_of_another(world).await?;
     let chart = variable("THREEPORT_HELM_CHART")?;
     let arguments = [
         "install",
@@ -138,8 +144,8 @@ pub(crate) async fn install(world: &World, namespace: &str) -> Result<String> {
     helm_with(&arguments, namespace, Some(&values.to_string())).await
 }
 
-/// Removes a further control plane, if it is there; what helm said. Of one whose namespace was deleted, with all that helm
-/// knew of it, there may be left what is in no namespace.
+/// Removes a further control plane, if it is there; what helm said. What is in no namespace may be left: of one whose
+/// namespace was deleted, with all that helm knew of it, and what an administrator applied without helm.
 pub(crate) async fn uninstall(namespace: &str) -> Result<String> {
     let arguments = [
         "uninstall",
@@ -154,13 +160,13 @@ pub(crate) async fn uninstall(namespace: &str) -> Result<String> {
         .await?
         .success()?
         .json()?;
+    let own = format!("{namespace}-{RELEASE}-");
     for object in left["items"].as_array().into_iter().flatten() {
-        let annotations = &object["metadata"]["annotations"];
-        if annotations["meta.helm.sh/release-namespace"] != namespace {
-            continue;
-        }
         let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
         let (kind, name) = kind.as_str().zip(name.as_str()).context("it has no name")?;
+        if !name.starts_with(&own) {
+            continue;
+        }
         kubectl(&format!("delete {kind} {name}"), None).await?.success()?;
     }
     Ok(said)

@@ -5,6 +5,7 @@
 
 mod burst;
 mod chart;
+mod chart_in_a_namespace;
 mod command_line;
 mod documentation;
 mod failures;
