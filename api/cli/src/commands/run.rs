@@ -6,7 +6,11 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
 use threeport_client::ApplyBody;
-use threeport_model::{Object, find_kind, kinds::workload_definition, manifest, name};
+use threeport_model::{
+    Kind, Object, find_kind,
+    kinds::{WorkloadDefinition, WorkloadInstance, workload_definition},
+    manifest, name,
+};
 
 use super::{Session, print_outcomes, targets};
 use crate::{
@@ -126,7 +130,7 @@ impl Run {
             yaml_document: None,
         };
         manifest::of_spec(&spec).map_err(|errors| refused("the manifests", &errors))?;
-        let definition = Object::new("WorkloadDefinition", &self.name, serde_json::to_value(spec)?);
+        let definition = Object::new(WorkloadDefinition::KIND, &self.name, serde_json::to_value(spec)?);
         let mut placement = json!({"definition": self.name});
         for (field, value) in [
             ("runtime", &self.runtime),
@@ -136,7 +140,10 @@ impl Run {
                 placement[field] = json!(value);
             }
         }
-        Ok([definition, Object::new("WorkloadInstance", &self.name, placement)])
+        Ok([
+            definition,
+            Object::new(WorkloadInstance::KIND, &self.name, placement),
+        ])
     }
 
     fn print(&self, objects: &[Object], format: Format) -> anyhow::Result<()> {
