@@ -12,14 +12,12 @@ use threeport_model::{
     manifest, name,
 };
 
-use super::{Session, print_outcomes, targets};
+use super::{Session, print_outcomes, wait_ready};
 use crate::{
     arguments::duration,
     exit::Exit,
     input,
     output::{self, Format},
-    progress::Progress,
-    wait::{Goal, wait},
 };
 
 /// Run Kubernetes manifests: makes a WorkloadDefinition and a WorkloadInstance of them
@@ -96,15 +94,7 @@ impl Run {
             );
             return Ok(Exit::Ok);
         }
-        let mut progress = Progress::new(session.quiet);
-        wait(
-            &api.client,
-            targets(&response)?,
-            &Goal::ready(),
-            self.timeout,
-            &mut progress,
-        )
-        .await
+        wait_ready(session, &api.client, &response, self.timeout).await
     }
 
     fn objects(&self) -> anyhow::Result<[Object; 2]> {
