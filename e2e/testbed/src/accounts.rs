@@ -1,5 +1,5 @@
 //! The chart's accounts and rights for a control plane whose parts are processes of this machine: by the chart's own
-//! templates, and what proves a process to be one of them.
+//! templates, what proves a process to be one of them, and what the parts are told of that.
 
 use std::path::Path;
 use std::process::Command;
@@ -92,6 +92,39 @@ impl Accounts<'_> {
         }
         Ok(())
     }
+
+    /// What the API is told of itself, and of whom it is to believe: keys, certificates and credentials are the folder's.
+    pub fn api_flags(&self, folder: &Path) -> Vec<String> {
+        let account = |name: &str| format!("--{name}-account={}/{}-{name}", self.namespace, self.release);
+        vec![
+            file("tls-certificate", folder, "api.crt"),
+            file("tls-key", folder, "api.key"),
+            file("encryption-key-file", folder, "encryption-key"),
+            file("admin-token-file", folder, "admin-token"),
+            format!("--control-plane-name={}", self.release),
+            format!("--namespace={}", self.namespace),
+            "--kubernetes-authentication".to_owned(),
+            file("kubeconfig", folder, "api.kubeconfig"),
+            account("facade"),
+            account("controllers"),
+            account("agent"),
+            account("workloads"),
+        ]
+    }
+}
+
+/// How a part that calls the API at `url` knows it and proves to be `account`: by what is in the folder.
+pub fn client_flags(folder: &Path, account: &str, url: &str) -> Vec<String> {
+    vec![
+        format!("--api-url={url}"),
+        file("api-ca", folder, "ca.crt"),
+        file("token-file", folder, &format!("{account}.token")),
+        file("kubeconfig", folder, &format!("{account}.kubeconfig")),
+    ]
+}
+
+fn file(flag: &str, folder: &Path, name: &str) -> String {
+    format!("--{flag}={}", folder.join(name).display())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use threeport_testbed::accounts::Accounts;
+use threeport_testbed::accounts::{Accounts, client_flags};
 use threeport_testbed::paths::{create_folder, write_file};
 use threeport_testbed::process::{Host, Lifetime, Process, Program, mark, output};
 use threeport_testbed::{binaries, progress, wait};
@@ -157,23 +157,11 @@ impl Dev {
     }
 
     fn start_api(&self) -> Result<Process> {
-        let account = |name: &str| format!("{NAMESPACE}/{RELEASE}-{name}");
         let mut program = Program::new("api", self.programs.path("threeport-api")?)
             .arg("serve")
             .flag("--listen", API.to_string())
             .flag("--probes-listen", probes(0).to_string())
-            .flag("--tls-certificate", self.path("api.crt"))
-            .flag("--tls-key", self.path("api.key"))
-            .flag("--encryption-key-file", self.path("encryption-key"))
-            .flag("--admin-token-file", self.path("admin-token"))
-            .flag("--control-plane-name", RELEASE)
-            .flag("--namespace", NAMESPACE)
-            .arg("--kubernetes-authentication")
-            .flag("--kubeconfig", self.path("api.kubeconfig"))
-            .flag("--facade-account", account("facade"))
-            .flag("--controllers-account", account("controllers"))
-            .flag("--agent-account", account("agent"))
-            .flag("--workloads-account", account("workloads"))
+            .args(ACCOUNTS.api_flags(&self.folder))
             .args(self.nats_flags("api"));
         program
             .env
@@ -198,21 +186,10 @@ impl Dev {
         self.started(program, address)
     }
 
-    /// How a component that calls the API knows it and proves who it is.
     fn client_flags(&self, account: &str, probes: SocketAddr) -> Vec<String> {
-        vec![
-            format!("--api-url=https://{API}"),
-            format!("--api-ca={}", self.path("ca.crt").display()),
-            format!(
-                "--token-file={}",
-                self.path(&format!("{account}.token")).display()
-            ),
-            format!(
-                "--kubeconfig={}",
-                self.path(&format!("{account}.kubeconfig")).display()
-            ),
-            format!("--probes-listen={probes}"),
-        ]
+        let mut flags = client_flags(&self.folder, account, &format!("https://{API}"));
+        flags.push(format!("--probes-listen={probes}"));
+        flags
     }
 
     fn nats_flags(&self, user: &str) -> Vec<String> {

@@ -9,7 +9,8 @@ use threeport_testbed::{ControlPlane, accounts::Accounts, binaries, paths::write
 
 use super::{NAMESPACE, RELEASE};
 
-const ACCOUNTS: Accounts<'_> = Accounts {
+/// The chart's, in the tests' namespace.
+pub(super) const ACCOUNTS: Accounts<'_> = Accounts {
     release: RELEASE,
     namespace: NAMESPACE,
     lifetime: "24h",

@@ -207,10 +207,6 @@ impl Plane {
     fn address(&self, part: Part) -> Result<SocketAddr> {
         self.addresses.get(&part).copied().context("no address")
     }
-
-    fn file(&self, name: &str) -> String {
-        self.folder.join(name).display().to_string()
-    }
 }
 
 async fn client(kubernetes: &ControlPlane) -> Result<kube::Client> {
