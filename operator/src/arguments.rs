@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use threeport_model::selector::LabelSelector;
+use threeport_nats::Nats;
 
 /// Mirrors objects as custom resources, brings custom resources to the API, and makes the world match.
 #[derive(Parser)]
@@ -65,18 +66,8 @@ pub(crate) struct Serve {
     /// File with the bearer token; read again when it changes
     #[arg(long, env = "THREEPORT_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,
-    /// Address of NATS; without one, work is found by the sweep only
-    #[arg(long, env = "THREEPORT_NATS_URL")]
-    pub(crate) nats_url: Option<String>,
-    /// PEM file with the CA of its certificate
-    #[arg(long, env = "THREEPORT_NATS_CA")]
-    pub(crate) nats_ca: Option<PathBuf>,
-    /// The user to log in as
-    #[arg(long, env = "THREEPORT_NATS_USER", default_value = "controllers")]
-    pub(crate) nats_user: String,
-    /// File with the user's password; read again at every connect
-    #[arg(long, env = "THREEPORT_NATS_PASSWORD_FILE")]
-    pub(crate) nats_password_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) nats: Nats,
     /// The control plane's namespace: where custom resources are served
     #[arg(long, env = "THREEPORT_NAMESPACE", default_value = "threeport-system")]
     pub(crate) namespace: String,

@@ -9,7 +9,7 @@ use threeport_controllers::{Identity, api::ApiClient, one_control_plane::OneCont
 use threeport_engine::{
     Engine, Options,
     metrics::{Metrics, Stages},
-    signal::{self, Connection, Nats, Subscription},
+    signal::{self, Connection, Subscription},
 };
 use threeport_model::explain;
 use tokio::task::JoinSet;
@@ -46,21 +46,12 @@ pub(crate) async fn prepare(
     stages: &Stages,
 ) -> anyhow::Result<Controllers> {
     let (metrics, measured) = metrics(registry, stages);
-    let connection = match &serve.nats_url {
-        Some(url) => {
-            let nats = Nats {
-                url: url.clone(),
-                ca_file: serve.nats_ca.clone(),
-                user: Some(serve.nats_user.clone()),
-                password_file: serve.nats_password_file.clone(),
-            };
-            Some(signal::connect(&nats).await.context("failed to set NATS up")?)
-        }
-        None => {
-            tracing::warn!("degraded: no --nats-url; work is found by the sweep only");
-            None
-        }
-    };
+    let connection = signal::connect(&serve.nats)
+        .await
+        .context("failed to set NATS up")?;
+    if connection.is_none() {
+        tracing::warn!("degraded: no --nats-url; work is found by the sweep only");
+    }
     Ok(Controllers {
         api: clients::api(serve, "threeport-controllers")?,
         local: threeport_cluster::config(serve.kubeconfig.as_deref()).await?,

@@ -16,6 +16,8 @@ pub mod take_over;
 pub mod wait;
 pub mod whoami;
 
+use std::time::Duration;
+
 use threeport_client::Client;
 use threeport_model::protocol::apply::{Applied, ApplyResponse, Outcome};
 
@@ -23,8 +25,10 @@ use crate::{
     arguments::{Arguments, Command},
     connect,
     exit::Exit,
-    output, selection,
-    wait::Target,
+    output,
+    progress::Progress,
+    selection,
+    wait::{Goal, Target},
 };
 
 /// What every command may need.
@@ -95,6 +99,17 @@ fn print_outcomes(response: &ApplyResponse) -> anyhow::Result<()> {
         )
     });
     output::print(&lines.collect::<String>())
+}
+
+/// Waits until what was applied is Ready, in the generations that it has now.
+async fn wait_ready(
+    session: &Session,
+    client: &Client,
+    response: &ApplyResponse,
+    limit: Duration,
+) -> anyhow::Result<Exit> {
+    let mut progress = Progress::new(session.quiet);
+    crate::wait::wait(client, targets(response)?, &Goal::ready(), limit, &mut progress).await
 }
 
 /// What was applied, in the generations that it has now.

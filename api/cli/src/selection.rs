@@ -3,7 +3,10 @@
 mod files;
 
 use anyhow::{bail, ensure};
-use threeport_model::{KindDescriptor, find_kind, kinds};
+use threeport_model::{
+    Kind, KindDescriptor, find_kind,
+    kinds::{self, WorkloadDefinition, WorkloadInstance},
+};
 
 pub use files::{Meant, objects_or_files};
 
@@ -75,7 +78,7 @@ fn object(word: &str) -> anyhow::Result<Selected> {
 fn kinds_of(word: &str) -> anyhow::Result<Vec<&'static KindDescriptor>> {
     match word.to_ascii_lowercase().as_str() {
         "all" | "threeport" => Ok(kinds::ALL.iter().collect()),
-        "workload" | "workloads" => ["WorkloadDefinition", "WorkloadInstance"]
+        "workload" | "workloads" => [WorkloadDefinition::KIND, WorkloadInstance::KIND]
             .into_iter()
             .map(find)
             .collect(),

@@ -1,10 +1,13 @@
-//! The Kubernetes cluster that a process belongs to: how it is found, and that no call to it lasts for ever.
+//! The Kubernetes cluster that a process belongs to: how it is found, that no call to it lasts for ever, and where it serves
+//! a kind ([`discovery`]).
 //!
 //! kube waits for an answer without end, and a connection that died unnoticed brings none. So every client is configured
 //! here, and every watch begins with [`watch_config`]: it is silent for no longer than a client waits.
 //!
 //! What not to do: no `watcher::Config` of one's own with a client from here. By kube's default a watch may be silent for
 //! 290 s, longer than a client waits.
+
+pub mod discovery;
 
 use std::{
     path::{Path, PathBuf},

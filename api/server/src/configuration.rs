@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use threeport_nats::Nats;
 
 /// Where the truth is kept.
 #[derive(Args, Clone, Debug)]
@@ -58,23 +59,6 @@ pub struct Configuration {
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
     pub limits: Limits,
-}
-
-/// The notifications' server. Without one the API runs degraded: controllers find work by their sweep.
-#[derive(Args, Clone, Debug)]
-pub struct Nats {
-    /// As in tls://threeport-nats:4222
-    #[arg(long, env = "THREEPORT_NATS_URL")]
-    pub nats_url: Option<String>,
-    /// PEM file with the CA of its certificate
-    #[arg(long, env = "THREEPORT_NATS_CA")]
-    pub nats_ca: Option<PathBuf>,
-    /// The user to log in as
-    #[arg(long, env = "THREEPORT_NATS_USER", default_value = "api")]
-    pub nats_user: String,
-    /// File with the user's password; read again at every connect
-    #[arg(long, env = "THREEPORT_NATS_PASSWORD_FILE")]
-    pub nats_password_file: Option<PathBuf>,
 }
 
 /// Whom to believe, and who may what.

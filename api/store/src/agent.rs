@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use threeport_model::{
-    Reference, digest,
-    kinds::control_plane_instance::SELF_SLOT,
+    Kind, Reference, digest,
+    kinds::{KubernetesRuntimeInstance, control_plane_instance::SELF_SLOT},
     protocol::agent::{
         AgentState, HEARD_SECONDS, HeartbeatRequest, HeartbeatResponse, RegisterRequest, RegisterResponse,
         WatchedKind, Watches,
@@ -24,7 +24,7 @@ use crate::{
     writes,
 };
 
-const RUNTIME: &str = "KubernetesRuntimeInstance";
+const RUNTIME: &str = KubernetesRuntimeInstance::KIND;
 
 impl Store {
     /// Registers an agent: it gets a new epoch, and whoever had the one before is told to register anew. Its runtime

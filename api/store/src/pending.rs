@@ -9,7 +9,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use sea_orm::Value;
-use threeport_model::{kinds::workload_instance::DEPENDS_ON, protocol::claim::Trigger};
+use threeport_model::{
+    Kind,
+    kinds::{KubernetesRuntimeInstance, WorkloadInstance, workload_instance::DEPENDS_ON},
+    protocol::claim::Trigger,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -196,9 +200,14 @@ pub(crate) fn in_runtime(sql: &mut Sql, id: Uuid, is_default: bool) {
     if is_default {
         sql.push(
             " UNION SELECT i.id FROM object i WHERE i.origin = (SELECT control_plane_id FROM control_plane WHERE id = 1) \
-             AND i.kind = 'WorkloadInstance' AND i.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM reference r \
-             WHERE r.from_id = i.id AND r.to_kind = 'KubernetesRuntimeInstance')",
-        );
+             AND i.kind = ",
+        )
+        .bind(WorkloadInstance::KIND)
+        .push(
+            " AND i.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM reference r WHERE r.from_id = i.id AND r.to_kind = ",
+        )
+        .bind(KubernetesRuntimeInstance::KIND)
+        .push(")");
     }
     sql.push(") AS c JOIN object o ON o.id = c.id WHERE o.deleted_at IS NULL");
 }

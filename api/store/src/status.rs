@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use sea_orm::Value;
 use serde_json::Value as Json;
 use threeport_model::{
-    ConditionStatus, Object,
+    ConditionStatus, Kind, Object,
     condition::{self, ACCEPTED, READY},
+    kinds::KubernetesRuntimeInstance,
     protocol::claim::{StatusUpdate, Trigger},
 };
 use uuid::Uuid;
@@ -277,7 +278,7 @@ fn wakes(transaction: &Transaction, subject: &Subject, old: &Columns, new: &Colu
     }
     let for_all = old.accepted != new.accepted || (is_footprint && became_ready);
     let for_dependents = !new.holds.is_subset(&old.holds);
-    let for_instances = subject.kind == "KubernetesRuntimeInstance"
+    let for_instances = subject.kind == KubernetesRuntimeInstance::KIND
         && (&old.ready, old.connected) != (&new.ready, new.connected);
     // One of them, each of which has all of the next: two would make the same rows due in one statement.
     if for_instances {

@@ -2,8 +2,11 @@
 
 use serde_json::json;
 use threeport_model::{
-    ManagedBy, Object, find_kind,
-    kinds::{control_plane_instance::SELF_SLOT, kubernetes_runtime_instance::DEFAULT_SLOT},
+    Kind, ManagedBy, Object, find_kind,
+    kinds::{
+        ControlPlaneDefinition, ControlPlaneInstance, KubernetesRuntimeDefinition, KubernetesRuntimeInstance,
+        control_plane_instance::SELF_SLOT, kubernetes_runtime_instance::DEFAULT_SLOT,
+    },
 };
 
 use crate::{
@@ -135,10 +138,10 @@ fn records(record: &SelfRecord, is_default: bool) -> Vec<Object> {
     }
     let instance = json!({"definition": DEFAULT, "runtime": LOCAL, "namespace": record.namespace});
     vec![
-        Object::new("KubernetesRuntimeDefinition", LOCAL, json!({})),
-        Object::new("KubernetesRuntimeInstance", LOCAL, runtime),
-        Object::new("ControlPlaneDefinition", DEFAULT, json!({})),
-        Object::new("ControlPlaneInstance", &record.name, instance),
+        Object::new(KubernetesRuntimeDefinition::KIND, LOCAL, json!({})),
+        Object::new(KubernetesRuntimeInstance::KIND, LOCAL, runtime),
+        Object::new(ControlPlaneDefinition::KIND, DEFAULT, json!({})),
+        Object::new(ControlPlaneInstance::KIND, &record.name, instance),
     ]
 }
 
@@ -156,5 +159,5 @@ fn normal(object: Object) -> Result<Object> {
 
 /// The slot of a control plane's own record.
 pub(crate) fn slot(kind: &str, managed_by: ManagedBy) -> Option<String> {
-    (kind == "ControlPlaneInstance" && managed_by == ManagedBy::System).then(|| SELF_SLOT.to_owned())
+    (kind == ControlPlaneInstance::KIND && managed_by == ManagedBy::System).then(|| SELF_SLOT.to_owned())
 }

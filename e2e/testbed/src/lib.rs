@@ -7,6 +7,7 @@
 //!
 //! Needs root, for all but bare control planes, NATS and the registry.
 
+pub mod accounts;
 pub mod binaries;
 pub mod certificates;
 pub mod cgroup;

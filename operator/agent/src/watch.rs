@@ -10,13 +10,17 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
+use k8s_openapi::{
+    api::{apps::v1::ReplicaSet, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DynamicObject, PartialObjectMeta},
     runtime::watcher::{self, watcher},
 };
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use threeport_model::{explain, protocol::agent::WatchedKind};
 use tokio::{
     sync::mpsc,
@@ -67,12 +71,14 @@ impl Watcher {
                 Ok(resource) if discovery::metadata_is_enough(&kind) => {
                     let api: Api<PartialObjectMeta<DynamicObject>> =
                         Api::all_with(self.client.clone(), &resource);
-                    let event = |event| metadata_event(event, &kind, &self.manager);
+                    let parts = |object: PartialObjectMeta<DynamicObject>| (object.metadata, Value::Null);
+                    let event = |event| kind_event(event, &kind, &self.manager, parts);
                     self.follow(api, Some(&self.selector), event).await
                 }
                 Ok(resource) => {
                     let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
-                    let event = |event| object_event(event, &kind, &self.manager);
+                    let parts = |object: DynamicObject| (object.metadata, object.data);
+                    let event = |event| kind_event(event, &kind, &self.manager, parts);
                     self.follow(api, Some(&self.selector), event).await
                 }
                 Err(Unresolved::Absent(message) | Unresolved::Unknown(message)) => (message, false),
@@ -193,35 +199,23 @@ fn no_answer() -> String {
     format!("no answer within {} s", PAGE.as_secs())
 }
 
-fn object_event(
-    event: watcher::Event<DynamicObject>,
+/// What is told of an object of a kind; `parts` takes its metadata, and its other keys where they were asked for.
+fn kind_event<K>(
+    event: watcher::Event<K>,
     kind: &Arc<WatchedKind>,
     manager: &str,
+    parts: impl Fn(K) -> (ObjectMeta, Value),
 ) -> Option<Event> {
     let seen = match event {
         watcher::Event::Init => return Some(Event::Listing(Arc::clone(kind))),
         watcher::Event::InitDone => return Some(Event::Listed(Arc::clone(kind))),
         watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
-            project::existing(kind, &object.metadata, object.data, manager)
-        }
-        watcher::Event::Delete(object) => project::deleted(kind, &object.metadata, &object.data, manager),
-    };
-    seen.map(|seen| Event::Object(Box::new(seen)))
-}
-
-fn metadata_event(
-    event: watcher::Event<PartialObjectMeta<DynamicObject>>,
-    kind: &Arc<WatchedKind>,
-    manager: &str,
-) -> Option<Event> {
-    let seen = match event {
-        watcher::Event::Init => return Some(Event::Listing(Arc::clone(kind))),
-        watcher::Event::InitDone => return Some(Event::Listed(Arc::clone(kind))),
-        watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
-            project::existing(kind, &object.metadata, serde_json::Value::Null, manager)
+            let (metadata, data) = parts(object);
+            project::existing(kind, &metadata, data, manager)
         }
         watcher::Event::Delete(object) => {
-            project::deleted(kind, &object.metadata, &serde_json::Value::Null, manager)
+            let (metadata, data) = parts(object);
+            project::deleted(kind, &metadata, &data, manager)
         }
     };
     seen.map(|seen| Event::Object(Box::new(seen)))

@@ -5,10 +5,10 @@
 //! found missing, and updated in place, never deleted and made anew; the stream is the API's to ensure (the controllers'
 //! NATS user has no right to). Without NATS this waits, with growing pauses, and the sweep does the work.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use async_nats::{
-    Client, ConnectOptions, Event,
+    Client,
     jetstream::{
         self, AckKind, Message,
         consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
@@ -20,6 +20,7 @@ use threeport_model::{
     explain,
     protocol::notification::{Notification, ORIGIN_HEADER, STREAM, SUBJECT_PREFIX},
 };
+use threeport_nats::{ConnectError, Nats};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -35,19 +36,6 @@ use crate::{
 const PAUSE_CAP: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// How to reach NATS.
-#[derive(Clone, Debug)]
-pub struct Nats {
-    /// As in `tls://threeport-nats:4222`.
-    pub url: String,
-    /// PEM file with the CA.
-    pub ca_file: Option<PathBuf>,
-    /// The user.
-    pub user: Option<String>,
-    /// File with the password; read at each connect, since it may have changed.
-    pub password_file: Option<PathBuf>,
-}
-
 /// A connection that makes itself anew, and the number of times it was made.
 #[derive(Clone, Debug)]
 pub struct Connection {
@@ -55,73 +43,16 @@ pub struct Connection {
     connects: watch::Receiver<u64>,
 }
 
-/// Why NATS can't be used as configured.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The address is no address, or a file can't be read.
-    #[error("failed to configure the connection to NATS at {url}")]
-    Configure {
-        /// The address.
-        url: String,
-        /// Why.
-        #[source]
-        source: async_nats::ConnectError,
-    },
-}
-
-/// Connects in the background: an absent server is not an error.
-pub async fn connect(nats: &Nats) -> Result<Connection, ConnectError> {
+/// Connects in the background, where a server is named: an absent server is not an error.
+pub async fn connect(nats: &Nats) -> Result<Option<Connection>, ConnectError> {
     let (sender, connects) = watch::channel(0);
-    let options = match (nats.user.clone(), nats.password_file.clone()) {
-        (Some(user), Some(file)) => with_password_file(user, file),
-        _ => ConnectOptions::new(),
+    let changed = move |is_connected: bool| {
+        if is_connected {
+            sender.send_modify(|connects| *connects += 1);
+        }
     };
-    let mut options = options
-        .name("threeport-controllers")
-        .retry_on_initial_connect()
-        .connection_timeout(Duration::from_secs(5))
-        .ping_interval(Duration::from_secs(10))
-        .reconnect_delay_callback(|attempts| {
-            let attempts = i64::try_from(attempts).unwrap_or(i64::MAX).saturating_sub(1);
-            backoff::after(attempts, PAUSE_CAP, rand::random())
-        })
-        .event_callback(move |event| {
-            match event {
-                Event::Connected => {
-                    tracing::info!("connected to NATS");
-                    sender.send_modify(|connects| *connects += 1);
-                }
-                Event::Disconnected => {
-                    tracing::warn!("lost the connection to NATS: work is found by the sweep");
-                }
-                event => tracing::debug!(%event, "NATS"),
-            }
-            std::future::ready(())
-        });
-    if let Some(ca_file) = &nats.ca_file {
-        options = options.require_tls(true).add_root_certificates(ca_file.clone());
-    }
-    let client = options
-        .connect(nats.url.as_str())
-        .await
-        .map_err(|source| ConnectError::Configure {
-            url: nats.url.clone(),
-            source,
-        })?;
-    Ok(Connection { client, connects })
-}
-
-/// The file is read at each connect, since its content may have changed.
-fn with_password_file(user: String, file: PathBuf) -> ConnectOptions {
-    ConnectOptions::with_auth_callback(move |_| {
-        let password = std::fs::read_to_string(&file).map_err(async_nats::AuthError::new);
-        let mut auth = async_nats::Auth::new();
-        auth.username = Some(user.clone());
-        std::future::ready(password.map(|password| {
-            auth.password = Some(password.trim().to_owned());
-            auth
-        }))
-    })
+    let client = threeport_nats::connect(nats, "threeport-controllers", "controllers", changed).await?;
+    Ok(client.map(|client| Connection { client, connects }))
 }
 
 /// What a domain listens to.

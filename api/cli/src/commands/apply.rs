@@ -6,14 +6,12 @@ use clap::Args;
 use threeport_client::ApplyBody;
 use threeport_model::protocol::apply::Outcome;
 
-use super::{Session, print_outcomes, targets};
+use super::{Session, print_outcomes, wait_ready};
 use crate::{
     arguments::{Files, duration},
     exit::Exit,
     input,
     output::{self, Format},
-    progress::Progress,
-    wait::{Goal, wait},
 };
 
 /// Create or change objects, all in one transaction; never deletes
@@ -66,14 +64,6 @@ impl Apply {
         if !self.wait {
             return Ok(Exit::Ok);
         }
-        let mut progress = Progress::new(session.quiet);
-        wait(
-            &api.client,
-            targets(&response)?,
-            &Goal::ready(),
-            self.timeout,
-            &mut progress,
-        )
-        .await
+        wait_ready(session, &api.client, &response, self.timeout).await
     }
 }

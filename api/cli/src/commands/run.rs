@@ -6,16 +6,18 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
 use threeport_client::ApplyBody;
-use threeport_model::{Object, find_kind, kinds::workload_definition, manifest, name};
+use threeport_model::{
+    Kind, Object, find_kind,
+    kinds::{WorkloadDefinition, WorkloadInstance, workload_definition},
+    manifest, name,
+};
 
-use super::{Session, print_outcomes, targets};
+use super::{Session, print_outcomes, wait_ready};
 use crate::{
     arguments::duration,
     exit::Exit,
     input,
     output::{self, Format},
-    progress::Progress,
-    wait::{Goal, wait},
 };
 
 /// Run Kubernetes manifests: makes a WorkloadDefinition and a WorkloadInstance of them
@@ -92,15 +94,7 @@ impl Run {
             );
             return Ok(Exit::Ok);
         }
-        let mut progress = Progress::new(session.quiet);
-        wait(
-            &api.client,
-            targets(&response)?,
-            &Goal::ready(),
-            self.timeout,
-            &mut progress,
-        )
-        .await
+        wait_ready(session, &api.client, &response, self.timeout).await
     }
 
     fn objects(&self) -> anyhow::Result<[Object; 2]> {
@@ -126,7 +120,7 @@ impl Run {
             yaml_document: None,
         };
         manifest::of_spec(&spec).map_err(|errors| refused("the manifests", &errors))?;
-        let definition = Object::new("WorkloadDefinition", &self.name, serde_json::to_value(spec)?);
+        let definition = Object::new(WorkloadDefinition::KIND, &self.name, serde_json::to_value(spec)?);
         let mut placement = json!({"definition": self.name});
         for (field, value) in [
             ("runtime", &self.runtime),
@@ -136,7 +130,10 @@ impl Run {
                 placement[field] = json!(value);
             }
         }
-        Ok([definition, Object::new("WorkloadInstance", &self.name, placement)])
+        Ok([
+            definition,
+            Object::new(WorkloadInstance::KIND, &self.name, placement),
+        ])
     }
 
     fn print(&self, objects: &[Object], format: Format) -> anyhow::Result<()> {

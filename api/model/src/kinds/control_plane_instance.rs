@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     condition::Condition,
     kind::{Column, Kind, MESSAGE, READY, REASON, Reference},
+    kinds::{ControlPlaneDefinition, KubernetesRuntimeInstance},
     name,
     problem::FieldError,
 };
@@ -116,8 +117,12 @@ impl Kind for ControlPlaneInstance {
 
     fn references(spec: &Spec) -> Vec<Reference> {
         vec![
-            Reference::new(Reference::DEFINITION, "ControlPlaneDefinition", &spec.definition),
-            Reference::new(Reference::RUNTIME, "KubernetesRuntimeInstance", &spec.runtime),
+            Reference::new(
+                Reference::DEFINITION,
+                ControlPlaneDefinition::KIND,
+                &spec.definition,
+            ),
+            Reference::new(Reference::RUNTIME, KubernetesRuntimeInstance::KIND, &spec.runtime),
         ]
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     condition::{Condition, ConditionStatus},
     duration,
     kind::{Column, Kind, MESSAGE, READY, REASON, Reference},
+    kinds::KubernetesRuntimeDefinition,
     name,
     problem::FieldError,
 };
@@ -203,7 +204,7 @@ impl Kind for KubernetesRuntimeInstance {
     fn references(spec: &Spec) -> Vec<Reference> {
         vec![Reference::new(
             Reference::DEFINITION,
-            "KubernetesRuntimeDefinition",
+            KubernetesRuntimeDefinition::KIND,
             &spec.definition,
         )]
     }

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     condition::Condition,
     kind::{Column, Kind, MESSAGE, READY, REASON, Reference, find_kind},
-    kinds::workload_definition::ResourceIdentity,
+    kinds::{
+        KubernetesRuntimeInstance,
+        workload_definition::{ResourceIdentity, WorkloadDefinition},
+    },
     name,
     problem::FieldError,
 };
@@ -288,13 +291,13 @@ impl Kind for WorkloadInstance {
     fn references(spec: &Spec) -> Vec<Reference> {
         let mut references = vec![Reference::new(
             Reference::DEFINITION,
-            "WorkloadDefinition",
+            WorkloadDefinition::KIND,
             &spec.definition,
         )];
         if let Some(runtime) = &spec.runtime {
             references.push(Reference::new(
                 Reference::RUNTIME,
-                "KubernetesRuntimeInstance",
+                KubernetesRuntimeInstance::KIND,
                 runtime,
             ));
         }

@@ -2,7 +2,6 @@
 //! whenever it is found missing. It is updated in place, never deleted and made anew.
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +10,7 @@ use std::{
 };
 
 use async_nats::{
-    Client, ConnectOptions, Event, HeaderMap,
+    Client, HeaderMap,
     jetstream::{
         self, Context,
         context::PublishErrorKind,
@@ -24,11 +23,12 @@ use threeport_model::{
     explain,
     protocol::notification::{self, Notification, ORIGIN_HEADER, STREAM, SUBJECT_PREFIX, TRACE_HEADER},
 };
+use threeport_nats::{ConnectError, Nats};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::told::Told;
-use crate::{configuration::Nats, metrics::Metrics, writes};
+use crate::{metrics::Metrics, writes};
 
 /// How long an acknowledgement is waited for.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -85,29 +85,21 @@ pub struct JetStream {
 
 impl JetStream {
     /// Begins to connect, and never stops to. Fails only where the configuration is wrong.
-    pub async fn connect(nats: &Nats, metrics: Metrics) -> anyhow::Result<Option<Self>> {
-        let Some(url) = nats.nats_url.clone() else {
-            return Ok(None);
-        };
+    pub async fn connect(nats: &Nats, metrics: Metrics) -> Result<Option<Self>, ConnectError> {
         let connected = Arc::new(AtomicBool::new(false));
         let stream_wanted = Arc::new(Notify::new());
         let (seen, wanted) = (Arc::clone(&connected), Arc::clone(&stream_wanted));
-        let mut options = options(nats)
-            .name("threeport-api")
-            .retry_on_initial_connect()
-            .max_reconnects(None)
-            .reconnect_delay_callback(|attempt| {
-                Duration::from_millis(100 << attempt.min(5)).min(Duration::from_secs(3))
-            })
-            .ping_interval(Duration::from_secs(5))
-            .event_callback(move |event| {
-                on_event(&event, &seen, &wanted, &metrics);
-                async {}
-            });
-        if let Some(ca) = &nats.nats_ca {
-            options = options.add_root_certificates(ca.clone());
-        }
-        let client = options.connect(url).await?;
+        let changed = move |is_connected: bool| {
+            seen.store(is_connected, Ordering::Relaxed);
+            metrics.nats_connected(is_connected);
+            if is_connected {
+                wanted.notify_one();
+            }
+        };
+        let client = threeport_nats::connect(nats, "threeport-api", "api", changed).await?;
+        let Some(client) = client else {
+            return Ok(None);
+        };
         let mut context = jetstream::new(client.clone());
         context.set_timeout(TIMEOUT);
         Ok(Some(Self {
@@ -188,42 +180,6 @@ impl JetStream {
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-    }
-}
-
-fn options(nats: &Nats) -> ConnectOptions {
-    let Some(file) = nats.nats_password_file.clone() else {
-        return ConnectOptions::new();
-    };
-    let user = nats.nats_user.clone();
-    ConnectOptions::with_auth_callback(move |_| credentials(user.clone(), file.clone()))
-}
-
-/// Read at every connect, so that a changed password needs no restart.
-async fn credentials(user: String, file: PathBuf) -> Result<async_nats::Auth, async_nats::AuthError> {
-    let failed = |error| async_nats::AuthError::new(format!("failed to read {}: {error}", file.display()));
-    let password = tokio::fs::read_to_string(&file).await.map_err(failed)?;
-    let mut auth = async_nats::Auth::new();
-    auth.username = Some(user);
-    auth.password = Some(password.trim().to_owned());
-    Ok(auth)
-}
-
-fn on_event(event: &Event, connected: &AtomicBool, stream_wanted: &Notify, metrics: &Metrics) {
-    match event {
-        Event::Connected => {
-            tracing::info!("NATS is connected");
-            connected.store(true, Ordering::Relaxed);
-            metrics.nats_connected(true);
-            stream_wanted.notify_one();
-        }
-        Event::Disconnected | Event::Closed => {
-            tracing::warn!("NATS is disconnected: controllers find work by their sweep until it is back");
-            connected.store(false, Ordering::Relaxed);
-            metrics.nats_connected(false);
-        }
-        Event::ServerError(_) => tracing::warn!("NATS: {event}"),
-        other => tracing::debug!("NATS: {other}"),
     }
 }
 

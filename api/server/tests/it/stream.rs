@@ -8,7 +8,6 @@ use async_nats::jetstream::{
 };
 use threeport_model::protocol::notification::{STREAM, SUBJECT_PREFIX, subject};
 use threeport_server::{
-    configuration,
     metrics::Metrics,
     notifications::{
         COMMIT,
@@ -23,11 +22,9 @@ const PLURAL: &str = "workloadinstances";
 
 /// Starts what ensures the stream.
 async fn keep(nats: &Nats) -> JetStream {
-    let configuration = configuration::Nats {
+    let configuration = threeport_nats::Nats {
         nats_url: Some(nats.url()),
-        nats_ca: None,
-        nats_user: "api".to_owned(),
-        nats_password_file: None,
+        ..threeport_nats::Nats::default()
     };
     let connected = JetStream::connect(&configuration, Metrics::default()).await;
     let jetstream = connected.unwrap().unwrap();

@@ -11,8 +11,8 @@ mod parts;
 use std::collections::{BTreeMap, BTreeSet};
 
 use threeport_model::{
-    Object, explain,
-    kinds::kubernetes_runtime_instance::DEFAULT_SLOT,
+    Kind, Object, explain,
+    kinds::kubernetes_runtime_instance::{DEFAULT_SLOT, KubernetesRuntimeInstance},
     protocol::{claim::Claim, inventory::InventoryRow},
 };
 use uuid::Uuid;
@@ -30,7 +30,7 @@ use crate::{
     transaction::Transaction,
 };
 
-const RUNTIME: &str = "KubernetesRuntimeInstance";
+const RUNTIME: &str = KubernetesRuntimeInstance::KIND;
 
 /// What can't be read, by the object that it is of: what it is, and why.
 pub(crate) type Broken = BTreeMap<Uuid, String>;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use threeport_model::{FieldError, Reference};
+use threeport_model::{FieldError, Kind, Reference, kinds::WorkloadInstance};
 use uuid::Uuid;
 
 use super::change::Change;
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What may be part of a circle.
-const KIND: &str = "WorkloadInstance";
+const KIND: &str = WorkloadInstance::KIND;
 /// The most dependencies that are walked for one request.
 const MOST: usize = 100_000;
 /// The most names of a circle that an error shows at each of its ends.

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use threeport_model::{
-    Reference,
+    Kind, Reference,
+    kinds::KubernetesRuntimeInstance,
     protocol::{apply::Outcome, claim::Trigger},
 };
 use uuid::Uuid;
@@ -159,9 +160,9 @@ impl Plan<'_, '_> {
 
     /// The runtimes among those, and whether they are the default one from now on.
     pub(crate) fn runtimes(&self) -> Vec<(Uuid, bool)> {
-        let runtimes = self
-            .respecified()
-            .filter(|change| change.old.is_some() && change.draft.kind.kind == "KubernetesRuntimeInstance");
+        let runtimes = self.respecified().filter(|change| {
+            change.old.is_some() && change.draft.kind.kind == KubernetesRuntimeInstance::KIND
+        });
         runtimes
             .map(|change| (change.id(), change.draft.slot.is_some()))
             .collect()

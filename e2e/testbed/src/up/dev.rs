@@ -3,20 +3,19 @@
 //!
 //! The data (SQLite, certificates, tokens) are in `dev/` of the testbed's state folder and outlive it.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::json;
-use threeport_testbed::paths::{create_folder, project, write_file};
+use threeport_testbed::accounts::{Accounts, client_flags};
+use threeport_testbed::paths::{create_folder, write_file};
 use threeport_testbed::process::{Host, Lifetime, Process, Program, mark, output};
 use threeport_testbed::{binaries, progress, wait};
 
-use crate::environment::{link_cli, write_secret};
+use crate::environment::link_cli;
 use crate::programs::{self, Profile, Programs};
 use crate::release::RELEASE;
 use crate::target::Target;
@@ -29,8 +28,12 @@ const NAMESPACE: &str = "threeport-dev";
 const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 27443);
 const NATS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 27222);
 const PROBES: u16 = 27080;
+const ACCOUNTS: Accounts<'_> = Accounts {
+    release: RELEASE,
+    namespace: NAMESPACE,
+    lifetime: "12h",
+};
 /// Tokens are renewed long before they end.
-const TOKEN_LIFETIME: &str = "12h";
 const TOKEN_RENEWAL: Duration = Duration::from_hours(6);
 
 struct Dev {
@@ -38,7 +41,6 @@ struct Dev {
     programs: Programs,
     host: Host,
     folder: PathBuf,
-    server: String,
 }
 
 /// Runs until a process ends or this one is stopped.
@@ -61,17 +63,11 @@ pub(crate) fn run(selection: &Selection) -> Result<()> {
         network: None,
         lifetime: Lifetime::Tied,
     };
-    let server = target.run_kubectl(&[
-        "config",
-        "view",
-        "--output=jsonpath={.clusters[0].cluster.server}",
-    ])?;
     let dev = Dev {
         target,
         programs,
         host,
         folder,
-        server,
     };
     dev.refuse_second()?;
     images::provide_sample(&dev.target, &dev.programs)?;
@@ -106,7 +102,7 @@ impl Dev {
             "Prepare accounts, certificates and the database",
             Duration::from_secs(5),
             || {
-                self.apply_accounts()?;
+                self.target.apply(&ACCOUNTS.manifests(self.target.helm())?)?;
                 self.write_credentials()?;
                 let mut bootstrap = Command::new(self.programs.path("threeport-api")?);
                 bootstrap.args(["bootstrap", "--dns=localhost", "--dns=127.0.0.1", "--directory"]);
@@ -122,66 +118,8 @@ impl Dev {
         )
     }
 
-    /// The chart's accounts and rights, by the chart's own templates.
-    fn apply_accounts(&self) -> Result<()> {
-        let mut helm = self.target.helm();
-        helm.args(["template", RELEASE, "--namespace", NAMESPACE]);
-        for template in [
-            "service-accounts",
-            "api/rbac",
-            "facade/rbac",
-            "controllers/rbac",
-            "agent/rbac",
-            "workloads/rbac",
-        ] {
-            helm.args(["--show-only", &format!("templates/{template}.yaml")]);
-        }
-        let rendered = output(helm.arg(project().join("helm/threeport")))?;
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-        self.target.apply(&format!("{namespace}\n---\n{rendered}"))
-    }
-
-    /// Tokens for the API and for Kubernetes, and a kubeconfig that reads the latter from its file.
     fn write_credentials(&self) -> Result<()> {
-        let authority = self.target.run_kubectl(&[
-            "config",
-            "view",
-            "--raw",
-            "--output=jsonpath={.clusters[0].cluster.certificate-authority-data}",
-        ])?;
-        for account in ["api", "facade", "controllers", "agent"] {
-            let name = format!("{RELEASE}-{account}");
-            let create = |arguments: &[&str]| {
-                let common = [
-                    "create",
-                    "token",
-                    &name,
-                    "--namespace",
-                    NAMESPACE,
-                    "--duration",
-                    TOKEN_LIFETIME,
-                ];
-                self.target.run_kubectl(&[common.as_slice(), arguments].concat())
-            };
-            replace_secret(
-                &self.path(&format!("{account}.token")),
-                &create(&["--audience=threeport"])?,
-            )?;
-            let token = self.path(&format!("{account}.kubernetes-token"));
-            replace_secret(&token, &create(&[])?)?;
-            let config = json!({
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "dev",
-                "contexts": [{"name": "dev", "context": {"cluster": "dev", "user": account, "namespace": NAMESPACE}}],
-                "clusters": [{"name": "dev", "cluster": {
-                    "server": self.server, "certificate-authority-data": authority,
-                }}],
-                "users": [{"name": account, "user": {"tokenFile": token}}],
-            });
-            write_file(&self.path(&format!("{account}.kubeconfig")), config.to_string())?;
-        }
-        Ok(())
+        ACCOUNTS.write_credentials(&self.folder, |arguments| self.target.run_kubectl(arguments))
     }
 
     fn database(&self) -> String {
@@ -219,23 +157,11 @@ impl Dev {
     }
 
     fn start_api(&self) -> Result<Process> {
-        let account = |name: &str| format!("{NAMESPACE}/{RELEASE}-{name}");
         let mut program = Program::new("api", self.programs.path("threeport-api")?)
             .arg("serve")
             .flag("--listen", API.to_string())
             .flag("--probes-listen", probes(0).to_string())
-            .flag("--tls-certificate", self.path("api.crt"))
-            .flag("--tls-key", self.path("api.key"))
-            .flag("--encryption-key-file", self.path("encryption-key"))
-            .flag("--admin-token-file", self.path("admin-token"))
-            .flag("--control-plane-name", RELEASE)
-            .flag("--namespace", NAMESPACE)
-            .arg("--kubernetes-authentication")
-            .flag("--kubeconfig", self.path("api.kubeconfig"))
-            .flag("--facade-account", account("facade"))
-            .flag("--controllers-account", account("controllers"))
-            .flag("--agent-account", account("agent"))
-            .flag("--workloads-account", account("workloads"))
+            .args(ACCOUNTS.api_flags(&self.folder))
             .args(self.nats_flags("api"));
         program
             .env
@@ -260,21 +186,10 @@ impl Dev {
         self.started(program, address)
     }
 
-    /// How a component that calls the API knows it and proves who it is.
     fn client_flags(&self, account: &str, probes: SocketAddr) -> Vec<String> {
-        vec![
-            format!("--api-url=https://{API}"),
-            format!("--api-ca={}", self.path("ca.crt").display()),
-            format!(
-                "--token-file={}",
-                self.path(&format!("{account}.token")).display()
-            ),
-            format!(
-                "--kubeconfig={}",
-                self.path(&format!("{account}.kubeconfig")).display()
-            ),
-            format!("--probes-listen={probes}"),
-        ]
+        let mut flags = client_flags(&self.folder, account, &format!("https://{API}"));
+        flags.push(format!("--probes-listen={probes}"));
+        flags
     }
 
     fn nats_flags(&self, user: &str) -> Vec<String> {
@@ -364,11 +279,4 @@ fn forget_own_variables() -> Result<()> {
 
 fn probes(index: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, PROBES + index))
-}
-
-/// Replaces a secret by rename: its reader never meets half of it.
-fn replace_secret(path: &Path, content: &str) -> Result<()> {
-    let new = path.with_extension("new");
-    write_secret(&new, content.trim().as_bytes())?;
-    fs::rename(&new, path).with_context(|| format!("failed to write {}", path.display()))
 }

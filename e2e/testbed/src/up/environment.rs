@@ -108,7 +108,7 @@ fn link(link: &Path, program: &Path) -> Result<()> {
 }
 
 /// Writes a file that only its owner may read.
-pub(crate) fn write_secret(path: &Path, content: &[u8]) -> Result<()> {
+fn write_secret(path: &Path, content: &[u8]) -> Result<()> {
     let context = || format!("failed to write {}", path.display());
     let mut file = fs::OpenOptions::new()
         .write(true)

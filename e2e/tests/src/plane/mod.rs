@@ -101,8 +101,7 @@ impl Plane {
             addresses.insert(part, SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?)));
         }
         block_in_place(|| -> Result<()> {
-            accounts::apply(&kubernetes)?;
-            accounts::write_credentials(&kubernetes, folder.path())?;
+            accounts::make(&kubernetes, folder.path())?;
             let mut bootstrap = Command::new(programs::path("threeport-api")?);
             bootstrap.args(["bootstrap", "--dns=localhost", "--directory"]);
             output(bootstrap.arg(folder.path()))?;
@@ -207,10 +206,6 @@ impl Plane {
 
     fn address(&self, part: Part) -> Result<SocketAddr> {
         self.addresses.get(&part).copied().context("no address")
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.folder.join(name).display().to_string()
     }
 }
 

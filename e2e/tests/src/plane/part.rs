@@ -9,11 +9,12 @@ use std::{
 
 use anyhow::{Result, ensure};
 use threeport_testbed::{
+    accounts::client_flags,
     process::{Process, Program},
     wait,
 };
 
-use super::{DATABASE, NAMESPACE, Plane, RELEASE};
+use super::{DATABASE, NAMESPACE, Plane, accounts::ACCOUNTS};
 use crate::programs;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -86,7 +87,6 @@ fn level() -> std::ffi::OsString {
 }
 
 fn api(mut program: Program, plane: &Plane) -> Program {
-    let account = |name: &str| format!("{NAMESPACE}/{RELEASE}-{name}");
     program.args.insert(0, "serve".into());
     program.env.push((
         "THREEPORT_DATABASE_URL".to_owned(),
@@ -94,18 +94,7 @@ fn api(mut program: Program, plane: &Plane) -> Program {
     ));
     program
         .flag("--listen", plane.listen.to_string())
-        .flag("--tls-certificate", plane.file("api.crt"))
-        .flag("--tls-key", plane.file("api.key"))
-        .flag("--encryption-key-file", plane.file("encryption-key"))
-        .flag("--admin-token-file", plane.file("admin-token"))
-        .flag("--control-plane-name", RELEASE)
-        .flag("--namespace", NAMESPACE)
-        .arg("--kubernetes-authentication")
-        .flag("--kubeconfig", plane.file("api.kubeconfig"))
-        .flag("--facade-account", account("facade"))
-        .flag("--controllers-account", account("controllers"))
-        .flag("--agent-account", account("agent"))
-        .flag("--workloads-account", account("workloads"))
+        .args(ACCOUNTS.api_flags(plane.folder.path()))
         .flag("--nats-url", plane.nats.url())
 }
 
@@ -116,13 +105,8 @@ fn operator(program: Program, plane: &Plane, role: &str) -> Program {
         .flag("--nats-url", plane.nats.url())
 }
 
-/// How a part that calls the API knows it and proves who it is.
 fn client(program: Program, plane: &Plane, account: &str) -> Program {
-    program
-        .flag("--api-url", plane.api.url())
-        .flag("--api-ca", plane.file("ca.crt"))
-        .flag("--token-file", plane.file(&format!("{account}.token")))
-        .flag("--kubeconfig", plane.file(&format!("{account}.kubeconfig")))
+    program.args(client_flags(plane.folder.path(), account, plane.api.url()))
 }
 
 /// Waits until the part says that it is ready.

@@ -1,5 +1,5 @@
 //! Clients of a cluster are configured in one place, and so are watches: there no call lasts for ever. By kube's defaults one
-//! that is never answered does.
+//! that is never answered does. And NATS is connected to in one place: two had drifted apart.
 
 use std::collections::BTreeSet;
 
@@ -19,6 +19,9 @@ const WATCHED: [&str; 3] = [
     "watcher::Config::streaming_list()",
     "watch_object(",
 ];
+
+/// How a connection to NATS begins.
+const CONNECTED: [&str; 2] = ["async_nats::connect(", ".retry_on_initial_connect("];
 
 /// The files of what is shipped in which one of `calls` is made.
 fn places(calls: &[&str]) -> BTreeSet<String> {
@@ -44,4 +47,9 @@ fn clusters_are_found_and_watched_in_one_place() {
     let person = "api/cli/src/connect/kubernetes.rs";
     assert_eq!(places(&CONFIGURED), named(&[ours, person]));
     assert_eq!(places(&WATCHED), named(&[ours]));
+}
+
+#[test]
+fn nats_is_connected_to_in_one_place() {
+    assert_eq!(places(&CONNECTED), named(&["api/nats/src/lib.rs"]));
 }

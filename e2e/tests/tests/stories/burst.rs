@@ -10,7 +10,7 @@ use threeport_client::ApplyBody;
 use threeport_e2e::{World, audit, latency::Latencies, wait_until, workload};
 use threeport_model::Object;
 
-use crate::steps::{kind, rest_get};
+use crate::steps::{is_ready, kind, rest_get};
 
 /// The name of the one object of each workload.
 const ONLY: &str = "only";
@@ -49,12 +49,12 @@ impl Burst {
             &format!("{} is Ready", self.name),
             Duration::from_secs(60),
             || async {
-                let status = rest_get(world, "tpwd", self.name).await?.status;
-                let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
-                let ready = conditions
-                    .iter()
-                    .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
-                Ok(if ready { Ok(()) } else { Err(status.to_string()) })
+                let object = rest_get(world, "tpwd", self.name).await?;
+                Ok(if is_ready(&serde_json::to_value(&object)?) {
+                    Ok(())
+                } else {
+                    Err(object.status.to_string())
+                })
             },
         )
         .await

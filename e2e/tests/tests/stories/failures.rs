@@ -11,7 +11,10 @@ use threeport_model::Object;
 use crate::{
     installation::{rolled_out, scale},
     scene::Scene,
-    steps::{apply, condition, condition_of, custom_resource, gone, kind, live, rest_get, wait_ready},
+    steps::{
+        apply, condition, condition_of, custom_resource, gone, is_ready, is_true, kind, live, rest_get,
+        wait_ready,
+    },
 };
 
 const NOTICED: Duration = Duration::from_secs(30);
@@ -101,9 +104,8 @@ async fn failure_without_the_api_resources_say_so_and_are_caught_up_with() -> Re
             for what in ["workloadinstance/steady", "workloadinstance/edited"] {
                 let kept = custom_resource(world, what).await?;
                 let kept = kept.context("the instance is gone")?;
-                let is_true = |kind| condition_of(&kept, kind).is_some_and(|found| found["status"] == "True");
                 ensure!(
-                    is_true("Synced") && is_true("Ready"),
+                    is_true(&kept, "Synced") && is_ready(&kept),
                     "an outage rewrote what it does not concern: {kept}"
                 );
             }
@@ -169,10 +171,7 @@ async fn failure_without_the_controllers_work_waits_and_its_age_is_told() -> Res
             );
             let kept = custom_resource(world, "workloadinstance/steady").await?;
             let kept = kept.context("the instance is gone")?;
-            ensure!(
-                condition_of(&kept, "Ready").is_some_and(|ready| ready["status"] == "True"),
-                "it does not stay as it was last: {kept}"
-            );
+            ensure!(is_ready(&kept), "it does not stay as it was last: {kept}");
 
             back(world, "controllers").await?;
             wait_ready(world, &late).await?;
@@ -197,9 +196,7 @@ async fn failure_without_the_facade_rest_goes_on_and_kubectl_is_caught_up_with()
             }
             wait_until("what REST made is Ready", CAUGHT_UP, || async {
                 let object = rest_get(world, "WorkloadInstance", "by-rest").await?;
-                let ready = serde_json::to_value(&object)?;
-                let is_true = condition_of(&ready, "Ready").is_some_and(|ready| ready["status"] == "True");
-                Ok(if is_true {
+                Ok(if is_ready(&serde_json::to_value(&object)?) {
                     Ok(())
                 } else {
                     Err(object.status.to_string())

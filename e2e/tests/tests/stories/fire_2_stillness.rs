@@ -16,7 +16,7 @@ use threeport_e2e::{World, audit, form, kubectl, metrics, wait_until, workload};
 use crate::{
     installation::rolled_out,
     scene::Scene,
-    steps::{condition_of, custom_resources, kind, rest_get},
+    steps::{custom_resources, is_ready, kind, rest_get},
 };
 
 /// How many instances: short form, long form.
@@ -177,7 +177,7 @@ async fn is_settled(world: &World, instances: usize) -> Result<()> {
             .await?;
         let mut ready = 0;
         for mirror in &mirrors {
-            ready += usize::from(is_ready(&serde_json::to_value(mirror)?));
+            ready += usize::from(is_ours_and_ready(&serde_json::to_value(mirror)?));
         }
         if ready != instances + 1 {
             return Ok(Err(format!("{ready} mirrors are Ready")));
@@ -193,8 +193,7 @@ async fn is_settled(world: &World, instances: usize) -> Result<()> {
     .await
 }
 
-fn is_ready(resource: &Value) -> bool {
+fn is_ours_and_ready(resource: &Value) -> bool {
     let name = resource["metadata"]["name"].as_str().unwrap_or_default();
-    let ready = condition_of(resource, "Ready");
-    name.starts_with(NAME) && ready.is_some_and(|condition| condition["status"] == "True")
+    name.starts_with(NAME) && is_ready(resource)
 }

@@ -9,7 +9,7 @@ use threeport_e2e::{World, kubectl, wait_until};
 
 use crate::{
     installation::PARTS,
-    steps::{condition_of, custom_resource, kind, own_record, rest_get},
+    steps::{custom_resource, is_ready, kind, own_record, rest_get},
 };
 
 /// Parts that are all ready are looked at once a minute.
@@ -62,11 +62,10 @@ async fn runtime_s_record_tells_version_nodes_agent_and_that_it_is_reachable() -
                     return Ok(Err(status.to_string()));
                 }
             }
-            let ready = condition_of(&resource, "Ready").cloned().unwrap_or_default();
-            Ok(if ready["status"] == "True" {
+            Ok(if is_ready(&resource) {
                 Ok(())
             } else {
-                Err(ready.to_string())
+                Err(resource["status"]["conditions"].to_string())
             })
         },
     )
@@ -120,11 +119,10 @@ async fn control_plane_s_record_of_itself_tells_its_parts_and_what_version_runs(
                 return Ok(Err(format!("{status}; {running:?} runs, {parts}")));
             }
         }
-        let ready = condition_of(&resource, "Ready").cloned().unwrap_or_default();
-        Ok(if ready["status"] == "True" {
+        Ok(if is_ready(&resource) {
             Ok(())
         } else {
-            Err(ready.to_string())
+            Err(resource["status"]["conditions"].to_string())
         })
     })
     .await

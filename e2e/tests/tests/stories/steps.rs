@@ -189,6 +189,16 @@ pub(crate) fn condition_of<'a>(object: &'a Value, kind: &str) -> Option<&'a Valu
     conditions.find(|condition| condition["type"] == kind)
 }
 
+/// Whether a condition of an object is true.
+pub(crate) fn is_true(object: &Value, kind: &str) -> bool {
+    condition_of(object, kind).is_some_and(|condition| condition["status"] == "True")
+}
+
+/// Whether an object is Ready.
+pub(crate) fn is_ready(object: &Value) -> bool {
+    is_true(object, "Ready")
+}
+
 /// Waits until a condition of a custom resource has the wanted status, and answers with the condition.
 pub(crate) async fn condition(
     world: &World,

@@ -9,7 +9,7 @@ use threeport_e2e::{World, kubectl, leftovers, wait_until, workload};
 
 use crate::{
     scene::Scene,
-    steps::{apply, condition, condition_of, custom_resource, delete, live, wait_ready},
+    steps::{apply, condition, custom_resource, delete, is_true, live, wait_ready},
 };
 
 /// What is in the cluster, the Jobs aside that renew the control plane's certificates once a day, whoever's turn it is.
@@ -236,7 +236,7 @@ async fn story_5_creating_over_a_foreign_object_is_stalled_conflict() -> Result<
                 .await?
                 .unwrap_or_default();
             ensure!(
-                condition_of(&stalled, "Stalled").is_some_and(|stalled| stalled["status"] == "True"),
+                is_true(&stalled, "Stalled"),
                 "it is stalled no more, so the other one did not go on beside it: {stalled}"
             );
             delete(world, &objects).await?;

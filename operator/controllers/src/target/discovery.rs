@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
+use threeport_cluster::discovery::{self, Asker};
 use threeport_model::explain;
 use tokio::time::Instant;
 
@@ -73,11 +74,8 @@ impl Target {
         version: &str,
         kind: &str,
     ) -> Result<Option<Resource>, TargetError> {
-        let key = (group.to_owned(), version.to_owned());
-        let resources = self.read_group(group, version).await?;
-        let found = resources.iter().find(|resource| resource.kind == kind).cloned();
-        self.discovery().served().insert(key, (Instant::now(), resources));
-        Ok(found)
+        let found = discovery::find(self, group, version, kind).await?;
+        Ok(found.map(Resource::from))
     }
 
     /// The kind in whichever version of its group the cluster serves it, the preferred one first; nothing where it serves
@@ -87,63 +85,27 @@ impl Target {
         group: &str,
         kind: &str,
     ) -> Result<Option<Resource>, TargetError> {
-        let versions = match self.read(&group_path(group)).await {
-            Ok(versions) => versions["versions"].clone(),
-            Err(TargetError::NotFound(_) | TargetError::NotServed(_)) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        for version in versions.as_array().into_iter().flatten() {
-            // A group's versions are objects, the core's are words.
-            let version = version["version"]
-                .as_str()
-                .or(version.as_str())
-                .unwrap_or_default();
-            if let Some(found) = self.find_now(group, version, kind).await? {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
+        let found = discovery::find_in_any_version(self, group, kind).await?;
+        Ok(found.map(Resource::from))
     }
+}
 
-    async fn read_group(&self, group: &str, version: &str) -> Result<Vec<Resource>, TargetError> {
-        match self.read(&format!("{}/{version}", group_path(group))).await {
-            Ok(list) => {
-                let entries = list["resources"].as_array().into_iter().flatten();
-                Ok(entries
-                    .filter_map(|entry| of_entry(group, version, entry))
-                    .collect())
-            }
-            Err(TargetError::NotFound(_) | TargetError::NotServed(_)) => Ok(Vec::new()),
+impl Asker for Target {
+    type Error = TargetError;
+
+    async fn read(&self, path: &str) -> Result<Option<Value>, TargetError> {
+        let request = http::Request::get(path).body(Vec::new());
+        let request = request.map_err(|error| TargetError::Invalid(explain(&error)))?;
+        match self.send(request, "get", path).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(TargetError::NotFound(_) | TargetError::NotServed(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    async fn read(&self, path: &str) -> Result<Value, TargetError> {
-        let request = http::Request::get(path).body(Vec::new());
-        let request = request.map_err(|error| TargetError::Invalid(explain(&error)))?;
-        self.send(request, "get", path).await
+    fn remember(&self, group: &str, version: &str, served: &[discovery::Served]) {
+        let key = (group.to_owned(), version.to_owned());
+        let resources = served.iter().cloned().map(Resource::from).collect();
+        self.discovery().served().insert(key, (Instant::now(), resources));
     }
-}
-
-fn group_path(group: &str) -> String {
-    if group.is_empty() {
-        "/api".to_owned()
-    } else {
-        format!("/apis/{group}")
-    }
-}
-
-fn of_entry(group: &str, version: &str, entry: &Value) -> Option<Resource> {
-    let plural = entry["name"].as_str()?;
-    // Subresources are listed as `deployments/scale`.
-    if plural.contains('/') {
-        return None;
-    }
-    Some(Resource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        kind: entry["kind"].as_str()?.to_owned(),
-        plural: plural.to_owned(),
-        namespaced: entry["namespaced"].as_bool()?,
-    })
 }

@@ -1,5 +1,6 @@
 //! A kind as a target serves it.
 
+use threeport_cluster::discovery::Served;
 use threeport_model::kinds::workload_definition::ResourceIdentity;
 
 /// A kind as a target serves it: what paths are made of.
@@ -60,6 +61,18 @@ impl Resource {
             kind: "CustomResourceDefinition".to_owned(),
             plural: "customresourcedefinitions".to_owned(),
             namespaced: false,
+        }
+    }
+}
+
+impl From<Served> for Resource {
+    fn from(served: Served) -> Self {
+        Self {
+            group: served.group,
+            version: served.version,
+            kind: served.kind,
+            plural: served.plural,
+            namespaced: served.namespaced,
         }
     }
 }

@@ -8,9 +8,10 @@ use async_nats::{
 };
 use threeport_engine::{
     Found,
-    signal::{self, Nats, Subscription},
+    signal::{self, Subscription},
 };
 use threeport_model::protocol::notification::{self, ORIGIN_HEADER, STREAM, SUBJECT_PREFIX};
+use threeport_nats::Nats;
 use threeport_testbed::{NatsOptions, nats};
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -62,12 +63,10 @@ async fn listen(engine: &Running, url: &str) {
     // The sweep at the start must not find what the signals are to bring.
     until("the first sweep", || engine.world.0.lock().unwrap().claims > 0).await;
     let nats = Nats {
-        url: url.to_owned(),
-        ca_file: None,
-        user: None,
-        password_file: None,
+        nats_url: Some(url.to_owned()),
+        ..Nats::default()
     };
-    let connection = signal::connect(&nats).await.unwrap();
+    let connection = signal::connect(&nats).await.unwrap().unwrap();
     let subscription = Subscription {
         domain: "things",
         plurals: vec!["things"],

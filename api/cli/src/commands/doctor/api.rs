@@ -2,9 +2,10 @@
 
 use threeport_client::{Client, Error};
 use threeport_model::{
-    Code, ConditionStatus, KindDescriptor, Object,
+    Code, ConditionStatus, Kind, KindDescriptor, Object,
     condition::{self, READY},
     find_kind,
+    kinds::{KubernetesRuntimeInstance, WorkloadInstance},
     protocol::whoami::Role,
 };
 
@@ -43,8 +44,8 @@ pub(super) async fn checks(connection: &Connection) -> Vec<Check> {
     checks.push(token);
     if known {
         checks.push(skew(&api.client).await);
-        checks.push(objects(&api.client, "KubernetesRuntimeInstance", "runtimes").await);
-        checks.push(objects(&api.client, "WorkloadInstance", "workloads").await);
+        checks.push(objects(&api.client, KubernetesRuntimeInstance::KIND, "runtimes").await);
+        checks.push(objects(&api.client, WorkloadInstance::KIND, "workloads").await);
     }
     checks
 }

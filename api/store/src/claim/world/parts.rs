@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use threeport_model::{
-    kinds::workload_definition::InstanceCounts,
+    Kind,
+    kinds::workload_definition::{InstanceCounts, WorkloadDefinition},
     protocol::{agent::AgentState, claim::Claim},
 };
 use uuid::Uuid;
@@ -18,7 +19,7 @@ use crate::{
     transaction::Transaction,
 };
 
-const DEFINITION: &str = "WorkloadDefinition";
+const DEFINITION: &str = WorkloadDefinition::KIND;
 
 /// What claims are made of.
 pub(super) struct Parts {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use threeport_engine::{LeaseLost, RunError};
 use threeport_failpoint::{Write, around};
 use threeport_model::{identity::ON_IMMUTABLE, ownership, protocol::inventory::InventoryRow};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{
     super::{
@@ -271,25 +271,33 @@ async fn wait_until_served(context: &Context<'_>, desired: &Desired) -> Result<(
             return Ok(());
         }
     }
-    let deadline = tokio::time::Instant::now() + MOMENT;
+    let name = display(id);
+    let message = format!("{name}: waiting for its CustomResourceDefinition to be established");
+    let deadline = Instant::now() + MOMENT;
     while context
         .target
         .find_now(&id.group, &id.version, &id.kind)
         .await?
         .is_none()
     {
-        if tokio::time::Instant::now() >= deadline {
-            let name = display(id);
-            let message = format!("{name}: waiting for its CustomResourceDefinition to be established");
-            return Err(Failure::Obstacle(Obstacle::new(
-                Reason::Progressing,
-                name,
-                message,
-            )));
-        }
-        context.lease.check()?;
-        sleep(POLL).await;
+        look_again(context, deadline, &name, &message).await?;
     }
+    Ok(())
+}
+
+/// Pauses before the next look at an object. Where the moment is over it is in progress, as `message` says.
+async fn look_again(
+    context: &Context<'_>,
+    deadline: Instant,
+    name: &str,
+    message: &str,
+) -> Result<(), Failure> {
+    if Instant::now() >= deadline {
+        let obstacle = Obstacle::new(Reason::Progressing, name, message);
+        return Err(Failure::Obstacle(obstacle));
+    }
+    context.lease.check()?;
+    sleep(POLL).await;
     Ok(())
 }
 
@@ -316,19 +324,11 @@ async fn recreate(context: &Context<'_>, desired: &Desired, uid: &str) -> Result
         .target
         .delete(resource, identity, uid, PropagationPolicy::Background);
     let mut answer = context.lease.guard(around(writes::RECREATE, call)).await??;
-    let deadline = tokio::time::Instant::now() + MOMENT;
+    let name = display(identity);
+    let message = format!("{name} is being deleted, to be made anew");
+    let deadline = Instant::now() + MOMENT;
     while answer != DeleteAnswer::Gone {
-        if tokio::time::Instant::now() >= deadline {
-            let name = display(identity);
-            let message = format!("{name} is being deleted, to be made anew");
-            return Err(Failure::Obstacle(Obstacle::new(
-                Reason::Progressing,
-                name,
-                message,
-            )));
-        }
-        context.lease.check()?;
-        sleep(POLL).await;
+        look_again(context, deadline, &name, &message).await?;
         if context.target.get_metadata(resource, identity).await?.is_none() {
             answer = DeleteAnswer::Gone;
         }
