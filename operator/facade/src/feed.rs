@@ -9,7 +9,7 @@ use kube::{
     core::DynamicObject,
     runtime::{
         WatchStreamExt,
-        reflector::store::Writer,
+        reflector::{Store, store::Writer},
         watcher::{self, Event, watcher},
     },
 };
@@ -18,7 +18,7 @@ use threeport_crds::CustomResource;
 use threeport_model::{Code, KindDescriptor, explain, protocol::watch::WatchEvent};
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, crd_install, queue::Key, reconcile, resource};
+use crate::{context::Context, crd_install, kept::Kept, queue::Key, reconcile, resource};
 
 const RETRY: Duration = Duration::from_secs(1);
 /// How long a name stays free after its resource is gone, before it is made anew: `kubectl delete` looks twice, and where
@@ -29,7 +29,7 @@ const FREE: Duration = Duration::from_secs(1);
 pub(crate) async fn resources(
     context: Arc<Context>,
     kind: &'static KindDescriptor,
-    mut writer: Writer<DynamicObject>,
+    mut writer: Writer<Kept>,
     shutdown: CancellationToken,
 ) {
     let stream = watcher(context.api(kind), threeport_cluster::watch_config()).default_backoff();
@@ -42,7 +42,7 @@ pub(crate) async fn resources(
                 if matches!(event, Event::Init) {
                     before = names(&writer);
                 }
-                writer.apply_watcher_event(&event);
+                writer.apply_watcher_event(&kept(&event));
                 if is_echo(&context, kind, &event) {
                     continue;
                 }
@@ -77,6 +77,17 @@ fn content(event: Event<CustomResource>) -> Event<DynamicObject> {
     }
 }
 
+/// As the cache has it.
+fn kept(event: &Event<DynamicObject>) -> Event<Kept> {
+    match event {
+        Event::Apply(resource) => Event::Apply(Kept::of(resource)),
+        Event::Delete(resource) => Event::Delete(Kept::of(resource)),
+        Event::Init => Event::Init,
+        Event::InitApply(resource) => Event::InitApply(Kept::of(resource)),
+        Event::InitDone => Event::InitDone,
+    }
+}
+
 fn is_echo(context: &Context, kind: &'static KindDescriptor, event: &Event<DynamicObject>) -> bool {
     match event {
         Event::Apply(resource) => context
@@ -94,7 +105,7 @@ fn is_echo(context: &Context, kind: &'static KindDescriptor, event: &Event<Dynam
 fn woken(
     event: &Event<DynamicObject>,
     before: &mut BTreeSet<String>,
-    writer: &Writer<DynamicObject>,
+    writer: &Writer<Kept>,
 ) -> BTreeSet<String> {
     match event {
         Event::Apply(resource) | Event::Delete(resource) => BTreeSet::from([resource.name_any()]),
@@ -107,13 +118,13 @@ fn woken(
     }
 }
 
-fn names(writer: &Writer<DynamicObject>) -> BTreeSet<String> {
-    writer
-        .as_reader()
-        .state()
-        .iter()
-        .map(|resource| resource.name_any())
-        .collect()
+fn names(writer: &Writer<Kept>) -> BTreeSet<String> {
+    names_of(&writer.as_reader())
+}
+
+fn names_of(store: &Store<Kept>) -> BTreeSet<String> {
+    let all = store.state();
+    all.iter().map(|kept| kept.name().to_owned()).collect()
 }
 
 fn is_missing(error: &watcher::Error) -> bool {
@@ -160,12 +171,7 @@ async fn list(context: &Context) -> Result<Option<String>, Error> {
             limit: Some(200),
             ..ListQuery::default()
         };
-        let mut unseen: BTreeSet<String> = kind
-            .store
-            .state()
-            .iter()
-            .map(|resource| resource.name_any())
-            .collect();
+        let mut unseen = names_of(&kind.store);
         loop {
             let page = context.options.api.object_list(kind.descriptor, &query).await?;
             since = since.or(page.watch_token);
@@ -247,11 +253,8 @@ pub(crate) async fn closing(context: Arc<Context>, shutdown: CancellationToken) 
             () = shutdown.cancelled() => return,
         }
         for kind in context.kinds() {
-            for resource in kind.store.state() {
-                context
-                    .queue
-                    .wake(Key::new(kind.descriptor, resource.name_any()))
-                    .await;
+            for name in names_of(&kind.store) {
+                context.queue.wake(Key::new(kind.descriptor, name)).await;
             }
         }
     }
