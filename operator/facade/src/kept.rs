@@ -13,7 +13,7 @@ use kube::{
     runtime::reflector::Lookup,
 };
 use serde_json::Value;
-use threeport_model::KindDescriptor;
+use threeport_model::{KindDescriptor, condition};
 
 use crate::{queue::Purpose, resource};
 
@@ -115,10 +115,18 @@ impl Lookup for Kept {
     }
 }
 
+/// One that says nothing of what its author wants now is new: whoever edits or deletes it is answered as soon as whoever
+/// made it.
 fn purpose(found: &DynamicObject) -> Purpose {
+    let (status, brings) = (resource::status(found), !resource::is_mirror(found));
+    let answered = || {
+        let conditions = condition::of_status(status);
+        condition::find(&conditions, condition::SYNCED)
+            .is_some_and(|synced| synced.observed_generation == resource::generation(found))
+    };
     Purpose {
-        new: resource::status(found).is_null(),
-        brings: !resource::is_mirror(found),
+        new: status.is_null() || (brings && !answered()),
+        brings,
     }
 }
 
@@ -126,7 +134,7 @@ fn purpose(found: &DynamicObject) -> Purpose {
 mod tests {
     use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
     use serde_json::json;
-    use threeport_model::find_kind;
+    use threeport_model::{find_kind, identity};
 
     use super::*;
 
@@ -153,5 +161,26 @@ mod tests {
         let deep = (0..200).fold(json!(1), |within, _| json!([within]));
         let deep = found(json!({"spec": deep}));
         assert_eq!(whole(&deep), (deep, false));
+    }
+
+    #[test]
+    fn an_edit_goes_first_until_it_is_answered_and_what_is_shown_only_where_nothing_is() {
+        let status = |generation: i64| {
+            json!({"status": {"conditions": [{"type": "Synced", "status": "False", "reason": "Invalid",
+                "message": "", "observedGeneration": generation}]}})
+        };
+        let of = |found: &DynamicObject| (purpose(found).new, purpose(found).brings);
+        assert_eq!(of(&found(json!({"spec": {}}))), (true, true), "just made");
+        assert_eq!(of(&found(status(3))), (true, true), "edited since");
+        assert_eq!(of(&found(status(4))), (false, true));
+        let mirror = |content| {
+            let mut mirror = found(content);
+            mirror
+                .labels_mut()
+                .insert(identity::MANAGED_BY.to_owned(), "api".to_owned());
+            mirror
+        };
+        assert_eq!(of(&mirror(json!({"spec": {}}))), (true, false));
+        assert_eq!(of(&mirror(status(3))), (false, false));
     }
 }

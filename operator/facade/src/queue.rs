@@ -1,7 +1,8 @@
 //! The work queue: one entry per key however often it is woken, one run per key at a time, delays and backoff.
 //!
-//! What has no resource yet, or one that says nothing, goes first: half of the places are its own, and all but one may be.
-//! So under a load that nobody can follow an object is seen at once, and brought up to date when there is time.
+//! What has no resource yet, or one that says nothing (of what was edited since), goes first: half of the places are its
+//! own, and all but one may be. So under a load that nobody can follow an object is seen at once, and brought up to date
+//! when there is time; and whoever edits a resource is answered.
 //!
 //! What is shown must not take the API server's time away from what is done, and the slower that answers, the more it has
 //! to do. So runs are followed by a [pause](pause): as long as they took, and far longer where so many wait that they can't
@@ -138,7 +139,7 @@ impl Queue {
 /// What a key is to be run for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Purpose {
-    /// There is no resource yet, or one that says nothing.
+    /// There is no resource yet, or one that says nothing of what is wanted now.
     pub(crate) new: bool,
     /// To bring a desired state to the API. Otherwise to show what the API has.
     pub(crate) brings: bool,
