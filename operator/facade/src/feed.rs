@@ -1,9 +1,15 @@
 //! What wakes keys: the custom resources' watches, the API's watch and its full list, the namespace's end. All say
 //! only which object to look at.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    future::{Future, pending},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use kube::{
     ResourceExt,
     core::DynamicObject,
@@ -139,25 +145,50 @@ fn is_missing(error: &watcher::Error) -> bool {
 
 /// Follows the API: a full list, then its watch until that ends, and again; at least once in a list interval.
 pub(crate) async fn objects(context: Arc<Context>, shutdown: CancellationToken) {
+    let mut watched = None;
     loop {
-        let round = async {
-            match list(&context).await {
-                Ok(since) => {
-                    let end = tokio::time::sleep(context.options.list_interval);
-                    tokio::select! {
-                        () = end => {}
-                        () = follow(&context, since) => {}
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(error = %explain(&error), "failed to list the API's objects, trying again");
-                    tokio::time::sleep(RETRY).await;
-                }
+        tokio::select! {
+            () = round(&context, &mut watched) => {}
+            () = shutdown.cancelled() => return,
+        }
+    }
+}
+
+/// `watched`: the watch of the round before, for as long as it lasts. A list of many takes seconds, in which what changes
+/// must not wait.
+async fn round(context: &Context, watched: &mut Option<WatchStream>) {
+    let listed = meanwhile(list(context), watched, |item| heard(context, item)).await;
+    // The next begins before the list did.
+    *watched = None;
+    match listed {
+        Ok(since) => *watched = follow(context, since).await,
+        Err(error) => {
+            tracing::warn!(error = %explain(&error), "failed to list the API's objects, trying again");
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+/// Does `work`, and takes what a stream says until that is done.
+async fn meanwhile<T, I, F: Future<Output = ()>>(
+    work: impl Future<Output = T>,
+    watched: &mut Option<impl Stream<Item = I> + Unpin>,
+    mut take: impl FnMut(I) -> F,
+) -> T {
+    let mut work = pin!(work);
+    loop {
+        let next = async {
+            match watched.as_mut() {
+                Some(stream) => stream.next().await,
+                None => pending().await,
             }
         };
         tokio::select! {
-            () = round => {}
-            () = shutdown.cancelled() => return,
+            done = &mut work => return done,
+            item = next => match item {
+                Some(item) => take(item).await,
+                None => *watched = None,
+            },
         }
     }
 }
@@ -196,19 +227,24 @@ async fn list(context: &Context) -> Result<Option<String>, Error> {
     Ok(since)
 }
 
-/// Watches from `since` on; comes back where a new list is needed: the token is too old, or the API was away. It may be
-/// back with a restored database, and of what a restore changed no watch tells.
-async fn follow(context: &Context, since: Option<String>) {
+/// Watches from `since` on; comes back where a new list is due, with the watch, or needed: the token is too old, or the API
+/// was away. It may be back with a restored database, and of what a restore changed no watch tells.
+async fn follow(context: &Context, since: Option<String>) -> Option<WatchStream> {
     let kinds: Vec<&str> = context.kinds().map(|kind| kind.descriptor.kind).collect();
     let mut away = false;
     loop {
         match context.options.api.watch(&kinds, since.as_deref()).await {
-            Ok(stream) if !away => {
-                listen(context, stream).await;
-                return tokio::time::sleep(RETRY).await;
+            Ok(mut stream) if !away => {
+                let end = tokio::time::sleep(context.options.list_interval);
+                tokio::select! {
+                    () = end => return Some(stream),
+                    () = listen(context, &mut stream) => {}
+                }
+                tokio::time::sleep(RETRY).await;
+                return None;
             }
-            Ok(_) => return,
-            Err(error) if error.code() == Some(Code::Gone) => return,
+            Ok(_) => return None,
+            Err(error) if error.code() == Some(Code::Gone) => return None,
             Err(error) => tracing::warn!(error = %explain(&error), "failed to watch the API, trying again"),
         }
         away = true;
@@ -216,10 +252,10 @@ async fn follow(context: &Context, since: Option<String>) {
     }
 }
 
-async fn listen(context: &Context, mut stream: WatchStream) {
+async fn listen(context: &Context, stream: &mut WatchStream) {
     while let Some(item) = stream.next().await {
         match item {
-            Ok(item) => take(context, item).await,
+            Ok(item) => take(context, item, true).await,
             Err(error) => {
                 return tracing::info!(error = %explain(&error), "the API's watch broke off, listing again");
             }
@@ -227,7 +263,15 @@ async fn listen(context: &Context, mut stream: WatchStream) {
     }
 }
 
-async fn take(context: &Context, item: WatchItem) {
+/// What is said while all is listed. It may be older than what the list says of the same object, and the watch ends with
+/// the list: so it is not kept, and the object is read.
+async fn heard(context: &Context, item: Result<WatchItem, Error>) {
+    if let Ok(item) = item {
+        take(context, item, false).await;
+    }
+}
+
+async fn take(context: &Context, item: WatchItem, is_kept: bool) {
     let (kind, name, object) = match item.event {
         WatchEvent::Changed { object } => (object.kind.clone(), object.metadata.name.clone(), Some(object)),
         WatchEvent::Removed { kind, name, .. } => (kind, name, None),
@@ -235,7 +279,7 @@ async fn take(context: &Context, item: WatchItem) {
     };
     if let Some(kind) = context.kind(&kind) {
         let key = Key::new(kind.descriptor, name);
-        match object {
+        match object.filter(|_| is_kept) {
             Some(object) => context.news.heard(&key, *object),
             None => context.news.forget(&key),
         }
@@ -257,5 +301,40 @@ pub(crate) async fn closing(context: Arc<Context>, shutdown: CancellationToken) 
                 context.queue.wake(Key::new(kind.descriptor, name)).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, future::ready};
+
+    use tokio::{sync::mpsc, time::Instant};
+    use tokio_stream::wrappers::ReceiverStream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_told_while_all_is_listed_is_heard_at_once() {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut watched = Some(ReceiverStream::new(receiver));
+        let (begun, heard) = (Instant::now(), RefCell::new(Vec::new()));
+        let second = || tokio::time::sleep(Duration::from_secs(1));
+        tokio::spawn(async move {
+            for name in ["web", "shop"] {
+                second().await;
+                sender.send(name).await.unwrap();
+            }
+        });
+        let list = async {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            "listed"
+        };
+        let done = meanwhile(list, &mut watched, |name| {
+            heard.borrow_mut().push((name, begun.elapsed().as_secs()));
+            ready(())
+        });
+        assert_eq!((done.await, begun.elapsed().as_secs()), ("listed", 9));
+        assert_eq!(*heard.borrow(), [("web", 1), ("shop", 2)]);
+        assert!(watched.is_none(), "it ended meanwhile");
     }
 }
