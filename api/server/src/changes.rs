@@ -34,7 +34,6 @@ use self::looks::Looks;
 
 /// Longer than a transaction lives, and than replicas' round trips to the database differ.
 pub const OVERLAP: Duration = Duration::from_secs(15);
-const SHORT_OVERLAP: Duration = Duration::from_millis(300);
 const LOOK_BACK_EVERY: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const BATCH: u32 = 500;
@@ -101,14 +100,14 @@ impl Changes {
             cursor: None,
             seen: HashMap::new(),
             looked_back: Instant::now(),
+            looks: Looks::default(),
         };
-        let mut looks = Looks::default();
         loop {
             let began = Instant::now();
             if let Err(error) = tailer.look().await {
                 tracing::warn!("failed to read changes: {}", explain(&error));
             }
-            let pause = looks.pause(began.elapsed());
+            let pause = tailer.looks.pause(began.elapsed());
             let pause = async {
                 tokio::time::sleep(pause).await;
                 let _ = tokio::time::timeout(LOOK_EVERY, self.wake.notified()).await;
@@ -127,6 +126,7 @@ struct Tailer<'a> {
     /// Version and time of what was sent, as far as a look back may find it again.
     seen: HashMap<Uuid, ((i64, i64), i64)>,
     looked_back: Instant,
+    looks: Looks,
 }
 
 impl Tailer<'_> {
@@ -136,7 +136,7 @@ impl Tailer<'_> {
             return Ok(());
         };
         let look_back = self.looked_back.elapsed() >= LOOK_BACK_EVERY;
-        let mut overlap = if look_back { OVERLAP } else { SHORT_OVERLAP };
+        let mut overlap = if look_back { OVERLAP } else { self.looks.overlap() };
         loop {
             let is_news = |id, version| !self.has_seen(id, version);
             let read = self.store.news_since(cursor, BATCH, overlap, is_news).await;
@@ -279,6 +279,7 @@ mod tests {
             cursor: None,
             seen: HashMap::new(),
             looked_back: Instant::now(),
+            looks: Looks::default(),
         };
         tailer.look().await.unwrap();
         let now = tailer.cursor.unwrap();
