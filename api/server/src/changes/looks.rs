@@ -51,7 +51,7 @@ mod tests {
         assert_eq!([pause(10), pause(20), pause(30)], [50, 50, 50]);
         assert_eq!(pause(400), 60, "it met something else");
         assert_eq!([pause(30), pause(40)], [90, 90]);
-        assert_eq!([pause(100), pause(200)], [120, 300], "this is load");
+        assert_eq!([pause(100), pause(200)], [90, 120], "this is load");
         assert_eq!(pause(400), 300);
         assert_eq!([pause(400), pause(400)], [600, 1000], "it still looks");
     }
