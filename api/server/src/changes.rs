@@ -12,6 +12,8 @@
 //! Delivery is at least once and nobody's correctness rests on it. A watcher that can't keep up is ended, and begins
 //! again from its last token.
 
+mod looks;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -28,15 +30,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::looks::Looks;
+
 /// Longer than a transaction lives, and than replicas' round trips to the database differ.
 pub const OVERLAP: Duration = Duration::from_secs(15);
-const SHORT_OVERLAP: Duration = Duration::from_millis(300);
 const LOOK_BACK_EVERY: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Many commits in a row are one look.
-const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(50);
-/// Between two looks are so many times as long as the first took: under load many commits are one look.
-const PAUSES_PER_LOOK: u32 = 3;
 const BATCH: u32 = 500;
 /// How many changes a slow watcher may be behind.
 const BEHIND: usize = 1024;
@@ -101,13 +100,14 @@ impl Changes {
             cursor: None,
             seen: HashMap::new(),
             looked_back: Instant::now(),
+            looks: Looks::default(),
         };
         loop {
             let began = Instant::now();
             if let Err(error) = tailer.look().await {
                 tracing::warn!("failed to read changes: {}", explain(&error));
             }
-            let pause = (began.elapsed() * PAUSES_PER_LOOK).clamp(LOOK_AT_MOST_EVERY, LOOK_EVERY);
+            let pause = tailer.looks.pause(began.elapsed());
             let pause = async {
                 tokio::time::sleep(pause).await;
                 let _ = tokio::time::timeout(LOOK_EVERY, self.wake.notified()).await;
@@ -126,6 +126,7 @@ struct Tailer<'a> {
     /// Version and time of what was sent, as far as a look back may find it again.
     seen: HashMap<Uuid, ((i64, i64), i64)>,
     looked_back: Instant,
+    looks: Looks,
 }
 
 impl Tailer<'_> {
@@ -135,7 +136,7 @@ impl Tailer<'_> {
             return Ok(());
         };
         let look_back = self.looked_back.elapsed() >= LOOK_BACK_EVERY;
-        let mut overlap = if look_back { OVERLAP } else { SHORT_OVERLAP };
+        let mut overlap = if look_back { OVERLAP } else { self.looks.overlap() };
         loop {
             let is_news = |id, version| !self.has_seen(id, version);
             let read = self.store.news_since(cursor, BATCH, overlap, is_news).await;
@@ -278,6 +279,7 @@ mod tests {
             cursor: None,
             seen: HashMap::new(),
             looked_back: Instant::now(),
+            looks: Looks::default(),
         };
         tailer.look().await.unwrap();
         let now = tailer.cursor.unwrap();

@@ -97,22 +97,36 @@ pub(crate) fn end(found: &BTreeMap<String, Accepted>, instances: usize, each: us
 
 /// When the status of custom resources was first written by the facade, by name.
 pub(crate) fn first_status(entries: &[Entry], namespace: &str, plural: &str) -> BTreeMap<String, Timestamp> {
+    first(entries, namespace, plural, |verb, subresource, code| {
+        matches!(verb, "patch" | "update") && subresource == "status" && code == 200
+    })
+}
+
+/// When custom resources were made by the facade, by name, as far as the log names them.
+pub(crate) fn made(entries: &[Entry], namespace: &str, plural: &str) -> BTreeMap<String, Timestamp> {
+    first(entries, namespace, plural, |verb, subresource, code| {
+        verb == "create" && subresource.is_empty() && code == 201
+    })
+}
+
+/// The first requests of the facade, of whose verb, subresource and code `counts` says so.
+fn first(
+    entries: &[Entry],
+    namespace: &str,
+    plural: &str,
+    counts: impl Fn(&str, &str, u16) -> bool,
+) -> BTreeMap<String, Timestamp> {
     let facade = format!("system:serviceaccount:{namespace}:threeport-facade");
     let mut found = BTreeMap::new();
     for entry in entries {
         let at = entry.stage_timestamp;
-        let Some(object) = entry.object_ref.as_ref() else {
+        let (Some(object), Some(status)) = (entry.object_ref.as_ref(), entry.response_status.as_ref()) else {
             continue;
         };
-        let written = matches!(entry.verb.as_str(), "patch" | "update")
-            && entry
-                .response_status
-                .as_ref()
-                .is_some_and(|status| status.code == 200)
+        if counts(&entry.verb, &object.subresource, status.code)
             && object.resource == plural
-            && object.subresource == "status"
-            && entry.user.username == facade;
-        if written {
+            && entry.user.username == facade
+        {
             found.entry(object.name.clone()).or_insert(at);
         }
     }
@@ -238,5 +252,11 @@ mod tests {
         ]);
         let found = first_status(&entries, "threeport-system", "workloadinstances");
         assert_eq!(found, BTreeMap::from([("a".to_owned(), at(4))]));
+        assert!(made(&entries, "threeport-system", "workloadinstances").is_empty());
+        let mut created = entry(3, 201, &json!({"resource": "workloadinstances", "name": "a"}));
+        created["user"]["username"] = json!(facade);
+        created["verb"] = json!("create");
+        let found = made(&read(vec![created]), "threeport-system", "workloadinstances");
+        assert_eq!(found, BTreeMap::from([("a".to_owned(), at(3))]));
     }
 }

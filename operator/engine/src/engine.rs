@@ -153,6 +153,8 @@ impl Loop {
     fn advance(&mut self, now: Instant) -> Instant {
         if now >= self.sweep_at {
             self.sweep_wanted = true;
+            // Whatever is ready: it may all be of a stuck budget, and then nothing else is asked for.
+            self.swept_last = false;
             // Spread, so that replicas don't sweep in step.
             self.sweep_at = now
                 + self

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::{
     FacadeOptions,
     echo::Echoes,
+    kept::Kept,
     lag::{self, Shown},
     mirror::story::Told,
     news::News,
@@ -29,7 +30,14 @@ use crate::{
 /// A mirrored kind and the custom resources of it that the API server has.
 pub(crate) struct MirroredKind {
     pub(crate) descriptor: &'static KindDescriptor,
-    pub(crate) store: Store<DynamicObject>,
+    pub(crate) store: Store<Kept>,
+}
+
+impl MirroredKind {
+    /// One as the cache has it.
+    fn kept(&self, name: &str) -> Option<Arc<Kept>> {
+        self.store.get(&ObjectRef::new(name))
+    }
 }
 
 /// See the module.
@@ -52,11 +60,11 @@ impl Context {
         options: FacadeOptions,
         queue: Queue,
         closing: watch::Receiver<bool>,
-    ) -> (Self, Vec<(&'static KindDescriptor, Writer<DynamicObject>)>) {
+    ) -> (Self, Vec<(&'static KindDescriptor, Writer<Kept>)>) {
         let mut writers = Vec::new();
         let mut kinds = BTreeMap::new();
         for descriptor in kinds::ALL.iter().filter(|kind| kind.custom_resource) {
-            let writer = Writer::new(resource::api_resource(descriptor));
+            let writer = Writer::new(());
             kinds.insert(
                 descriptor.kind,
                 MirroredKind {
@@ -98,22 +106,14 @@ impl Context {
     }
 
     /// A custom resource as the cache has it.
-    pub(crate) fn found(&self, kind: &'static KindDescriptor, name: &str) -> Option<Arc<DynamicObject>> {
-        let reference =
-            ObjectRef::new_with(name, resource::api_resource(kind)).within(&self.options.namespace);
-        self.kind(kind.kind)?.store.get(&reference)
+    pub(crate) fn found(&self, kind: &'static KindDescriptor, name: &str) -> Option<DynamicObject> {
+        self.kind(kind.kind)?.kept(name)?.resource(kind)
     }
 
     /// What a key is run for, as far as the cache knows.
     pub(crate) fn purpose(&self, key: &Key) -> Purpose {
-        let found = self
-            .kind(key.kind)
-            .map(|kind| self.found(kind.descriptor, &key.name));
-        match found {
-            Some(Some(found)) => Purpose {
-                new: resource::status(&found).is_null(),
-                brings: !resource::is_mirror(&found),
-            },
+        match self.kind(key.kind).map(|kind| kind.kept(&key.name)) {
+            Some(Some(kept)) => kept.purpose(),
             found => Purpose {
                 new: found.is_some(),
                 brings: false,

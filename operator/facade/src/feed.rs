@@ -1,15 +1,21 @@
 //! What wakes keys: the custom resources' watches, the API's watch and its full list, the namespace's end. All say
 //! only which object to look at.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    future::{Future, pending},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use kube::{
     ResourceExt,
     core::DynamicObject,
     runtime::{
         WatchStreamExt,
-        reflector::store::Writer,
+        reflector::{Store, store::Writer},
         watcher::{self, Event, watcher},
     },
 };
@@ -18,7 +24,7 @@ use threeport_crds::CustomResource;
 use threeport_model::{Code, KindDescriptor, explain, protocol::watch::WatchEvent};
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, crd_install, queue::Key, reconcile, resource};
+use crate::{context::Context, crd_install, kept::Kept, queue::Key, reconcile, resource};
 
 const RETRY: Duration = Duration::from_secs(1);
 /// How long a name stays free after its resource is gone, before it is made anew: `kubectl delete` looks twice, and where
@@ -29,7 +35,7 @@ const FREE: Duration = Duration::from_secs(1);
 pub(crate) async fn resources(
     context: Arc<Context>,
     kind: &'static KindDescriptor,
-    mut writer: Writer<DynamicObject>,
+    mut writer: Writer<Kept>,
     shutdown: CancellationToken,
 ) {
     let stream = watcher(context.api(kind), threeport_cluster::watch_config()).default_backoff();
@@ -42,7 +48,7 @@ pub(crate) async fn resources(
                 if matches!(event, Event::Init) {
                     before = names(&writer);
                 }
-                writer.apply_watcher_event(&event);
+                writer.apply_watcher_event(&kept(&event));
                 if is_echo(&context, kind, &event) {
                     continue;
                 }
@@ -77,6 +83,17 @@ fn content(event: Event<CustomResource>) -> Event<DynamicObject> {
     }
 }
 
+/// As the cache has it.
+fn kept(event: &Event<DynamicObject>) -> Event<Kept> {
+    match event {
+        Event::Apply(resource) => Event::Apply(Kept::of(resource)),
+        Event::Delete(resource) => Event::Delete(Kept::of(resource)),
+        Event::Init => Event::Init,
+        Event::InitApply(resource) => Event::InitApply(Kept::of(resource)),
+        Event::InitDone => Event::InitDone,
+    }
+}
+
 fn is_echo(context: &Context, kind: &'static KindDescriptor, event: &Event<DynamicObject>) -> bool {
     match event {
         Event::Apply(resource) => context
@@ -94,7 +111,7 @@ fn is_echo(context: &Context, kind: &'static KindDescriptor, event: &Event<Dynam
 fn woken(
     event: &Event<DynamicObject>,
     before: &mut BTreeSet<String>,
-    writer: &Writer<DynamicObject>,
+    writer: &Writer<Kept>,
 ) -> BTreeSet<String> {
     match event {
         Event::Apply(resource) | Event::Delete(resource) => BTreeSet::from([resource.name_any()]),
@@ -107,13 +124,13 @@ fn woken(
     }
 }
 
-fn names(writer: &Writer<DynamicObject>) -> BTreeSet<String> {
-    writer
-        .as_reader()
-        .state()
-        .iter()
-        .map(|resource| resource.name_any())
-        .collect()
+fn names(writer: &Writer<Kept>) -> BTreeSet<String> {
+    names_of(&writer.as_reader())
+}
+
+fn names_of(store: &Store<Kept>) -> BTreeSet<String> {
+    let all = store.state();
+    all.iter().map(|kept| kept.name().to_owned()).collect()
 }
 
 fn is_missing(error: &watcher::Error) -> bool {
@@ -128,25 +145,50 @@ fn is_missing(error: &watcher::Error) -> bool {
 
 /// Follows the API: a full list, then its watch until that ends, and again; at least once in a list interval.
 pub(crate) async fn objects(context: Arc<Context>, shutdown: CancellationToken) {
+    let mut watched = None;
     loop {
-        let round = async {
-            match list(&context).await {
-                Ok(since) => {
-                    let end = tokio::time::sleep(context.options.list_interval);
-                    tokio::select! {
-                        () = end => {}
-                        () = follow(&context, since) => {}
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(error = %explain(&error), "failed to list the API's objects, trying again");
-                    tokio::time::sleep(RETRY).await;
-                }
+        tokio::select! {
+            () = round(&context, &mut watched) => {}
+            () = shutdown.cancelled() => return,
+        }
+    }
+}
+
+/// `watched`: the watch of the round before, for as long as it lasts. A list of many takes seconds, in which what changes
+/// must not wait.
+async fn round(context: &Context, watched: &mut Option<WatchStream>) {
+    let listed = meanwhile(list(context), watched, |item| heard(context, item)).await;
+    // The next begins before the list did.
+    *watched = None;
+    match listed {
+        Ok(since) => *watched = follow(context, since).await,
+        Err(error) => {
+            tracing::warn!(error = %explain(&error), "failed to list the API's objects, trying again");
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+/// Does `work`, and takes what a stream says until that is done.
+async fn meanwhile<T, I, F: Future<Output = ()>>(
+    work: impl Future<Output = T>,
+    watched: &mut Option<impl Stream<Item = I> + Unpin>,
+    mut take: impl FnMut(I) -> F,
+) -> T {
+    let mut work = pin!(work);
+    loop {
+        let next = async {
+            match watched.as_mut() {
+                Some(stream) => stream.next().await,
+                None => pending().await,
             }
         };
         tokio::select! {
-            () = round => {}
-            () = shutdown.cancelled() => return,
+            done = &mut work => return done,
+            item = next => match item {
+                Some(item) => take(item).await,
+                None => *watched = None,
+            },
         }
     }
 }
@@ -160,12 +202,7 @@ async fn list(context: &Context) -> Result<Option<String>, Error> {
             limit: Some(200),
             ..ListQuery::default()
         };
-        let mut unseen: BTreeSet<String> = kind
-            .store
-            .state()
-            .iter()
-            .map(|resource| resource.name_any())
-            .collect();
+        let mut unseen = names_of(&kind.store);
         loop {
             let page = context.options.api.object_list(kind.descriptor, &query).await?;
             since = since.or(page.watch_token);
@@ -190,19 +227,24 @@ async fn list(context: &Context) -> Result<Option<String>, Error> {
     Ok(since)
 }
 
-/// Watches from `since` on; comes back where a new list is needed: the token is too old, or the API was away. It may be
-/// back with a restored database, and of what a restore changed no watch tells.
-async fn follow(context: &Context, since: Option<String>) {
+/// Watches from `since` on; comes back where a new list is due, with the watch, or needed: the token is too old, or the API
+/// was away. It may be back with a restored database, and of what a restore changed no watch tells.
+async fn follow(context: &Context, since: Option<String>) -> Option<WatchStream> {
     let kinds: Vec<&str> = context.kinds().map(|kind| kind.descriptor.kind).collect();
     let mut away = false;
     loop {
         match context.options.api.watch(&kinds, since.as_deref()).await {
-            Ok(stream) if !away => {
-                listen(context, stream).await;
-                return tokio::time::sleep(RETRY).await;
+            Ok(mut stream) if !away => {
+                let end = tokio::time::sleep(context.options.list_interval);
+                tokio::select! {
+                    () = end => return Some(stream),
+                    () = listen(context, &mut stream) => {}
+                }
+                tokio::time::sleep(RETRY).await;
+                return None;
             }
-            Ok(_) => return,
-            Err(error) if error.code() == Some(Code::Gone) => return,
+            Ok(_) => return None,
+            Err(error) if error.code() == Some(Code::Gone) => return None,
             Err(error) => tracing::warn!(error = %explain(&error), "failed to watch the API, trying again"),
         }
         away = true;
@@ -210,10 +252,10 @@ async fn follow(context: &Context, since: Option<String>) {
     }
 }
 
-async fn listen(context: &Context, mut stream: WatchStream) {
+async fn listen(context: &Context, stream: &mut WatchStream) {
     while let Some(item) = stream.next().await {
         match item {
-            Ok(item) => take(context, item).await,
+            Ok(item) => take(context, item, true).await,
             Err(error) => {
                 return tracing::info!(error = %explain(&error), "the API's watch broke off, listing again");
             }
@@ -221,7 +263,15 @@ async fn listen(context: &Context, mut stream: WatchStream) {
     }
 }
 
-async fn take(context: &Context, item: WatchItem) {
+/// What is said while all is listed. It may be older than what the list says of the same object, and the watch ends with
+/// the list: so it is not kept, and the object is read.
+async fn heard(context: &Context, item: Result<WatchItem, Error>) {
+    if let Ok(item) = item {
+        take(context, item, false).await;
+    }
+}
+
+async fn take(context: &Context, item: WatchItem, is_kept: bool) {
     let (kind, name, object) = match item.event {
         WatchEvent::Changed { object } => (object.kind.clone(), object.metadata.name.clone(), Some(object)),
         WatchEvent::Removed { kind, name, .. } => (kind, name, None),
@@ -229,7 +279,7 @@ async fn take(context: &Context, item: WatchItem) {
     };
     if let Some(kind) = context.kind(&kind) {
         let key = Key::new(kind.descriptor, name);
-        match object {
+        match object.filter(|_| is_kept) {
             Some(object) => context.news.heard(&key, *object),
             None => context.news.forget(&key),
         }
@@ -247,12 +297,44 @@ pub(crate) async fn closing(context: Arc<Context>, shutdown: CancellationToken) 
             () = shutdown.cancelled() => return,
         }
         for kind in context.kinds() {
-            for resource in kind.store.state() {
-                context
-                    .queue
-                    .wake(Key::new(kind.descriptor, resource.name_any()))
-                    .await;
+            for name in names_of(&kind.store) {
+                context.queue.wake(Key::new(kind.descriptor, name)).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, future::ready};
+
+    use tokio::{sync::mpsc, time::Instant};
+    use tokio_stream::wrappers::ReceiverStream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_told_while_all_is_listed_is_heard_at_once() {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut watched = Some(ReceiverStream::new(receiver));
+        let (begun, heard) = (Instant::now(), RefCell::new(Vec::new()));
+        let second = || tokio::time::sleep(Duration::from_secs(1));
+        tokio::spawn(async move {
+            for name in ["web", "shop"] {
+                second().await;
+                sender.send(name).await.unwrap();
+            }
+        });
+        let list = async {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            "listed"
+        };
+        let done = meanwhile(list, &mut watched, |name| {
+            heard.borrow_mut().push((name, begun.elapsed().as_secs()));
+            ready(())
+        });
+        assert_eq!((done.await, begun.elapsed().as_secs()), ("listed", 9));
+        assert_eq!(*heard.borrow(), [("web", 1), ("shop", 2)]);
+        assert!(watched.is_none(), "it ended meanwhile");
     }
 }

@@ -23,6 +23,7 @@ mod echo;
 mod feed;
 mod generation;
 mod intake;
+mod kept;
 mod lag;
 mod metrics;
 mod mirror;

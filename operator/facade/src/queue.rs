@@ -1,12 +1,15 @@
 //! The work queue: one entry per key however often it is woken, one run per key at a time, delays and backoff.
 //!
-//! What has no resource yet, or one that says nothing, goes first: half of the places are its own, and all but one may be.
-//! So under a load that nobody can follow an object is seen at once, and brought up to date when there is time.
+//! What has no resource yet, or one that says nothing (of what was edited since), goes first: half of the places are its
+//! own, and all but one may be. So under a load that nobody can follow an object is seen at once, and brought up to date
+//! when there is time; and whoever edits a resource is answered.
 //!
 //! What is shown must not take the API server's time away from what is done, and the slower that answers, the more it has
 //! to do. So runs are followed by a [pause](pause): as long as they took, and far longer where so many wait that they can't
 //! be shown soon anyway and the API server is slow already. A flood is thus shown when it is over, at once where the API
-//! server has time. What brings a new desired state to the API is not held back.
+//! server has time. What brings a new desired state to the API is not held back, and neither is the first that is shown of
+//! an object while few wait: after a moment's halt, places that stand empty for half of the time hardly make up for what
+//! goes on to come in.
 //!
 //! kube-runtime's scheduler merges and delays. What it lacks is an order of those that are due and find no place (it holds
 //! them in a set, where under load some wait for ever), and the run itself for keys that have no object yet, which
@@ -136,7 +139,7 @@ impl Queue {
 /// What a key is to be run for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Purpose {
-    /// There is no resource yet, or one that says nothing.
+    /// There is no resource yet, or one that says nothing of what is wanted now.
     pub(crate) new: bool,
     /// To bring a desired state to the API. Otherwise to show what the API has.
     pub(crate) brings: bool,
@@ -145,14 +148,11 @@ pub(crate) struct Purpose {
 /// How long a place is left empty after a run that took so long.
 fn pause(purpose: Purpose, took: Duration, waiting: usize) -> Duration {
     match purpose {
-        Purpose {
-            new: true,
-            brings: true,
-        } => Duration::ZERO,
         Purpose { brings: false, .. } if waiting >= FLOOD => {
             took.mul_f64(took.div_duration_f64(QUICK)).min(FLOOD_PAUSE)
         }
-        _ => took.min(PAUSE),
+        Purpose { new: true, .. } => Duration::ZERO,
+        Purpose { new: false, .. } => took.min(PAUSE),
     }
 }
 
@@ -270,141 +270,5 @@ pub(crate) async fn run<F, R>(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use threeport_model::find_kind;
-
-    use super::*;
-
-    fn key(name: &str) -> Key {
-        Key::new(find_kind("tpwd").unwrap(), name)
-    }
-
-    #[test]
-    fn retries_grow_to_their_limit_and_success_resets() {
-        let (queue, _requests) = channel();
-        let delays: Vec<_> = (0..10)
-            .filter_map(|_| queue.delay(&key("a"), Next::Retry(Duration::from_secs(5))))
-            .collect();
-        assert_eq!(delays[0], BACKOFF_FIRST);
-        assert!(delays.windows(2).all(|pair| pair[0] <= pair[1]));
-        assert_eq!(delays[9], Duration::from_secs(5));
-        assert_eq!(queue.delay(&key("a"), Next::Done), None);
-        assert_eq!(queue.delay(&key("a"), Next::FAILED), Some(BACKOFF_FIRST));
-    }
-
-    #[test]
-    fn what_is_shown_gives_way_in_a_flood_where_the_api_server_is_slow() {
-        let of = |new, brings, took, waiting| {
-            pause(Purpose { new, brings }, Duration::from_millis(took), waiting).as_millis()
-        };
-        assert_eq!(
-            of(true, true, 60, FLOOD),
-            0,
-            "what a person applies is not held back"
-        );
-        assert_eq!(of(false, true, 60, FLOOD), 60);
-        for new in [false, true] {
-            assert_eq!(of(new, false, 60, FLOOD - 1), 60);
-            assert_eq!(of(new, false, 5, FLOOD), 5, "the API server has time");
-            assert_eq!(of(new, false, 60, FLOOD), 720);
-            assert_eq!(of(new, false, 5000, FLOOD), FLOOD_PAUSE.as_millis());
-            assert_eq!(of(new, false, 5000, 0), PAUSE.as_millis());
-        }
-    }
-
-    #[tokio::test]
-    async fn a_key_runs_once_at_a_time_and_a_wake_during_its_run_is_not_lost() {
-        let (queue, requests) = channel();
-        let (shutdown, runs, now) = (
-            CancellationToken::new(),
-            Arc::new(AtomicUsize::new(0)),
-            Arc::new(AtomicUsize::new(0)),
-        );
-        for _ in 0..100 {
-            queue.wake(key("a")).await;
-        }
-        let (counted, waker, end) = (runs.clone(), queue.clone(), shutdown.clone());
-        let purpose = |_: &Key| Purpose {
-            new: false,
-            brings: false,
-        };
-        run(requests, &queue, 4, shutdown, purpose, move |key| {
-            let (runs, now, queue, end) = (counted.clone(), now.clone(), waker.clone(), end.clone());
-            async move {
-                assert_eq!(now.fetch_add(1, Ordering::SeqCst), 0);
-                match runs.fetch_add(1, Ordering::SeqCst) {
-                    0 => queue.wake(key).await,
-                    _ => end.cancel(),
-                }
-                tokio::task::yield_now().await;
-                now.fetch_sub(1, Ordering::SeqCst);
-                Next::Done
-            }
-        })
-        .await;
-        assert_eq!(runs.load(Ordering::SeqCst), 2);
-    }
-
-    #[test]
-    fn keys_start_in_their_order_and_half_of_the_places_are_for_what_is_new() {
-        let mut waiting = Waiting::new(4);
-        for name in ["a", "b", "a", "c"] {
-            waiting.add(key(name), false);
-        }
-        let names = |waiting: &mut Waiting| -> Vec<String> {
-            std::iter::from_fn(|| waiting.start())
-                .map(|key| key.name)
-                .collect()
-        };
-        assert_eq!(names(&mut waiting), ["a", "b"]);
-        waiting.add(key("a"), false);
-        for name in ["x", "y", "z"] {
-            waiting.add(key(name), true);
-        }
-        assert_eq!(names(&mut waiting), ["x", "y"]);
-        waiting.ended(&key("b"));
-        assert_eq!(names(&mut waiting), ["z"], "what is new goes first");
-        waiting.ended(&key("x"));
-        assert_eq!(names(&mut waiting), ["c"], "what runs waits for its end");
-        waiting.ended(&key("a"));
-        for name in ["u", "v", "w"] {
-            waiting.add(key(name), true);
-        }
-        assert_eq!(names(&mut waiting), ["u"], "one place is for the others");
-        waiting.ended(&key("c"));
-        assert_eq!(names(&mut waiting), ["a"]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_new_does_not_wait_behind_what_is_not() {
-        let (queue, requests) = channel();
-        for name in 0..50 {
-            queue.wake(key(&format!("old-{name}"))).await;
-        }
-        // Due when all of them wait.
-        queue.after(key("new"), Duration::from_millis(1)).await;
-        let (shutdown, started) = (CancellationToken::new(), Instant::now());
-        let shown = Arc::new(Mutex::new(None));
-        let (end, at) = (shutdown.clone(), shown.clone());
-        let purpose = |key: &Key| Purpose {
-            new: key.name == "new",
-            brings: false,
-        };
-        run(requests, &queue, 4, shutdown, purpose, move |key| {
-            let (end, at) = (end.clone(), at.clone());
-            async move {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                if key.name == "new" {
-                    *at.lock().unwrap() = Some(started.elapsed());
-                    end.cancel();
-                }
-                Next::Done
-            }
-        })
-        .await;
-        let shown = shown.lock().unwrap().unwrap();
-        assert!(shown < Duration::from_millis(100), "{shown:?}");
-    }
-}
+#[path = "queue_tests.rs"]
+mod tests;

@@ -65,9 +65,9 @@ pub(crate) async fn reconcile(context: Arc<Context>, key: Key) -> Next {
 /// Whether a run for this object would write nothing, as far as a list tells: then there is no need for one.
 pub(crate) fn is_settled(context: &Context, kind: &'static KindDescriptor, object: &Object) -> bool {
     let found = context.found(kind, &object.metadata.name);
-    let is_settled = match (side(found.as_deref(), Some(object)), &found) {
+    let is_settled = match (side(found.as_ref(), Some(object)), &found) {
         (Side::Intake, Some(found)) => intake::is_settled(context, kind, found, object),
-        _ => mirror::is_settled(context, kind, found.as_deref(), object),
+        _ => mirror::is_settled(context, kind, found.as_ref(), object),
     };
     if is_settled && found.is_some() {
         context.shows(kind, object, false);
@@ -83,7 +83,7 @@ async fn run(context: &Context, key: &Key) -> Result<Next, Error> {
     let found = context.found(kind.descriptor, &key.name);
     // Taken in any case: what is read now is newer.
     let news = context.news.take(key, &context.shown);
-    let is_mirror = found.as_deref().is_none_or(resource::is_mirror);
+    let is_mirror = found.as_ref().is_none_or(resource::is_mirror);
     let object = match news.filter(|_| is_mirror) {
         Some(news) => Ok(Some(news)),
         None => read(context, kind.descriptor, &key.name)
@@ -91,7 +91,7 @@ async fn run(context: &Context, key: &Key) -> Result<Next, Error> {
             .map(|found| found.map(Arc::new)),
     };
     let result = match object {
-        Ok(object) => act(context, kind.descriptor, key, found.as_deref(), object.as_deref()).await,
+        Ok(object) => act(context, kind.descriptor, key, found.as_ref(), object.as_deref()).await,
         Err(error) => Err(error),
     };
     if let (Err(Error::Api(error)), Some(found)) = (&result, &found) {

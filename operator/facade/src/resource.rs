@@ -51,8 +51,12 @@ pub(crate) async fn metadata_of(
     }
 }
 
-/// What is kept in memory: all but the lists of owned fields, which are most of a small object.
+/// What is kept in memory: all but the lists of owned fields, which are most of a small object. Who wrote a mirror is
+/// known.
 pub(crate) fn trim(resource: &mut DynamicObject) {
+    if is_mirror(resource) {
+        resource.metadata.managed_fields = None;
+    }
     for entry in resource.metadata.managed_fields.iter_mut().flatten() {
         entry.fields_v1 = None;
     }

@@ -30,12 +30,26 @@ use crate::{
 const ALONE: (usize, Duration) = (100, Duration::from_millis(500));
 /// Ten per second.
 const TEN: (usize, Duration) = (300, Duration::from_millis(100));
+/// How many of the latest custom resources are told of, one by one.
+const LATEST: usize = 20;
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Found {
     applied_milliseconds: Distribution,
     mirrored_milliseconds: Distribution,
+    latest_mirrored: Vec<Mirrored>,
+}
+
+/// One whose custom resource was late: many that follow each other are one halt, and where they were made late too, that
+/// was before the facade wrote.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Mirrored {
+    /// By the time of the first commit.
+    committed_after_milliseconds: f64,
+    made_milliseconds: Option<f64>,
+    mirrored_milliseconds: f64,
 }
 
 pub(super) async fn measure(world: &World, arguments: &Arguments, figures: &mut Figures<'_>) -> Result<()> {
@@ -98,10 +112,9 @@ async fn paced(world: &World, definition: &str, count: usize, pause: Duration) -
         .iter()
         .filter_map(|one| Some(seconds(one.sent, applies.get(&one.name)?.last) * 1000.0))
         .collect::<Vec<_>>();
-    let mirrored = posted
-        .iter()
-        .filter_map(|one| Some(seconds(one.committed, *statuses.get(&one.name)?) * 1000.0))
-        .collect::<Vec<_>>();
+    let made = accepted::made(&entries, &world.namespace, WorkloadInstance::PLURAL);
+    let all = latest(&posted, &made, &statuses);
+    let mirrored: Vec<_> = all.iter().map(|one| one.mirrored_milliseconds).collect();
     anyhow::ensure!(
         mirrored.len() == count,
         "the audit log has the statuses of {} custom resources instead of {count}",
@@ -117,7 +130,28 @@ async fn paced(world: &World, definition: &str, count: usize, pause: Duration) -
     Ok(Found {
         applied_milliseconds: Distribution::of(&applied).context(nothing)?,
         mirrored_milliseconds: Distribution::of(&mirrored).context(nothing)?,
+        latest_mirrored: all.into_iter().take(LATEST).collect(),
     })
+}
+
+/// All whose status was written, the latest first.
+fn latest(
+    posted: &[Posted],
+    made: &BTreeMap<String, Timestamp>,
+    statuses: &BTreeMap<String, Timestamp>,
+) -> Vec<Mirrored> {
+    let begun = posted.iter().map(|one| one.committed).min();
+    let after = |one: &Posted, at: Timestamp| seconds(one.committed, at) * 1000.0;
+    let told = posted.iter().filter_map(|one| {
+        Some(Mirrored {
+            committed_after_milliseconds: seconds(begun?, one.committed) * 1000.0,
+            made_milliseconds: made.get(&one.name).map(|at| after(one, *at)),
+            mirrored_milliseconds: after(one, *statuses.get(&one.name)?),
+        })
+    });
+    let mut all: Vec<_> = told.collect();
+    all.sort_by(|left, right| right.mirrored_milliseconds.total_cmp(&left.mirrored_milliseconds));
+    all
 }
 
 async fn post(world: &World, definition: &str, count: usize, pause: Duration) -> Result<Vec<Posted>> {
@@ -145,4 +179,33 @@ async fn post(world: &World, definition: &str, count: usize, pause: Duration) ->
         posted.push(done??);
     }
     Ok(posted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_are_told_first_and_when_they_were_made() {
+        let at = |milliseconds| Timestamp::from_millisecond(milliseconds).unwrap();
+        let posted = [("a", 1000), ("b", 1100), ("c", 1200)].map(|(name, committed)| Posted {
+            name: name.to_owned(),
+            sent: at(0),
+            committed: at(committed),
+        });
+        let times = |times: &[(&str, i64)]| {
+            let named = times.iter().map(|(name, time)| ((*name).to_owned(), at(*time)));
+            named.collect::<BTreeMap<_, _>>()
+        };
+        let (made, shown) = (times(&[("b", 2000)]), times(&[("a", 1050), ("b", 2100)]));
+        let mirrored = |after, made, mirrored| Mirrored {
+            committed_after_milliseconds: after,
+            made_milliseconds: made,
+            mirrored_milliseconds: mirrored,
+        };
+        assert_eq!(
+            latest(&posted, &made, &shown),
+            [mirrored(100.0, Some(900.0), 1000.0), mirrored(0.0, None, 50.0)]
+        );
+    }
 }

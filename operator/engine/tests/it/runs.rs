@@ -214,6 +214,22 @@ async fn a_dead_cluster_slows_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_sweep_goes_on_while_all_that_waits_is_of_a_dead_cluster() {
+    let engine = start(|options| options.sweep_interval = Duration::from_secs(5));
+    for number in 1000..1050 {
+        engine.world.make_pending(key(number), "slow");
+        engine.signal(key(number)).await;
+    }
+    engine.pass(8).await;
+    for number in 1..4 {
+        engine.world.make_pending(key(number), "alive");
+    }
+    let alive = || (1..4).all(|number| !engine.world.is_pending(key(number)));
+    // Long before the first runs of the dead one end.
+    until("the living", 12, alive).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_are_tried_again_with_growing_waits() {
     let engine = start(without_sweep);
     for (number, budget) in [(1, "failing"), (2, "panicking")] {
