@@ -243,6 +243,17 @@ fn budgets_are_only_where_there_are_two_replicas() {
     );
 }
 
+/// While the database is away no API is ready, and the disruption budget would be used up.
+#[test]
+fn what_is_not_ready_holds_up_no_drain() {
+    let objects = render("external-two-replicas").unwrap();
+    let budgets = objects
+        .iter()
+        .filter(|object| object["kind"] == "PodDisruptionBudget")
+        .map(|budget| &budget["spec"]["unhealthyPodEvictionPolicy"]);
+    assert_eq!(budgets.collect::<Vec<_>>(), ["AlwaysAllow", "AlwaysAllow"]);
+}
+
 /// The rules of all roles that are bound to the ServiceAccount.
 fn rules_of(objects: &[Value], account: &str) -> Vec<Value> {
     let bound = objects.iter().filter(|object| {
