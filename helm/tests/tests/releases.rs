@@ -105,10 +105,7 @@ fn a_replica_serves_until_nobody_is_sent_to_it() {
             .unwrap();
         pod["spec"].clone()
     };
-    let external = pod(&[
-        "--set",
-        "database.mode=external,database.external.secretName=url",
-    ]);
+    let external = pod(&["--set", "database.mode=external,database.external.secretName=url"]);
     let sleeps = external["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"].as_i64();
     assert!(sleeps >= Some(3), "{sleeps:?}");
     // What it drains in, and then some, is left of the time that it has.
