@@ -30,6 +30,8 @@ pub async fn watch(app: App, certificate: Arc<ServingCertificate>, shutdown: Can
         .is_some()
     {
         tls.on_change("serving certificate", || certificate.reload());
+        app.health
+            .set_certificate_ends(certificate.ends_soon(jiff::Timestamp::now()));
         if let Authenticator::Enabled {
             admin: Some(admin), ..
         } = &app.authenticator

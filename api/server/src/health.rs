@@ -10,6 +10,8 @@ use std::{
 
 /// How long something may not work before the control plane's own record tells.
 pub const LAPSE: Duration = Duration::from_secs(15);
+/// How a degradation begins that is the serving certificate's.
+pub const CERTIFICATE_ENDS: &str = "the serving certificate ends on";
 
 /// Shared by whoever looks and whoever tells.
 #[derive(Clone)]
@@ -19,6 +21,8 @@ struct State {
     unready: Option<String>,
     /// Nothing, before anybody looked.
     degraded: Option<Vec<Degradation>>,
+    /// When the serving certificate ends, where that is soon.
+    certificate_ends: Option<jiff::Timestamp>,
 }
 
 /// Something that does not work, though the API serves.
@@ -32,6 +36,7 @@ impl Default for Health {
         Self(Arc::new(RwLock::new(State {
             unready: Some("the database was not asked yet".to_owned()),
             degraded: None,
+            certificate_ends: None,
         })))
     }
 }
@@ -62,9 +67,16 @@ impl Health {
         state.degraded = Some(degraded.collect());
     }
 
+    /// When the serving certificate ends, where that is soon. It is news at once: no interruption brings it about.
+    pub fn set_certificate_ends(&self, ends: Option<jiff::Timestamp>) {
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        state.certificate_ends = ends;
+    }
+
     /// What does not work, though the API serves.
     pub fn degraded(&self) -> Vec<String> {
-        reasons(self.state().degraded.as_deref().unwrap_or_default())
+        let state = self.state();
+        reasons(&state, state.degraded.as_deref().unwrap_or_default())
     }
 
     /// The same, where it is news: nothing while that is not known yet, or changed less than [`LAPSE`] ago to the worse.
@@ -72,7 +84,8 @@ impl Health {
         let state = self.state();
         let degradations = state.degraded.as_deref()?;
         let lasts = |degradation: &Degradation| now.saturating_duration_since(degradation.since) >= LAPSE;
-        degradations.iter().all(lasts).then(|| reasons(degradations))
+        let all_last = degradations.iter().all(lasts);
+        all_last.then(|| reasons(&state, degradations))
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -80,11 +93,13 @@ impl Health {
     }
 }
 
-fn reasons(degradations: &[Degradation]) -> Vec<String> {
-    degradations
-        .iter()
-        .map(|degradation| degradation.reason.clone())
-        .collect()
+fn reasons(state: &State, degradations: &[Degradation]) -> Vec<String> {
+    let renewal = "nobody can connect after that, and its renewal (the chart's CronJob) does not work";
+    let certificate = state
+        .certificate_ends
+        .map(|ends| format!("{CERTIFICATE_ENDS} {ends}: {renewal}"));
+    let seen = degradations.iter().map(|degradation| degradation.reason.clone());
+    seen.chain(certificate).collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use threeport_model::{
 use threeport_store::{Error, StatusFence};
 use uuid::Uuid;
 
-use crate::app::App;
+use crate::{app::App, health::CERTIFICATE_ENDS};
 
 /// How often it looks.
 pub const EVERY: Duration = Duration::from_secs(15);
@@ -77,10 +77,31 @@ fn degraded(mut reasons: Vec<String>, authentication_disabled: bool, generation:
     if authentication_disabled {
         reasons.push("AUTHENTICATION IS DISABLED: everybody who reaches the API is admin".to_owned());
     }
+    let of_certificate = |reason: &String| reason.starts_with(CERTIFICATE_ENDS);
     let (status, reason) = match (reasons.is_empty(), authentication_disabled) {
         (true, _) => (ConditionStatus::False, "AllPartsWork"),
         (false, true) => (ConditionStatus::True, "AuthenticationDisabled"),
+        (false, false) if reasons.iter().all(of_certificate) => (ConditionStatus::True, "CertificateEnds"),
         (false, false) => (ConditionStatus::True, "NatsUnavailable"),
     };
     Condition::new(DEGRADED, status, reason, reasons.join("; "), generation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_degraded_has_its_reason() {
+        let certificate = format!("{CERTIFICATE_ENDS} 2027-01-01T00:00:00Z");
+        let nats = "NATS is away".to_owned();
+        for (reasons, disabled, expected) in [
+            (vec![], false, "AllPartsWork"),
+            (vec![certificate.clone()], false, "CertificateEnds"),
+            (vec![nats, certificate.clone()], false, "NatsUnavailable"),
+            (vec![certificate], true, "AuthenticationDisabled"),
+        ] {
+            assert_eq!(degraded(reasons, disabled, 1).reason, expected);
+        }
+    }
 }

@@ -11,6 +11,7 @@ use sea_orm::{
     ConnectOptions, Database, DatabaseConnection,
     sqlx::{
         Executor,
+        postgres::{PgConnectOptions, PgSslMode},
         sqlite::{SqliteJournalMode, SqliteSynchronous},
     },
 };
@@ -97,6 +98,14 @@ impl Connections {
                 "the URL must start with sqlite:// or postgresql://".to_owned(),
             ));
         }
+        // One that can't be parsed is refused by the first connect.
+        let postgres = (!sqlite).then(|| options.url.parse::<PgConnectOptions>());
+        if postgres.is_some_and(|parsed| parsed.is_ok_and(|parsed| is_open_to_others(&parsed))) {
+            tracing::warn!(
+                "nobody verifies who the database is: whoever is between can read and change all of it; let its URL say \
+                 sslmode=verify-full&sslrootcert=FILE"
+            );
+        }
         let writers = if sqlite { 1 } else { options.writers.max(1) };
         let readers = options.readers.max(1);
         let writer = connect(configure(&options.url, writers, timeout, true)).await?;
@@ -121,6 +130,17 @@ impl Connections {
             }
         }
     }
+}
+
+/// Whether somebody between could pass for the server. Without `sslmode` there may even be no TLS.
+fn is_open_to_others(postgres: &PgConnectOptions) -> bool {
+    let is_here = postgres.get_socket().is_some()
+        || ["localhost", "127.0.0.1", "::1", "[::1]"].contains(&postgres.get_host());
+    let verifies = matches!(
+        postgres.get_ssl_mode(),
+        PgSslMode::VerifyCa | PgSslMode::VerifyFull
+    );
+    !is_here && !verifies
 }
 
 /// Connects. Again for a while where SQLite is busy: nobody waits in it for the process that turns on the journal of a new
@@ -192,4 +212,24 @@ async fn which(connection: &DatabaseConnection) -> Result<Dialect> {
     } else {
         Dialect::Postgresql
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_nobody_verifies_is_open_to_others() {
+        for (place, expected) in [
+            ("db.example.com/t?sslmode=disable", true),
+            ("db.example.com/t?sslmode=prefer", true),
+            ("db.example.com/t?sslmode=require", true),
+            ("db.example.com/t?sslmode=verify-ca", false),
+            ("db.example.com/t?sslmode=verify-full", false),
+            ("127.0.0.1:5432/t?sslmode=disable", false),
+        ] {
+            let postgres = format!("postgresql://u:p@{place}").parse().unwrap();
+            assert_eq!(is_open_to_others(&postgres), expected, "{place}");
+        }
+    }
 }

@@ -1,11 +1,12 @@
 //! The chart as the real helm renders it, for tests: [`render`] gives its objects, [`pods`] what would run.
 //!
 //! `tests/` holds what is asserted: `snapshots` (the bytes, by case), `values` (what the schema refuses), `security`
-//! (pods and rights), `releases` (several of them side by side), `reference` (what docs/ say of the values).
+//! (pods and rights), `releases` (several of them side by side), `live` (what it refuses for what is in the cluster),
+//! `reference` (what docs/ say of the values).
 
 pub mod reference;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -31,8 +32,13 @@ pub fn case(name: &str) -> PathBuf {
 
 /// helm with arguments before which nothing is set: no repositories, no plugins, no cluster.
 pub fn helm(arguments: &[&str]) -> Result<String> {
+    helm_in(Path::new("/dev/null"), arguments)
+}
+
+/// The same, for the cluster of a kubeconfig.
+pub fn helm_in(kubeconfig: &Path, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new(binaries::path("helm")?);
-    output(command.args(arguments).env("KUBECONFIG", "/dev/null"))
+    output(command.args(arguments).env("KUBECONFIG", kubeconfig))
 }
 
 /// What `helm template` prints for a release of this name and namespace.

@@ -94,6 +94,29 @@ fn a_changed_configuration_of_nats_restarts_nats_alone() {
     assert_eq!(different.collect::<Vec<_>>(), ["StatefulSet/threeport-nats"]);
 }
 
+/// Who is sent to a replica that goes would be refused, while the next one serves already.
+#[test]
+fn a_replica_serves_until_nobody_is_sent_to_it() {
+    let pod = |arguments: &[&str]| {
+        let objects = rendered("threeport", "x", arguments);
+        let (_, pod) = pods(&objects)
+            .into_iter()
+            .find(|(owner, _)| owner == "Deployment/threeport-api")
+            .unwrap();
+        pod["spec"].clone()
+    };
+    let external = pod(&["--set", "database.mode=external,database.external.secretName=url"]);
+    let sleeps = external["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"].as_i64();
+    assert!(sleeps >= Some(3), "{sleeps:?}");
+    // What it drains in, and then some, is left of the time that it has.
+    let left = external["terminationGracePeriodSeconds"].as_i64().unwrap() - sleeps.unwrap();
+    assert!(left > 10, "{left}");
+    assert!(
+        pod(&[])["containers"][0]["lifecycle"].is_null(),
+        "with an embedded database there is no other to go to"
+    );
+}
+
 #[test]
 fn the_database_outlives_the_release() {
     let objects = rendered("threeport", "x", &[]);

@@ -283,6 +283,43 @@ fn budgets_are_only_where_there_are_two_replicas() {
     );
 }
 
+/// What `helm test` delivers is pulled from the same registry, and Secrets are of one namespace.
+#[test]
+fn what_the_test_delivers_may_pull_its_image() {
+    let delivered = |case: &str| {
+        let objects = render(case).unwrap();
+        let is = |wanted: &str| objects.iter().find(|object| name(object) == wanted).unwrap();
+        let workload = is("ConfigMap/threeport-test")["data"]["workload.yaml"]
+            .as_str()
+            .unwrap();
+        let workload: Value = serde_saphyr::from_str(workload).unwrap();
+        let job = is("Job/threeport-test")["spec"]["template"]["spec"].clone();
+        let arguments = strings(&job["initContainers"][0]["args"]);
+        assert!(arguments.contains("--filename=/etc/threeport/test/workload.yaml"));
+        let beside = arguments.contains("--workload-namespace=threeport-system");
+        (
+            workload["spec"]["template"]["spec"]["imagePullSecrets"].clone(),
+            beside,
+        )
+    };
+    assert_eq!(delivered("default"), (Value::Null, false));
+    assert_eq!(
+        delivered("external-two-replicas"),
+        (json!([{"name": "registry"}]), true)
+    );
+}
+
+/// While the database is away no API is ready, and the disruption budget would be used up.
+#[test]
+fn what_is_not_ready_holds_up_no_drain() {
+    let objects = render("external-two-replicas").unwrap();
+    let budgets = objects
+        .iter()
+        .filter(|object| object["kind"] == "PodDisruptionBudget")
+        .map(|budget| &budget["spec"]["unhealthyPodEvictionPolicy"]);
+    assert_eq!(budgets.collect::<Vec<_>>(), ["AlwaysAllow", "AlwaysAllow"]);
+}
+
 /// The rules of all roles that are bound to the ServiceAccount.
 fn rules_of(objects: &[Value], account: &str) -> Vec<Value> {
     let bound = objects.iter().filter(|object| {

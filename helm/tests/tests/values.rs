@@ -22,7 +22,7 @@ fn refusal(settings: &[&str]) -> String {
 
 #[test]
 fn wrong_values_are_refused_with_their_path() {
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 21] = [
         (&["apii.replicas=1"], "'apii' not allowed"),
         (&["api.replica=1"], "at '/api'"),
         (&["api.replicas=0"], "at '/api/replicas'"),
@@ -48,6 +48,23 @@ fn wrong_values_are_refused_with_their_path() {
             &["nats.resources.limits.memory=lots"],
             "at '/nats/resources/limits/memory'",
         ),
+        // Half a byte of memory, which Kubernetes takes with a warning.
+        (
+            &["api.resources.limits.memory=512m"],
+            "at '/api/resources/limits/memory'",
+        ),
+        // The programs and the API's stream would not start with these.
+        (
+            &["controllers.sweepInterval=0s"],
+            "at '/controllers/sweepInterval'",
+        ),
+        (&["nats.memoryStore=63Mi"], "at '/nats/memoryStore'"),
+        // What the Deployment selects its pods by would be another.
+        (
+            &[r"extraLabels.app\.kubernetes\.io/component=web"],
+            "at '/extraLabels'",
+        ),
+        (&["extraLabels.team=a b"], "at '/extraLabels/team'"),
     ];
     for (settings, wanted) in cases {
         let message = refusal(settings);

@@ -63,16 +63,16 @@ pub async fn run(options: FacadeOptions, shutdown: CancellationToken) -> anyhow:
 
 async fn serve(options: FacadeOptions, shutdown: CancellationToken) -> anyhow::Result<()> {
     let kube = options.kube.clone();
-    namespace::ensure_served(&kube, &options.namespace).await?;
+    let user = namespace::ensure_served(&kube, &options.namespace).await?;
     crd_install::install(&kube)
         .await
         .context("failed to install the custom resource definitions")?;
     policy::install(&kube)
         .await
         .context("failed to install the admission policy")?;
-    let closing = namespace::watch(kube.clone(), options.namespace.clone(), shutdown.clone());
+    let closing = namespace::watch(kube.clone(), options.namespace.clone(), user, shutdown.clone());
     let (queue, requests) = queue::channel();
-    let concurrency = options.concurrency;
+    let (concurrency, interval) = (options.concurrency, options.list_interval);
     let (context, writers) = context::Context::new(options, queue, closing);
     let context = Arc::new(context);
     let tasks = TaskTracker::new();
@@ -90,6 +90,7 @@ async fn serve(options: FacadeOptions, shutdown: CancellationToken) -> anyhow::R
         .store(true, std::sync::atomic::Ordering::Relaxed);
     tasks.spawn(feed::objects(context.clone(), shutdown.clone()));
     tasks.spawn(feed::closing(context.clone(), shutdown.clone()));
+    tasks.spawn(policy::keep(kube, interval, shutdown.clone()));
     tasks.close();
     let work = context.clone();
     let purpose = |key: &queue::Key| context.purpose(key);

@@ -31,8 +31,8 @@ use crate::{
 /// Annotation of a served namespace: the user that its facade is to Kubernetes, for the admission policy.
 pub(crate) const FACADE_USER: &str = "threeport.io/facade-user";
 
-/// Labels the namespace as served, and says by whom.
-pub(crate) async fn ensure_served(kube: &kube::Client, namespace: &str) -> anyhow::Result<()> {
+/// Labels the namespace as served, and says by whom: that user.
+pub(crate) async fn ensure_served(kube: &kube::Client, namespace: &str) -> anyhow::Result<String> {
     let api: Api<Namespace> = Api::all(kube.clone());
     let found = api
         .get(namespace)
@@ -41,10 +41,19 @@ pub(crate) async fn ensure_served(kube: &kube::Client, namespace: &str) -> anyho
     let user = whoami(kube)
         .await
         .context("failed to ask Kubernetes who the facade is")?;
-    let labelled = found.labels().contains_key(identity::SERVED);
-    if labelled && found.annotations().get(FACADE_USER) == Some(&user) {
-        return Ok(());
+    if lacks_mark(&found) || found.annotations().get(FACADE_USER) != Some(&user) {
+        mark(&api, namespace, &user).await?;
     }
+    Ok(user)
+}
+
+/// Without it the policy refuses every new custom resource, our mirrors too. Whoever keeps the namespace's labels as a
+/// file may take it off.
+fn lacks_mark(namespace: &Namespace) -> bool {
+    !namespace.labels().contains_key(identity::SERVED) || !namespace.annotations().contains_key(FACADE_USER)
+}
+
+async fn mark(api: &Api<Namespace>, namespace: &str, user: &str) -> anyhow::Result<()> {
     let patch =
         json!({"metadata": {"labels": {identity::SERVED: "true"}, "annotations": {FACADE_USER: user}}});
     let parameters = PatchParams {
@@ -76,17 +85,18 @@ async fn whoami(kube: &kube::Client) -> anyhow::Result<String> {
 }
 
 /// Whether the namespace is terminating, as a cached watch sees it: enough to let go early, not enough to take a
-/// deletion as meant.
+/// deletion as meant. Where it is not and loses its mark, it is marked anew for `user`.
 pub(crate) fn watch(
     kube: kube::Client,
     namespace: String,
+    user: String,
     shutdown: CancellationToken,
 ) -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
         let api: Api<Namespace> = Api::all(kube);
         let only = threeport_cluster::watch_config().fields(&format!("metadata.name={namespace}"));
-        let stream = watcher(api, only).default_backoff();
+        let stream = watcher(api.clone(), only).default_backoff();
         let mut events = std::pin::pin!(stream.take_until(shutdown.cancelled_owned()));
         let mut listed = false;
         while let Some(event) = events.next().await {
@@ -94,6 +104,14 @@ pub(crate) fn watch(
                 Ok(event) => {
                     if let Some(terminating) = says_terminating(&event, &mut listed) {
                         sender.send_if_modified(|now| std::mem::replace(now, terminating) != terminating);
+                    }
+                    if says_unmarked(&event)
+                        && let Err(error) = mark(&api, &namespace, &user).await
+                    {
+                        tracing::warn!(
+                            namespace,
+                            "failed to mark the namespace as served anew: {error:#}"
+                        );
                     }
                 }
                 Err(error) => {
@@ -119,6 +137,15 @@ fn says_terminating(event: &Event<Namespace>, listed: &mut bool) -> Option<bool>
         Event::InitDone => (!*listed).then_some(true),
         Event::Apply(found) => Some(found.metadata.deletion_timestamp.is_some()),
         Event::Delete(_) => Some(true),
+    }
+}
+
+fn says_unmarked(event: &Event<Namespace>) -> bool {
+    match event {
+        Event::InitApply(found) | Event::Apply(found) => {
+            found.metadata.deletion_timestamp.is_none() && lacks_mark(found)
+        }
+        _ => false,
     }
 }
 

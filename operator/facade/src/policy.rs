@@ -4,6 +4,8 @@
 //!
 //! The file carries its version and hash, as the definitions do, so that it is also known where a person applied it.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
@@ -11,6 +13,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 use kube::Api;
 use serde::Deserialize;
 use threeport_model::yaml;
+use tokio_util::sync::CancellationToken;
 
 use crate::shared;
 
@@ -24,6 +27,20 @@ pub(crate) async fn install(kube: &kube::Client) -> anyhow::Result<()> {
     let (policy, binding) = parse()?;
     shared::install(&Api::all(kube.clone()), &policy, BY_HAND).await?;
     shared::install(&Api::all(kube.clone()), &binding, BY_HAND).await
+}
+
+/// Looks `every` so often whether they are there, and makes them anew: whoever removes another control plane may have
+/// taken this for the last one.
+pub(crate) async fn keep(kube: kube::Client, every: Duration, shutdown: CancellationToken) {
+    while shutdown
+        .run_until_cancelled(tokio::time::sleep(every))
+        .await
+        .is_some()
+    {
+        if let Some(Err(error)) = shutdown.run_until_cancelled(install(&kube)).await {
+            tracing::warn!("failed to make the admission policy anew: {error:#}");
+        }
+    }
 }
 
 fn parse() -> anyhow::Result<(ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding)> {

@@ -5,7 +5,7 @@
 //!
 //! Who is not known must cost those who are nothing: what is not even a JSON Web Token is refused without asking, few
 //! reviews run at once and few more wait, and refusals are remembered apart, so that no number of them drives out what
-//! is known to be good.
+//! is known to be good. A token that was good a minute ago is reviewed at places of its own, which no stranger takes.
 
 use std::{
     collections::HashMap,
@@ -43,8 +43,25 @@ pub struct TokenReviewer {
     reviews: Api<TokenReview>,
     good: Answers<String>,
     refused: Answers<()>,
+    /// For tokens that were good when they were reviewed last.
+    returning: Places,
+    /// For all others.
+    strangers: Places,
+}
+
+/// Places for requests whose token is asked about.
+struct Places {
     running: Semaphore,
     waiting: Semaphore,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            running: Semaphore::new(RUNNING),
+            waiting: Semaphore::new(WAITING),
+        }
+    }
 }
 
 impl TokenReviewer {
@@ -54,8 +71,8 @@ impl TokenReviewer {
             reviews: Api::all(client),
             good: Answers::default(),
             refused: Answers::default(),
-            running: Semaphore::new(RUNNING),
-            waiting: Semaphore::new(WAITING),
+            returning: Places::default(),
+            strangers: Places::default(),
         }
     }
 
@@ -68,12 +85,17 @@ impl TokenReviewer {
         if let Some(known) = self.known(&key) {
             return known;
         }
-        let _waits = self
+        let places = if self.good.had(&key) {
+            &self.returning
+        } else {
+            &self.strangers
+        };
+        let _waits = places
             .waiting
             .try_acquire()
             .map_err(|_| unavailable("too many tokens that nobody knows are being asked about"))?;
         let asked = tokio::time::timeout(TIMEOUT, async {
-            let _runs = self.running.acquire().await;
+            let _runs = places.running.acquire().await;
             // Somebody with the same token may have been answered while this one waited.
             match self.known(&key) {
                 Some(known) => known,
@@ -95,6 +117,7 @@ impl TokenReviewer {
                 Ok(user)
             }
             None => {
+                self.good.forget(&key);
                 self.refused.keep(key, (), REFUSAL_KEPT);
                 Err(wrong_token())
             }
@@ -166,6 +189,17 @@ impl<T: Clone> Answers<T> {
         (*until > Instant::now()).then(|| answer.clone())
     }
 
+    /// Whether there is an answer, or was one that is too old.
+    fn had(&self, key: &Key) -> bool {
+        let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.contains_key(key)
+    }
+
+    fn forget(&self, key: &Key) {
+        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.remove(key);
+    }
+
     /// Where there is no room, what would be forgotten first is forgotten now.
     fn keep(&self, key: Key, answer: T, kept: Duration) {
         let now = Instant::now();
@@ -201,6 +235,38 @@ mod tests {
         ] {
             assert!(!is_web_token(token), "{token}");
         }
+    }
+
+    /// A cluster that vouches for whatever it is asked about.
+    fn cluster() -> Client {
+        let service = tower::service_fn(|_: axum::http::Request<kube::client::Body>| async {
+            let review = serde_json::json!({
+                "apiVersion": "authentication.k8s.io/v1",
+                "kind": "TokenReview",
+                "metadata": {},
+                "spec": {},
+                "status": {"authenticated": true, "audiences": [AUDIENCE], "user": {"username": "agent"}},
+            });
+            let body = axum::body::Body::from(review.to_string());
+            Ok::<_, std::convert::Infallible>(axum::http::Response::new(body))
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test]
+    async fn who_was_known_is_reviewed_again_while_strangers_take_all_their_places() {
+        let reviewer = TokenReviewer::new(cluster());
+        let (known, stranger) = ("eyJhbGciOiJub25lIn0.agent.x", "eyJhbGciOiJub25lIn0.other.x");
+        let key: Key = Sha256::digest(known.as_bytes()).into();
+        // As it is a minute after its review.
+        reviewer.good.keep(key, "agent".to_owned(), Duration::ZERO);
+        let all = |places: usize| u32::try_from(places).unwrap();
+        let strangers = &reviewer.strangers;
+        let _waiting = strangers.waiting.try_acquire_many(all(WAITING)).unwrap();
+        let _running = strangers.running.try_acquire_many(all(RUNNING)).unwrap();
+        let refused = reviewer.user(stranger).await.unwrap_err();
+        assert_eq!(refused.code, Code::Unavailable);
+        assert_eq!(reviewer.user(known).await.unwrap(), "agent");
     }
 
     #[test]

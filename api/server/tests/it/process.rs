@@ -44,6 +44,10 @@ struct Process {
 }
 
 async fn bootstrapped(directory: &Path, dns: &[&str]) {
+    bootstrapped_at(directory, dns, jiff::Timestamp::now()).await;
+}
+
+async fn bootstrapped_at(directory: &Path, dns: &[&str], now: jiff::Timestamp) {
     let arguments = bootstrap::Arguments {
         directory: Some(directory.to_owned()),
         namespace: None,
@@ -51,7 +55,7 @@ async fn bootstrapped(directory: &Path, dns: &[&str]) {
         kubeconfig: None,
         dns: dns.iter().map(ToString::to_string).collect(),
     };
-    bootstrap::run(&arguments, jiff::Timestamp::now()).await.unwrap();
+    bootstrap::run(&arguments, now).await.unwrap();
 }
 
 fn free() -> SocketAddr {
@@ -183,6 +187,27 @@ async fn a_renewed_certificate_is_served_without_a_restart() {
     process
         .wait("the renewed certificate", async |process| {
             served(process).await != before
+        })
+        .await;
+    process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_nobody_renews_is_told_before_it_ends() {
+    const SAID: &str = "the serving certificate ends on";
+    let folder = tempfile::tempdir().unwrap();
+    let long_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(355 * 24);
+    bootstrapped_at(folder.path(), &[], long_ago).await;
+    let process = Process::start(folder, &[]).await;
+    process
+        .wait("the end of the certificate", async |process| {
+            process.ready_text().await.contains(SAID)
+        })
+        .await;
+    bootstrapped(process.folder.path(), &[]).await;
+    process
+        .wait("its renewal", async |process| {
+            !process.ready_text().await.contains(SAID)
         })
         .await;
     process.stop().await;

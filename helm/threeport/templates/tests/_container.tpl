@@ -1,6 +1,11 @@
-{{- /* Whether the test keeps to the release's namespace: elsewhere the account of workloads may have no right. */ -}}
-{{- define "threeport.testStays" -}}
+{{- /* Whether the account of workloads may have been granted nothing, so that the test brings what its workload needs. */ -}}
+{{- define "threeport.testGrants" -}}
 {{- if not (and .Values.rbac.create .Values.workloads.clusterAdmin) }}true{{ end }}
+{{- end }}
+
+{{- /* Whether the test keeps to the release's namespace: it has rights, or the Secrets that images are pulled with, only there. */ -}}
+{{- define "threeport.testStays" -}}
+{{- if or (include "threeport.testGrants" .) .Values.image.pullSecrets }}true{{ end }}
 {{- end }}
 
 {{- define "threeport.testContainer" -}}

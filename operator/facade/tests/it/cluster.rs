@@ -44,6 +44,8 @@ pub(crate) struct Place {
     pub(crate) namespace: String,
     pub(crate) api: Api,
     pub(crate) kubectl: Kubectl,
+    /// How often its facade compares everything.
+    pub(crate) list_interval: Duration,
     client_of_api: threeport_client::Client,
     kubeconfig: std::path::PathBuf,
     audit_log: std::path::PathBuf,
@@ -79,6 +81,7 @@ impl Place {
             client_of_api: api.client(),
             api,
             kubectl: cluster.kubectl().unwrap(),
+            list_interval: Duration::from_secs(300),
             kubeconfig: cluster.kubeconfig(),
             audit_log: cluster.audit_log(),
             starts: Vec::new(),
@@ -147,7 +150,10 @@ impl Place {
         let stages = Stages::default();
         stages.register(&mut self.registry, "threeport_stage_seconds");
         let metrics = Metrics::register(&mut self.registry, stages);
-        FacadeOptions::new(self.client_of_api.clone(), kube, &self.namespace, metrics)
+        FacadeOptions {
+            list_interval: self.list_interval,
+            ..FacadeOptions::new(self.client_of_api.clone(), kube, &self.namespace, metrics)
+        }
     }
 
     /// Starts the facade, and gives why it does not run.

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     api::{object, ready},
-    cluster::{DEADLINE, Place, is},
+    cluster::{DEADLINE, Place, is, own},
 };
 
 /// The refusal; the policy is in force a moment after it was made.
@@ -156,4 +156,44 @@ async fn two_control_planes_share_a_cluster_without_crosstalk() {
     two.api.remove("WorkloadDefinition", "web");
     two.wait_gone("tpwd", "web").await;
     assert!(one.get("tpwd", "web").is_some());
+}
+
+/// As it does to whoever keeps the namespace's labels elsewhere and applies them: nothing could be created in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_loses_its_mark_is_marked_anew() {
+    const NAME: &str = "policy-unmarked";
+    let place = Place::start(NAME).await;
+    for (change, mark) in [
+        ("label", "threeport.io/control-plane-namespace-"),
+        ("annotate", "threeport.io/facade-user-"),
+    ] {
+        place.kubectl.run(&[change, "namespace", NAME, mark]).unwrap();
+    }
+    place
+        .until("it is marked again", || {
+            let text = place.kubectl.run(&["get", "namespace", NAME, "-o", "json"]);
+            let found: Value = serde_json::from_str(&text.unwrap()).unwrap();
+            let metadata = &found["metadata"];
+            metadata["labels"]["threeport.io/control-plane-namespace"] == "true"
+                && metadata["annotations"]["threeport.io/facade-user"]
+                    == "system:serviceaccount:policy-unmarked:threeport-facade"
+        })
+        .await;
+}
+
+/// In a cluster of its own: without the policy nobody is refused in any namespace.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_somebody_deleted_is_made_anew() {
+    const BOTH: &str = "validatingadmissionpolicies,validatingadmissionpolicybindings";
+    const NAME: &str = "custom-resources.threeport.io";
+    let cluster = tokio::task::spawn_blocking(own).await.unwrap();
+    let mut place = Place::prepare_in(cluster.files(), "policy-deleted").await;
+    place.list_interval = Duration::from_secs(1);
+    place.start_facade().await;
+    place.kubectl.run(&["delete", BOTH, NAME]).unwrap();
+    place
+        .until("both are there again", || {
+            place.kubectl.run(&["get", BOTH, NAME]).is_ok()
+        })
+        .await;
 }

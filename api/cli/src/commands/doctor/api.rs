@@ -53,6 +53,14 @@ pub(super) async fn checks(connection: &Connection) -> Vec<Check> {
 /// What to do about a connection that fails, by what the layers below say.
 fn remedy(text: &str, namespace: &str, release: &str) -> String {
     let text = text.to_ascii_lowercase();
+    if text.contains("certificate expired") || text.contains("certificate: expired") {
+        return renewal(namespace, release);
+    }
+    if text.contains("not valid for name") || text.contains("notvalidforname") {
+        return "the server's certificate does not have the name in --server (THREEPORT_SERVER); use one that it has, or let \
+                the chart's api.tls.additionalNames have this one, too"
+            .to_owned();
+    }
     if text.contains("certificate") || text.contains("unknownissuer") {
         return format!(
             "the server's certificate is not of the CA that is trusted here; take the control plane's own: kubectl get \
@@ -70,6 +78,14 @@ fn remedy(text: &str, namespace: &str, release: &str) -> String {
     format!(
         "see whether the API runs: kubectl get pods -n {namespace}; its log: kubectl logs -n {namespace} \
          deployment/{release}-api"
+    )
+}
+
+/// What to do about a certificate that ends.
+fn renewal(namespace: &str, release: &str) -> String {
+    format!(
+        "renew it now: kubectl create job -n {namespace} --from=cronjob/{release}-renewal {release}-renewal-now; why its \
+         renewal did not work: kubectl get cronjobs,jobs,events -n {namespace}"
     )
 }
 
@@ -97,6 +113,10 @@ async fn ready(client: &Client, place: &Place<'_>) -> Result<Check, Check> {
     let namespace = place.namespace;
     match client.ready().await {
         Ok(text) if text.trim() == "ok" => Ok(Check::ok(NAME, "ready")),
+        Ok(text) if text.contains("certificate") => {
+            let remedy = renewal(namespace, &place.release().await);
+            Ok(Check::warning("certificate", text.trim(), remedy))
+        }
         Ok(text) => Ok(Check::warning(
             NAME,
             text.trim(),
@@ -214,6 +234,14 @@ mod tests {
         for (text, part) in [
             ("invalid peer certificate: UnknownIssuer", "--ca ca.crt"),
             ("invalid peer certificate", "configmap -n here trial-ca "),
+            (
+                "invalid peer certificate: certificate expired: verification time 1767225600 (UNIX)",
+                "-n here --from=cronjob/trial-renewal ",
+            ),
+            (
+                "invalid peer certificate: certificate not valid for name \"10.0.0.1\"",
+                "api.tls.additionalNames",
+            ),
             ("dns error: failed to lookup address", "--server"),
             ("tcp connect error: Connection refused", "get pods -n here"),
             ("something else", "logs -n here deployment/trial-api"),
