@@ -1,7 +1,7 @@
 //! The whole process: TLS, a real nats-server, SIGTERM's drain. Started from what bootstrap makes.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -20,7 +20,7 @@ use threeport_server::{
     tls::ServingCertificate,
 };
 use threeport_store::{Options, Store};
-use threeport_testbed::{Nats, NatsOptions};
+use threeport_testbed::{Nats, NatsOptions, ports};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -55,7 +55,7 @@ async fn bootstrapped(directory: &Path, dns: &[&str]) {
 }
 
 fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free().unwrap()))
 }
 
 impl Process {

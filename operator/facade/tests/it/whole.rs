@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -13,6 +13,7 @@ use threeport_client::{ApplyBody, Client, Options, Token};
 use threeport_model::{ManagedBy, Object, find_kind, object::Metadata};
 use threeport_server::{bootstrap, configuration, serve};
 use threeport_store::Store;
+use threeport_testbed::ports;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -159,10 +160,7 @@ impl Drop for Whole {
 }
 
 fn free() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free().unwrap()))
 }
 
 fn document(name: &str) -> String {
