@@ -10,7 +10,7 @@ use api::{Api, kind};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use threeport_agent::{metrics::Metrics, session::Agent};
 use threeport_model::{identity, kinds::workload_instance::Health, protocol::agent::Observation};
-use threeport_testbed::{ControlPlane, ControlPlaneOptions};
+use threeport_testbed::{ControlPlane, ControlPlaneOptions, process};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -153,7 +153,7 @@ async fn what_is_ours_is_reported_and_what_is_not_is_never_mentioned() {
         .until("key", "Current", |it| it.health == Health::Current)
         .await;
     assert!(setup.api.heartbeats() > 0);
-    let log = std::fs::read_to_string(setup.cluster.audit_log()).unwrap();
+    let log = process::whole_lines(&setup.cluster.audit_log()).unwrap();
     setup.stop().await;
 
     // The API server saw it read, and nothing else.
