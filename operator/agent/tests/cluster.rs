@@ -10,7 +10,7 @@ use api::{Api, kind};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use threeport_agent::{metrics::Metrics, session::Agent};
 use threeport_model::{identity, kinds::workload_instance::Health, protocol::agent::Observation};
-use threeport_testbed::{ControlPlane, ControlPlaneOptions, process};
+use threeport_testbed::{ControlPlane, ControlPlaneOptions, process, wait};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -284,14 +284,15 @@ spec:
             it.health == Health::InProgress && it.message.contains("0/1")
         })
         .await;
-    let pod = setup.kubectl(&[
-        "get",
-        "pods",
-        "-l",
-        "app=web",
-        "-o",
-        "jsonpath={.items[0].metadata.name}",
-    ]);
+    // The Deployment speaks of its pod before that is made.
+    let name = "jsonpath={.items[*].metadata.name}";
+    let pod = wait::until("find the pod", Duration::from_secs(30), || {
+        let kubectl = setup.cluster.kubectl()?;
+        let found = kubectl.run(&["get", "pods", "-l", "app=web", "-o", name])?;
+        anyhow::ensure!(!found.is_empty(), "there is none");
+        Ok(found)
+    })
+    .unwrap();
     let set_status = |state: &str, image_id: &str, ready: bool| {
         let status = format!(
             r#"{{"status":{{"phase":"Running","conditions":[{{"type":"Ready","status":"{}"}}],"containerStatuses":[{{
