@@ -123,7 +123,16 @@ async fn story_6_nats_wiped_under_30_changes_loses_none() -> Result<()> {
             let (asked, deleted) = tokio::join!(changes, kubectl(&wipe, None));
             let (asked, _) = (asked?, deleted?.success()?);
             rolled_out(namespace, NATS).await?;
-            let after = nats::started(namespace).await?;
+            // What was Ready a moment ago may still count as rolled out.
+            let after = wait_until("another NATS answers", DEGRADED, || async {
+                let started = nats::started(namespace).await?;
+                Ok(if started == before {
+                    Err("it is the one of before".to_owned())
+                } else {
+                    Ok(started)
+                })
+            })
+            .await?;
             let (first, last) = asked.first().zip(asked.last()).context("nothing was asked for")?;
             println!("NATS of {before} died among changes from {first} to {last}; the next is of {after}");
             ensure!(
