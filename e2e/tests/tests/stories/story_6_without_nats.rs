@@ -15,10 +15,11 @@ use crate::{
 
 /// The pause between two sweeps; a tenth of it, less or more, is spread.
 const SWEEP: Duration = Duration::from_secs(30);
-/// The shortest pause, less what a sweep's own work takes.
-const SHORTEST: Duration = Duration::from_secs(26);
-/// The longest pause, and some time for the work of a sweep on two cores.
-const LONGEST: Duration = Duration::from_secs(40);
+/// The shortest pause, less what a sweep's own work takes where the machine has more to do. What a signal brought would be
+/// there within a second.
+const SHORTEST: Duration = Duration::from_secs(22);
+/// The longest pause, and some time for the work of a sweep on two cores; less than two pauses.
+const LONGEST: Duration = Duration::from_secs(45);
 const NATS: &str = "statefulset threeport-nats";
 /// The control plane says what it lacks.
 const DEGRADED: Duration = Duration::from_secs(60);
