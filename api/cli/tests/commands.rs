@@ -292,10 +292,13 @@ async fn a_wait_ends_when_it_is_true_in_vain_or_overtaken() {
         "workloadinstance/web: Ready=False Test: as the test says\n\
          workloadinstance/web: superseded: was changed: generation 4 is wanted of it now, not 3\n"
     );
-    assert_eq!(world.run(&["wait", "tpwi/none", "--timeout", "1s"]).await.code, 1);
+    assert_eq!(
+        world.run(&["wait", "tpwi/none", "--timeout", "20s"]).await.code,
+        1
+    );
     assert_eq!(
         world
-            .run(&["wait", "tpwi/none", "--for=delete", "--timeout", "1s"])
+            .run(&["wait", "tpwi/none", "--for=delete", "--timeout", "20s"])
             .await
             .code,
         0

@@ -13,9 +13,11 @@ use kube::{
 };
 use threeport_faults::kubernetes::{Fault, Plan, Proxy};
 use threeport_testbed::{ControlPlane, ControlPlaneOptions};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-/// How long a client waits that is never answered.
+/// How long a client waits for what is to come.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// How long a client waits that is never answered: longer than an answer takes, and shorter than a plan holds it.
 const PATIENCE: Duration = Duration::from_secs(2);
 const SEED: u64 = 11;
 
@@ -87,6 +89,24 @@ impl World {
         self.maps().create(&PostParams::default(), &map(name)).await
     }
 
+    /// What a client sees of a create; nothing where its request was held, and it gave up a while after that.
+    async fn create_in_vain(&self, name: &str, fault: Fault) -> Option<Result<ConfigMap, Error>> {
+        let is_held = matches!(fault, Fault::Held | Fault::HeldAfter);
+        let gives_up = async {
+            while !is_held || self.count(fault) == 0 {
+                sleep(Duration::from_millis(10)).await;
+            }
+            sleep(PATIENCE).await;
+        };
+        let seen = async {
+            tokio::select! {
+                answer = self.create(name) => Some(answer),
+                () = gives_up => None,
+            }
+        };
+        timeout(DEADLINE, seen).await.unwrap()
+    }
+
     fn count(&self, fault: Fault) -> u64 {
         self.proxy.counts().get(&fault).copied().unwrap_or_default()
     }
@@ -128,7 +148,7 @@ async fn without_a_plan_everything_is_passed_on(world: &World) {
     let mut watch = std::pin::pin!(watch);
     for name in ["one", "two", "three"] {
         world.create(name).await.unwrap();
-        let seen = timeout(PATIENCE, watch.try_next())
+        let seen = timeout(DEADLINE, watch.try_next())
             .await
             .unwrap()
             .unwrap()
@@ -164,17 +184,17 @@ async fn a_write_fails_before_or_after_it_was_executed(world: &World) {
     ] {
         world.proxy.disturb(Plan::only(SEED, fault));
         let name = format!("{fault:?}").to_lowercase();
-        match timeout(PATIENCE, world.create(&name)).await {
-            Err(_) => assert!(matches!(fault, Fault::Held | Fault::HeldAfter), "{fault:?}"),
-            Ok(Err(Error::Api(status))) => {
+        match world.create_in_vain(&name, fault).await {
+            None => assert!(matches!(fault, Fault::Held | Fault::HeldAfter), "{fault:?}"),
+            Some(Err(Error::Api(status))) => {
                 assert!(matches!(fault, Fault::Refused | Fault::RefusedAfter), "{fault:?}");
                 assert!(status.code >= 429, "{status:?}");
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 let silent = [Fault::Cut, Fault::CutAfter, Fault::Truncated, Fault::Garbled];
                 assert!(silent.contains(&fault), "{fault:?}: {error}");
             }
-            Ok(Ok(created)) => panic!("{fault:?}: {created:?}"),
+            Some(Ok(created)) => panic!("{fault:?}: {created:?}"),
         }
         world.proxy.calm();
         assert_eq!(world.is_there(&name), is_executed, "{fault:?}");
@@ -219,7 +239,7 @@ async fn a_watch_ends_between_two_events_or_in_one(world: &World) {
             .watch(&WatchParams::default().disable_bookmarks(), "0")
             .await
             .unwrap();
-        let seen = timeout(Duration::from_secs(20), count(watch)).await.unwrap();
+        let seen = timeout(DEADLINE, count(watch)).await.unwrap();
         assert!(seen <= most, "{fault:?}: {seen} whole events");
         assert_eq!(world.count(fault), 1, "{fault:?}");
     }
@@ -230,7 +250,7 @@ async fn a_watch_ends_between_two_events_or_in_one(world: &World) {
         .await
         .unwrap();
     world.proxy.disturb(Plan::new(SEED, 0.0));
-    let seen = timeout(PATIENCE, count(watch)).await.unwrap();
+    let seen = timeout(DEADLINE, count(watch)).await.unwrap();
     assert!(seen <= 3, "an open watch outlives a new plan");
     assert_eq!(world.count(Fault::WatchCut), 2);
 }

@@ -276,6 +276,14 @@ pub fn log_tail(log: &Path) -> String {
     read().unwrap_or_else(|error| format!("(no log at {}: {error})", log.display()))
 }
 
+/// The whole lines of a log: whoever writes it may be in the middle of the last.
+pub fn whole_lines(log: &Path) -> Result<String> {
+    let mut bytes = fs::read(log).with_context(|| format!("failed to read {}", log.display()))?;
+    let end = bytes.iter().rposition(|byte| *byte == b'\n');
+    bytes.truncate(end.map_or(0, |end| end + 1));
+    String::from_utf8(bytes).with_context(|| format!("{} is no text", log.display()))
+}
+
 /// Runs a command to its end and gives its standard output; the error carries what it wrote to standard error.
 pub fn output(command: &mut Command) -> Result<String> {
     let line = format!("{command:?}");

@@ -10,7 +10,7 @@ use api::{Api, kind};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use threeport_agent::{metrics::Metrics, session::Agent};
 use threeport_model::{identity, kinds::workload_instance::Health, protocol::agent::Observation};
-use threeport_testbed::{ControlPlane, ControlPlaneOptions};
+use threeport_testbed::{ControlPlane, ControlPlaneOptions, process, wait};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -153,7 +153,7 @@ async fn what_is_ours_is_reported_and_what_is_not_is_never_mentioned() {
         .until("key", "Current", |it| it.health == Health::Current)
         .await;
     assert!(setup.api.heartbeats() > 0);
-    let log = std::fs::read_to_string(setup.cluster.audit_log()).unwrap();
+    let log = process::whole_lines(&setup.cluster.audit_log()).unwrap();
     setup.stop().await;
 
     // The API server saw it read, and nothing else.
@@ -284,14 +284,15 @@ spec:
             it.health == Health::InProgress && it.message.contains("0/1")
         })
         .await;
-    let pod = setup.kubectl(&[
-        "get",
-        "pods",
-        "-l",
-        "app=web",
-        "-o",
-        "jsonpath={.items[0].metadata.name}",
-    ]);
+    // The Deployment speaks of its pod before that is made.
+    let name = "jsonpath={.items[*].metadata.name}";
+    let pod = wait::until("find the pod", Duration::from_secs(30), || {
+        let kubectl = setup.cluster.kubectl()?;
+        let found = kubectl.run(&["get", "pods", "-l", "app=web", "-o", name])?;
+        anyhow::ensure!(!found.is_empty(), "there is none");
+        Ok(found)
+    })
+    .unwrap();
     let set_status = |state: &str, image_id: &str, ready: bool| {
         let status = format!(
             r#"{{"status":{{"phase":"Running","conditions":[{{"type":"Ready","status":"{}"}}],"containerStatuses":[{{

@@ -42,7 +42,7 @@ async fn who_waits_for_what_was_refused_for_good_is_told_at_once() {
     let other = pair("other", "hello").replace("{definition: other}", depends);
     world.run_with(&["apply", "-f", "-"], &other).await.ok();
 
-    let refused = world.run(&["delete", "-f", &file, "--timeout", "2s"]).await;
+    let refused = world.run(&["delete", "-f", &file, "--timeout", "20s"]).await;
     assert_eq!((refused.code, refused.stdout.as_str()), (1, ""), "{refused:?}");
     for part in [
         "WorkloadInstance/web is referred to by WorkloadInstance/other",

@@ -22,7 +22,7 @@ async fn what_a_workload_says_is_shown_and_not_obeyed() {
         (&["get", "tpwi", "-o", "wide"][..], 1),
         (&["describe", "tpwi", "web"][..], 1),
         // While it waits, and when it has waited in vain.
-        (&["wait", "tpwi/web", "--timeout", "1s"][..], 2),
+        (&["wait", "tpwi/web", "--timeout", "3s"][..], 2),
         (&["doctor"][..], 1),
     ] {
         let ran = world.run(command).await;

@@ -470,8 +470,10 @@ database_test!(that_a_job_completed_is_never_forgotten, bed, {
 database_test!(an_agent_that_a_restored_database_forgot_registers_anew, bed, {
     let (_, agent) = applied(bed).await;
     let first = heartbeat(bed, &agent, None).await.unwrap().seen;
+    bed.tick().await;
     let second = heartbeat(bed, &agent, first).await.unwrap().seen;
     assert!(first < second, "{first:?} {second:?}");
+    bed.tick().await;
     // What it did not hear an answer to it does not remember: that is no restore.
     heartbeat(bed, &agent, first).await.unwrap();
     let last = heartbeat(bed, &agent, second).await.unwrap().seen;

@@ -222,6 +222,14 @@ impl Bed {
         holder
     }
 
+    /// Waits until the database's clock says more than it did when what is written by now was written: that of SQLite counts
+    /// milliseconds.
+    pub(crate) async fn tick(&self) {
+        let now = async || self.store.watch_start().await.unwrap().at;
+        let before = now().await;
+        while now().await == before {}
+    }
+
     /// A request of the API.
     pub(crate) fn request(&self) -> Request {
         Request::new(self.store.random().uuid(), "tester", "TEST")

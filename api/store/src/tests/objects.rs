@@ -362,6 +362,7 @@ database_test!(a_status_has_a_time_of_change_of_its_own, bed, {
         (metadata.updated_at.unwrap(), metadata.status_updated_at.unwrap())
     };
     let put = async |word| {
+        bed.tick().await;
         let update = status(word, 1, Some((1, 1)));
         let fence = StatusFence::default();
         bed.store
@@ -376,6 +377,7 @@ database_test!(a_status_has_a_time_of_change_of_its_own, bed, {
     assert!(observed.0 == created.0 && observed.1 > created.1, "{observed:?}");
     put(ConditionStatus::False).await;
     assert_eq!(times("WorkloadInstance").await, observed, "an equal one");
+    bed.tick().await;
     bed.update(
         "WorkloadInstance",
         "web",
@@ -387,6 +389,7 @@ database_test!(a_status_has_a_time_of_change_of_its_own, bed, {
     assert!(changed.0 > observed.1 && changed.1 == observed.1, "{changed:?}");
     // What is served of an instance changes with its definition.
     let before = times("WorkloadDefinition").await;
+    bed.tick().await;
     bed.update("WorkloadDefinition", "web", definition_spec("two"))
         .await
         .unwrap();

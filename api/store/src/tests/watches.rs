@@ -144,6 +144,8 @@ database_test!(a_change_of_a_definition_is_one_of_its_instances, bed, {
             .find(of_instance)
             .map(|change| ready(&change.object).0)
     };
+    // A watch hears all of the moment in which it begins.
+    bed.tick().await;
     let start = bed.store.watch_start().await.unwrap();
     assert_eq!(heard(start).await, None);
     assert_eq!(ready(&bed.get("WorkloadInstance", "web").await).0, "True");

@@ -22,9 +22,9 @@ const RUNS: u64 = 4;
 /// So often runs are made until there is some of everything: what a run leaves depends on who came first.
 const ROUNDS: u64 = 5;
 
-/// Runs of the load on a database that does not fail, which must be faultless; and what is known of the last of them.
-async fn undisturbed(stage: &Stage, first: u64) -> Result<(Vec<Entry>, Facts)> {
-    let mut last = None;
+/// Runs of the load on a database that does not fail, which must be faultless; and what is known of each.
+async fn undisturbed(stage: &Stage, first: u64) -> Result<Vec<(Vec<Entry>, Facts)>> {
+    let mut runs = Vec::new();
     for index in 0..RUNS {
         let seed = first.wrapping_add(index);
         let scope = stage.scope(seed).await?;
@@ -34,9 +34,9 @@ async fn undisturbed(stage: &Stage, first: u64) -> Result<(Vec<Entry>, Facts)> {
             .await
             .context("nothing is wrong yet")?;
         let facts = stage.database.facts(&scope).await?;
-        last = Some((entries, facts));
+        runs.push((entries, facts));
     }
-    last.context("no run")
+    Ok(runs)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,10 +175,15 @@ fn is_deletion(action: &Action) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn fire_5_what_clients_were_told_is_held_against_what_is_there() -> Result<()> {
     let stage = Stage::new().await?;
-    let (entries, facts) = undisturbed(&stage, form::seed()).await?;
+    let runs = undisturbed(&stage, form::seed()).await?;
     for (name, twist) in TWISTS {
-        let (mut entries, mut facts) = (entries.clone(), facts.clone());
-        twist(&mut entries, &mut facts).with_context(|| format!("{name}: the run has no case"))?;
+        // Some seeds' run lacks a case: a deletion that is not refused, for one.
+        let twisted = runs.iter().find_map(|(entries, facts)| {
+            let (mut entries, mut facts) = (entries.clone(), facts.clone());
+            twist(&mut entries, &mut facts)?;
+            Some((entries, facts))
+        });
+        let (entries, facts) = twisted.with_context(|| format!("{name}: no run has a case"))?;
         ensure!(!judge(&entries, &facts).is_empty(), "not found: {name}");
     }
     Ok(())

@@ -40,12 +40,17 @@ async fn invariant_1_all_but_the_database_is_lost_at_once_and_no_workload_is() -
                 rolled_out(namespace, part).await?;
             }
             are_back(world, &known, &names).await?;
-            let stayed: Vec<_> = pods(namespace)
-                .await?
-                .into_keys()
-                .filter(|name| running.contains_key(name) && !name.contains("nats"))
-                .collect();
-            ensure!(stayed.is_empty(), "these pods were not lost: {stayed:?}");
+            // One that ends takes its time, and another one is Ready before that.
+            wait_until("all pods were lost", Duration::from_secs(60), || async {
+                let mut stayed = pods(namespace).await?;
+                stayed.retain(|name, _| running.contains_key(name) && !name.contains("nats"));
+                Ok(if stayed.is_empty() {
+                    Ok(())
+                } else {
+                    Err(format!("{stayed:?}"))
+                })
+            })
+            .await?;
             wait_ready(world, &mirrored).await?;
             wait_ready(world, &own).await?;
             ensure!(

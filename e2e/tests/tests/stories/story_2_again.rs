@@ -24,7 +24,7 @@ const BY_KUBECTL: [&str; 2] = [
 const BY_REST: [&str; 2] = ["workloaddefinition/again-rest", "workloadinstance/again-rest"];
 const LARGE: &str = "workloaddefinition/again-large";
 /// A mirror follows within moments.
-const MIRRORED: Duration = Duration::from_secs(10);
+const MIRRORED: Duration = Duration::from_secs(30);
 
 fn pair(name: &str) -> [Value; 2] {
     [

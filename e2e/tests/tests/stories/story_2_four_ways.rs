@@ -22,7 +22,7 @@ use crate::{
 /// Kubernetes' own way, and those through the API.
 const NAMES: [&str; 4] = ["ways-kubectl", "ways-rest", "ways-tptctl", "ways-run"];
 /// From Ready to a status that changes no more: images are told of pods, a moment after them.
-const SETTLED: Duration = Duration::from_secs(10);
+const SETTLED: Duration = Duration::from_secs(30);
 
 fn pair(name: &str, manifests: &[Value]) -> [Value; 2] {
     [

@@ -27,7 +27,8 @@ pub(crate) async fn definitions() -> Result<BTreeMap<String, String>> {
         .collect())
 }
 
-/// The pods of the control plane, and how often they were started: whether anything was restarted.
+/// The pods of the control plane, and how often they were started: whether anything was restarted. Those of Jobs aside, which
+/// renew its certificates once a day.
 pub(crate) async fn pods(namespace: &str) -> Result<BTreeMap<String, Value>> {
     let selector = "app.kubernetes.io/name=threeport";
     let list = kubectl(&format!("-n {namespace} get pods -l {selector} -o json"), None)
@@ -37,6 +38,7 @@ pub(crate) async fn pods(namespace: &str) -> Result<BTreeMap<String, Value>> {
     let items = list["items"].as_array().cloned().unwrap_or_default();
     Ok(items
         .iter()
+        .filter(|pod| pod["metadata"]["ownerReferences"][0]["kind"] != "Job")
         .map(|pod| {
             let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             (

@@ -13,8 +13,10 @@ use threeport_model::{GROUP, kinds};
 use crate::{burst::Burst, installation, scene::Scene};
 
 const CREATES: usize = 100;
-/// A busy machine may take longer for single ones; a sweep would be far beyond.
-const SLACK: Duration = Duration::from_millis(250);
+/// Percentiles, and by how much each may be beyond twice the usual one. The p99 of a hundred is what the second slowest took,
+/// and one pause of a busy machine meets more than two. What comes without its signal is beyond either: the relay waits for
+/// five seconds, the sweep for minutes.
+const SLACK: [(usize, Duration); 2] = [(50, Duration::from_millis(250)), (99, Duration::from_secs(2))];
 /// From a line of a log to kubectl.
 const TOLD: Duration = Duration::from_secs(20);
 /// The durable consumer of the controllers of workloads.
@@ -176,13 +178,13 @@ async fn story_6_with_the_sweep_at_10_minutes_100_creates_come_by_signal() -> Re
                 "NATS delivered {} messages for {CREATES} creates",
                 counted.delivered
             );
-            for percent in [50, 99] {
+            for (percent, slack) in SLACK {
                 let (usually, now) = (
                     usually.latencies.percentile(percent),
                     counted.latencies.percentile(percent),
                 );
                 ensure!(
-                    now <= usually * 2 + SLACK,
+                    now <= usually * 2 + slack,
                     "p{percent} is {now:?} and was {usually:?}: the sweep carried the work"
                 );
             }

@@ -128,7 +128,7 @@ async fn story_6_without_its_agent_an_instance_is_unknown_within_30_s_never_true
             apply(world, &objects).await?;
             wait_ready(world, &objects).await?;
             let watch = Watch::start(world, "unseen")?;
-            watch.is_now("True", Duration::from_secs(10)).await?;
+            watch.is_now("True", Duration::from_secs(30)).await?;
             agent_is_connected(world, true).await?;
 
             let begin = Instant::now();

@@ -28,7 +28,7 @@ use threeport_model::{
         whoami::Version,
     },
 };
-use threeport_testbed::{ControlPlane, ControlPlaneOptions, kubectl::Kubectl};
+use threeport_testbed::{ControlPlane, ControlPlaneOptions, kubectl::Kubectl, process};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -466,7 +466,7 @@ impl World {
 
     /// The controller's requests with one of these verbs, likewise.
     pub(crate) fn requests(&self, verbs: &[&str]) -> Vec<String> {
-        let log = std::fs::read_to_string(self.cluster.audit_log()).unwrap();
+        let log = process::whole_lines(&self.cluster.audit_log()).unwrap();
         let events = log
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap());

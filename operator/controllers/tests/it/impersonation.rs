@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 use threeport_engine::Outcome;
+use threeport_testbed::process;
 
 use crate::harness::{World, assert_done};
 
@@ -61,7 +62,7 @@ async fn writes_are_made_as_the_runtime_s_account() {
 
     world.place("shop", json!({"definition": "web", "namespace": "shop"}));
     assert_done(&world.run("shop").await);
-    let log = std::fs::read_to_string(world.cluster.audit_log()).unwrap();
+    let log = process::whole_lines(&world.cluster.audit_log()).unwrap();
     let writes = log
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())

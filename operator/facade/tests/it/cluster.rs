@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use serde_json::Value;
 use threeport_facade::{FacadeOptions, Metrics};
 use threeport_telemetry::stages::Stages;
-use threeport_testbed::{ControlPlane, ControlPlaneFiles, ControlPlaneOptions, kubectl::Kubectl};
+use threeport_testbed::{ControlPlane, ControlPlaneFiles, ControlPlaneOptions, kubectl::Kubectl, process};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -212,7 +212,7 @@ impl Place {
     /// The audit log's events of this namespace's facade.
     fn audited(&self) -> Vec<Value> {
         let user = format!("system:serviceaccount:{}:threeport-facade", self.namespace);
-        let log = std::fs::read_to_string(&self.audit_log).unwrap();
+        let log = process::whole_lines(&self.audit_log).unwrap();
         let events = log
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap());

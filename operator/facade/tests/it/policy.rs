@@ -11,15 +11,24 @@ use crate::{
 
 /// The refusal; the policy is in force a moment after it was made.
 async fn refused(place: &Place, arguments: &[&str]) -> String {
+    until_refused(&format!("kubectl {arguments:?}"), || {
+        place.run(arguments).map(drop)
+    })
+    .await
+}
+
+/// The same of documents.
+async fn not_applied(place: &Place, documents: &str) -> String {
+    until_refused(documents, || place.kubectl.apply(documents)).await
+}
+
+async fn until_refused(what: &str, ask: impl Fn() -> anyhow::Result<()>) -> String {
     let started = Instant::now();
     loop {
-        if let Err(error) = place.run(arguments) {
+        if let Err(error) = ask() {
             return format!("{error:#}");
         }
-        assert!(
-            started.elapsed() < DEADLINE,
-            "kubectl {arguments:?} was not refused"
-        );
+        assert!(started.elapsed() < DEADLINE, "it was not refused: {what}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -87,19 +96,16 @@ async fn only_the_operator_marks_mirrors_and_only_served_namespaces_hold_resourc
              spec: {{manifests: [{{apiVersion: v1, kind: ConfigMap, metadata: {{name: a}}}}]}}\n"
         )
     };
-    refused(&place, &["get", "nothing"]).await;
-    let labelled = place
-        .kubectl
-        .apply(&document("policy-label", "{threeport.io/managed-by: api}"))
-        .unwrap_err();
+    let labelled = document("policy-label", "{threeport.io/managed-by: api}");
+    let labelled = not_applied(&place, &labelled).await;
     assert!(
-        format!("{labelled:#}").contains("only the control plane's operator may set it"),
-        "{labelled:#}"
+        labelled.contains("only the control plane's operator may set it"),
+        "{labelled}"
     );
-    let unserved = place.kubectl.apply(&document("default", "{}")).unwrap_err();
+    let unserved = not_applied(&place, &document("default", "{}")).await;
     assert!(
-        format!("{unserved:#}").contains("no Threeport control plane serves namespace default"),
-        "{unserved:#}"
+        unserved.contains("no Threeport control plane serves namespace default"),
+        "{unserved}"
     );
 
     // An operator is one only in its own namespace.
