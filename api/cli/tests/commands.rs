@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod deletion;
+mod proxy;
 mod terminal;
 mod watch;
 mod world;
