@@ -5,6 +5,7 @@
 mod deletion;
 mod proxy;
 mod terminal;
+mod waiting;
 mod watch;
 mod world;
 

@@ -48,6 +48,13 @@ impl Options {
 impl Client {
     /// A client. Reads the CA file; makes no connection yet.
     pub fn new(options: Options) -> Result<Self, Error> {
+        // Else it would be found out at the first request, as a failure that might pass.
+        let url = options
+            .url
+            .parse::<reqwest::Url>()
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = url.ok_or_else(|| Error::Address(options.url.clone()))?;
         let mut builder = reqwest::Client::builder()
             .user_agent(options.user_agent)
             .connect_timeout(Duration::from_secs(5))
@@ -56,7 +63,7 @@ impl Client {
             .http2_keep_alive_interval(KEEP_ALIVE)
             .http2_keep_alive_timeout(KEEP_ALIVE)
             .http2_keep_alive_while_idle(true)
-            .https_only(options.url.starts_with("https://"));
+            .https_only(url.scheme() == "https");
         let mut trusted = options.ca_pem.unwrap_or_default();
         if let Some(path) = &options.ca_file {
             let pem = std::fs::read(path).map_err(|source| Error::ReadFile {
@@ -70,10 +77,6 @@ impl Client {
             builder = builder.tls_certs_only(certificates);
         }
         if let Some(address) = options.address {
-            let url: reqwest::Url = options
-                .url
-                .parse()
-                .map_err(|_| Error::Address(options.url.clone()))?;
             let host = url
                 .host_str()
                 .ok_or_else(|| Error::Address(options.url.clone()))?;
@@ -124,6 +127,31 @@ mod tests {
             }
         });
         address
+    }
+
+    #[test]
+    fn an_address_is_one_before_anything_is_sent_there() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        for (url, taken) in [
+            ("https://threeport.example.com/team", true),
+            ("https://[::1]:8443", true),
+            ("http://localhost", true),
+            ("", false),
+            ("localhost", false),
+            // Of a scheme that is called localhost.
+            ("localhost:8443", false),
+            ("https://", false),
+            ("ftp://localhost", false),
+        ] {
+            match Client::new(Options::new(url, "test")) {
+                Ok(_) => assert!(taken, "{url:?} is taken"),
+                Err(error) => {
+                    assert!(!taken, "{url:?}: {error}");
+                    assert!(error.to_string().contains("https://localhost:8443"), "{error}");
+                    assert!(!error.is_transient());
+                }
+            }
+        }
     }
 
     #[tokio::test]
