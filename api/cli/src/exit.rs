@@ -54,9 +54,9 @@ pub fn report(error: &anyhow::Error) -> Exit {
     }
     let style = Style::of_stderr();
     let text = output::shown(&explain(error));
-    eprintln!("{}: {text}", style.paint(Color::Red, "error"));
+    output::say(&format!("{}: {text}", style.paint(Color::Red, "error")));
     if let Some(next) = next(error) {
-        eprintln!("  next: {next}");
+        output::say(&format!("  next: {next}"));
     }
     Exit::Error
 }

@@ -119,7 +119,7 @@ pub async fn wait(
                 Verdict::Met => progress.update(&label, "done"),
                 Verdict::Superseded(reason) => {
                     progress.finish();
-                    eprintln!("{label}: superseded: {reason}");
+                    output::say(&format!("{label}: superseded: {reason}"));
                     return Ok(Exit::Superseded);
                 }
                 Verdict::NotYet(reason) => {
@@ -143,9 +143,12 @@ pub async fn wait(
         }
         if Instant::now() >= deadline {
             progress.finish();
-            eprintln!("timed out after {} s; still waiting for:", limit.as_secs());
+            output::say(&format!(
+                "timed out after {} s; still waiting for:",
+                limit.as_secs()
+            ));
             for Waiting { target, reason } in &waiting {
-                eprintln!("  {}: {}", target.label(), output::line(reason));
+                output::say(&format!("  {}: {}", target.label(), output::line(reason)));
             }
             return Ok(Exit::TimedOut);
         }

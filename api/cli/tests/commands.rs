@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod closed;
 mod deletion;
 mod proxy;
 mod terminal;

@@ -77,7 +77,7 @@ impl Get {
         if groups.iter().all(|(_, objects)| objects.is_empty())
             && matches!(self.output, Format::Table | Format::Wide)
         {
-            eprintln!("no objects found");
+            output::say("no objects found");
         }
         output::objects(&groups, single, self.output)?;
         let Some(mut events) = events else {
@@ -90,9 +90,10 @@ impl Get {
             events = match reopen(&api.client, &kinds, labels, seen.since.as_deref()).await? {
                 Some(events) => events,
                 None => {
-                    eprintln!("the API no longer has what happened meanwhile; this is how things are now:");
+                    output::say("the API no longer has what happened meanwhile; this is how things are now:");
                     let events = api.client.watch_selected(&kinds, labels, None).await?;
                     let groups = self.read(&api.client, &selected).await?;
+                    self.separate()?;
                     output::objects(&groups, single, self.output)?;
                     seen = Seen::of(&groups);
                     events
@@ -141,7 +142,7 @@ impl Get {
                     seen.shown.insert(object.id());
                 }
                 WatchEvent::Removed { id, kind, name } if seen.shown.remove(&id) => {
-                    eprintln!("{}/{name} {removed}", kind.to_ascii_lowercase());
+                    output::say(&format!("{}/{name} {removed}", kind.to_ascii_lowercase()));
                 }
                 _ => {}
             }
@@ -168,7 +169,16 @@ impl Get {
             );
             return output::print(table.split_once('\n').map_or("", |(_, row)| row));
         }
+        self.separate()?;
         output::objects(&[(kind, vec![object.clone()])], true, self.output)
+    }
+
+    /// What follows on what was printed is a document of its own, as YAML too.
+    fn separate(&self) -> anyhow::Result<()> {
+        if self.output == Format::Yaml {
+            output::print("---")?;
+        }
+        Ok(())
     }
 }
 
