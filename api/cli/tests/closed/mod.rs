@@ -9,8 +9,8 @@ async fn a_standard_error_that_is_closed_changes_no_exit_code() {
     let world = World::new().await;
     for (arguments, code) in [
         (&["get", "tpwd", "-l", "app=none"][..], 0),
-        (&["get", "tpwd", "none"], 1),
-        (&["wait", "tpwd/none", "--for", "delete"], 0),
+        (&["get", "tpwd", "none"][..], 1),
+        (&["wait", "tpwd/none", "--for", "delete"][..], 0),
     ] {
         let mut program = Command::new(env!("CARGO_BIN_EXE_tptctl"))
             .args(arguments)
