@@ -76,9 +76,10 @@ fn make_refuses_what_it_does_not_know_before_it_does_anything() -> Result<()> {
             .args(arguments)
             .current_dir(project())
             .output()?;
+        let would_run = String::from_utf8_lossy(&ran.stdout);
         let said = String::from_utf8_lossy(&ran.stderr);
         ensure!(
-            !ran.status.success() && ran.stdout.is_empty() && said.contains(told),
+            !ran.status.success() && !would_run.contains("threeport-up") && said.contains(told),
             "make {arguments:?}: {ran:?}"
         );
     }
