@@ -4,6 +4,7 @@
 
 mod closed;
 mod deletion;
+mod environment;
 mod proxy;
 mod terminal;
 mod waiting;
