@@ -6,6 +6,7 @@ mod closed;
 mod deletion;
 mod environment;
 mod proxy;
+mod several;
 mod terminal;
 mod waiting;
 mod watch;
