@@ -21,7 +21,7 @@ pub struct Options {
     pub address: Option<SocketAddr>,
     /// Who calls; nobody where absent.
     pub token: Option<Token>,
-    /// The longest that a request may take, a watch aside.
+    /// For how long an answer may be silent, from its request on: a watch is kept alive by the API.
     pub timeout: Duration,
     /// The longest that anything said about a claim may take, to the end of its answer.
     pub claim_timeout: Duration,
@@ -64,17 +64,22 @@ impl Client {
             .http2_keep_alive_timeout(KEEP_ALIVE)
             .http2_keep_alive_while_idle(true)
             .https_only(url.scheme() == "https");
-        let mut trusted = options.ca_pem.unwrap_or_default();
+        let certificates = |pem: &[u8]| reqwest::Certificate::from_pem_bundle(pem).map_err(Error::Configure);
+        let mut trusted = certificates(&options.ca_pem.unwrap_or_default())?;
         if let Some(path) = &options.ca_file {
             let pem = std::fs::read(path).map_err(|source| Error::ReadFile {
                 path: path.clone(),
                 source,
             })?;
-            trusted.extend(pem);
+            let found = certificates(&pem)?;
+            // Else the system's authorities would be trusted in place of the one that was named.
+            if found.is_empty() {
+                return Err(Error::NoCertificate(path.clone()));
+            }
+            trusted.extend(found);
         }
         if !trusted.is_empty() {
-            let certificates = reqwest::Certificate::from_pem_bundle(&trusted).map_err(Error::Configure)?;
-            builder = builder.tls_certs_only(certificates);
+            builder = builder.tls_certs_only(trusted);
         }
         if let Some(address) = options.address {
             let host = url
@@ -109,7 +114,7 @@ mod tests {
         process::Command,
     };
 
-    use crate::{Client, Options};
+    use crate::{Client, Error, Options};
 
     /// Says to a process of this test that it is the one whose environment names a proxy.
     const WITHIN: &str = "WITHIN_A_PROXY_S_ENVIRONMENT";
@@ -152,6 +157,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_file_without_a_certificate_is_no_authority_and_the_system_s_are_none_in_its_place() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let path = std::env::temp_dir().join(format!("threeport-client-{}.crt", std::process::id()));
+        for text in ["", "not in PEM\n"] {
+            std::fs::write(&path, text).unwrap();
+            let mut options = Options::new("https://localhost", "test");
+            options.ca_file = Some(path.clone());
+            let error = Client::new(options).map(drop).unwrap_err();
+            assert!(matches!(error, Error::NoCertificate(_)), "{text:?}: {error}");
+        }
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[tokio::test]
