@@ -5,6 +5,7 @@
 mod closed;
 mod deletion;
 mod environment;
+mod manifests;
 mod proxy;
 mod several;
 mod terminal;
