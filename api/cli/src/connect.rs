@@ -173,7 +173,8 @@ mod tests {
         let place = |connection: Connection| (connection.kube_context, connection.namespace);
         let named = |name: &str| Some(name.to_owned());
         let current = resolved("trial", None, &[]);
-        assert_eq!(current.token_file.as_deref(), Some(Path::new("there.token")));
+        let token = current.token_file.as_deref().and_then(Path::file_name);
+        assert_eq!(token, Some("there.token".as_ref()));
         assert_eq!(place(current), (named("trial"), named("there")));
         let other = resolved("trial", None, &["-n", "other"]);
         assert_eq!(other.token_file, None);
