@@ -17,10 +17,6 @@ const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 /// What makes a folder a kustomization.
 const KUSTOMIZATION: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-/// For who applies what is no object of ours.
-const RUN: &str = "apply takes objects of Threeport; `tptctl run NAME -f FILE` makes a workload of Kubernetes manifests, as \
-                   they are";
-
 /// A text and where it is from.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -160,7 +156,11 @@ impl Joined {
             threeport_client::Error::Refused(mut problem) => {
                 problem.errors.iter_mut().for_each(|error| self.place(error));
                 if self.foreign && problem.code == Code::Invalid {
-                    RUN.clone_into(&mut problem.next);
+                    problem.next = format!(
+                        "apply takes objects of Threeport; `{} run NAME -f FILE` makes a workload of Kubernetes \
+                         manifests, as they are",
+                        crate::name()
+                    );
                 }
                 threeport_client::Error::Refused(problem)
             }

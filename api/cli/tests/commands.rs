@@ -480,4 +480,11 @@ async fn as_a_plugin_it_calls_itself_what_kubectl_calls_it() {
         .await
         .ok();
     assert!(help.contains("Usage: kubectl threeport get"), "{help}");
+    // What it advises can be typed where there is no tptctl.
+    let nowhere = BTreeMap::from([("THREEPORT_SERVER", "https://localhost:1".into())]);
+    let failed = world::run(plugin, &["whoami"], "", nowhere).await;
+    assert!(
+        failed.code == 1 && failed.stderr.contains("next: `kubectl threeport doctor` checks"),
+        "{failed:?}"
+    );
 }
