@@ -5,6 +5,7 @@
 mod closed;
 mod deletion;
 mod environment;
+mod hanging;
 mod manifests;
 mod proxy;
 mod several;

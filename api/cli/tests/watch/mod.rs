@@ -12,7 +12,7 @@ use crate::world::World;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The lines up to the first that holds `text`.
-async fn until(lines: &mut Lines<BufReader<impl AsyncRead + Unpin>>, text: &str) -> Vec<String> {
+pub(crate) async fn until(lines: &mut Lines<BufReader<impl AsyncRead + Unpin>>, text: &str) -> Vec<String> {
     let found = async {
         let mut read = Vec::new();
         while let Some(line) = lines.next_line().await.unwrap() {
