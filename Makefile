@@ -16,6 +16,8 @@ else
 up_options := --cluster testbed
 prepare := e2e/testbed/prepare.sh
 endif
+# A word that was mistyped must not start another cluster, or look at nothing.
+known = $(if $(filter-out $(2),$($(1))),$(error $(1)=$($(1)) is not known; there are: $(2)))
 up := cargo run --locked --package threeport-testbed --bin threeport-up --
 
 .DEFAULT_GOAL := help
@@ -25,14 +27,14 @@ help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 up: ## bring up Kubernetes, the control plane and the sample
-	@$(prepare)
+	@$(call known,CLUSTER,testbed current)$(call known,DATABASE,sqlite postgresql)$(prepare)
 	@$(up) up $(up_options) $(if $(DATABASE),--database $(DATABASE)) $(if $(REGISTRY),--registry $(REGISTRY))
 
 down: ## remove what `make up` started
-	@$(up) down $(up_options)
+	@$(call known,CLUSTER,testbed current)$(up) down $(up_options)
 
 dev: ## run the control plane as processes of this machine, until Ctrl-C
-	@$(prepare)
+	@$(call known,CLUSTER,testbed)$(call known,DATABASE,sqlite)$(prepare)
 	@$(up) dev
 
 test: ## run every test, or those of one number

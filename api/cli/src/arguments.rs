@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgMatches, Args, Parser, Subcommand, parser::ValueSource};
+use clap::{
+    ArgMatches, Args, Parser, Subcommand,
+    builder::{OsStringValueParser, TypedValueParser},
+    parser::ValueSource,
+};
 
 use crate::{commands, exit};
 
@@ -40,6 +44,7 @@ pub struct Connection {
         long,
         global = true,
         env = "THREEPORT_CA_FILE",
+        value_parser = path(),
         hide_env_values = true,
         value_name = "FILE"
     )]
@@ -49,6 +54,7 @@ pub struct Connection {
         long,
         global = true,
         env = "THREEPORT_TOKEN_FILE",
+        value_parser = path(),
         hide_env_values = true,
         value_name = "FILE"
     )]
@@ -82,6 +88,7 @@ pub struct Connection {
         long,
         global = true,
         env = "THREEPORT_CONFIG",
+        value_parser = path(),
         hide_env_values = true,
         value_name = "FILE"
     )]
@@ -98,6 +105,21 @@ impl Connection {
     pub fn prefer_command_line(&mut self, matches: &ArgMatches) {
         let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
         let inherited = |id: &str| matches.value_source(id) == Some(ValueSource::EnvVariable);
+        // As if it were not set: CI hands on what somebody left out so, and `THREEPORT_SERVER= tptctl` means it.
+        for (id, value) in [
+            ("server", &mut self.server),
+            ("namespace", &mut self.namespace),
+            ("context", &mut self.context),
+        ] {
+            value.take_if(|value| inherited(id) && value.is_empty());
+        }
+        for (id, value) in [
+            ("ca", &mut self.ca),
+            ("token_file", &mut self.token_file),
+            ("config", &mut self.config),
+        ] {
+            value.take_if(|value| inherited(id) && value.as_os_str().is_empty());
+        }
         if typed("server") {
             return;
         }
@@ -150,6 +172,11 @@ pub struct Files {
     /// Folders with their folders
     #[arg(long, short = 'R')]
     pub recursive: bool,
+}
+
+/// A file, and also none: a variable may be empty.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// A time-out in Go's form.

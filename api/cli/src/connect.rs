@@ -63,6 +63,13 @@ pub async fn connect(connection: &Connection) -> anyhow::Result<Api> {
     let agent = format!("tptctl/{}", env!("CARGO_PKG_VERSION"));
     let token = connection.token_file.as_ref().map(Token::file);
     if let Some(server) = &connection.server {
+        // The API speaks TLS alone: anybody else would be told the token.
+        let plain = server
+            .get(..5)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"));
+        if plain {
+            return Err(threeport_client::Error::Address(server.clone()).into());
+        }
         let mut options = Options::new(server, agent);
         options.ca_file = connection.ca.clone();
         options.token = token;
@@ -166,7 +173,8 @@ mod tests {
         let place = |connection: Connection| (connection.kube_context, connection.namespace);
         let named = |name: &str| Some(name.to_owned());
         let current = resolved("trial", None, &[]);
-        assert_eq!(current.token_file.as_deref(), Some(Path::new("there.token")));
+        let token = current.token_file.as_deref().and_then(Path::file_name);
+        assert_eq!(token, Some("there.token".as_ref()));
         assert_eq!(place(current), (named("trial"), named("there")));
         let other = resolved("trial", None, &["-n", "other"]);
         assert_eq!(other.token_file, None);

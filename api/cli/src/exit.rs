@@ -54,9 +54,9 @@ pub fn report(error: &anyhow::Error) -> Exit {
     }
     let style = Style::of_stderr();
     let text = output::shown(&explain(error));
-    eprintln!("{}: {text}", style.paint(Color::Red, "error"));
+    output::say(&format!("{}: {text}", style.paint(Color::Red, "error")));
     if let Some(next) = next(error) {
-        eprintln!("  next: {next}");
+        output::say(&format!("  next: {next}"));
     }
     Exit::Error
 }
@@ -67,11 +67,12 @@ pub fn explain(error: &anyhow::Error) -> String {
 }
 
 /// What to do about a call that did not reach the API; refusals carry their own advice.
-fn next(error: &anyhow::Error) -> Option<&'static str> {
+fn next(error: &anyhow::Error) -> Option<String> {
     match error.downcast_ref::<Error>()? {
-        Error::Reach { .. } | Error::UnexpectedAnswer { .. } | Error::Decode { .. } => {
-            Some("`tptctl doctor` checks the way to the API, part by part")
-        }
+        Error::Reach { .. } | Error::UnexpectedAnswer { .. } | Error::Decode { .. } => Some(format!(
+            "`{} doctor` checks the way to the API, part by part",
+            crate::name()
+        )),
         _ => None,
     }
 }

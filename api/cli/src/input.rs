@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
-use threeport_model::{FieldError, yaml};
+use threeport_model::{Code, FieldError, GROUP, yaml};
 
 /// The most that is read, in bytes: what the API takes, and some.
 const MOST: usize = 32 << 20;
@@ -68,6 +68,8 @@ pub struct Joined {
     /// What is sent.
     pub text: String,
     places: Vec<Place>,
+    /// Whether something in it is of another API: Kubernetes' own, most likely.
+    foreign: bool,
 }
 
 /// Where a source is in a joined text.
@@ -84,8 +86,11 @@ struct Place {
 pub fn joined(sources: &[Source]) -> anyhow::Result<Joined> {
     let mut text = String::new();
     let mut places = Vec::new();
+    let mut foreign = false;
     for source in sources {
         let documents = documents(source)?;
+        let mut all = documents.iter().flat_map(|document| objects(&document.value));
+        foreign |= all.any(is_foreign);
         if !text.is_empty() {
             text.push_str(separator(&source.text));
         }
@@ -107,7 +112,16 @@ pub fn joined(sources: &[Source]) -> anyhow::Result<Joined> {
             text.push('\n');
         }
     }
-    Ok(Joined { text, places })
+    Ok(Joined {
+        text,
+        places,
+        foreign,
+    })
+}
+
+fn is_foreign(object: &Value) -> bool {
+    let version = object.get("apiVersion").and_then(Value::as_str);
+    version.is_some_and(|version| version.split('/').next() != Some(GROUP))
 }
 
 /// What ends the texts before this one: directives (`%YAML 1.2`) may stand only after the end of a document, never after
@@ -141,6 +155,13 @@ impl Joined {
         match error {
             threeport_client::Error::Refused(mut problem) => {
                 problem.errors.iter_mut().for_each(|error| self.place(error));
+                if self.foreign && problem.code == Code::Invalid {
+                    problem.next = format!(
+                        "apply takes objects of Threeport; `{} run NAME -f FILE` makes a workload of Kubernetes \
+                         manifests, as they are",
+                        crate::name()
+                    );
+                }
                 threeport_client::Error::Refused(problem)
             }
             other => other,

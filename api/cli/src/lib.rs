@@ -22,14 +22,22 @@ pub mod selection;
 pub mod style;
 pub mod wait;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::OnceLock};
 
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::{arguments::Arguments, exit::Exit};
 
+static NAME: OnceLock<&'static str> = OnceLock::new();
+
+/// The name that the program was called by: who has it as a plugin of kubectl need not have the other.
+pub fn name() -> &'static str {
+    NAME.get_or_init(|| "tptctl")
+}
+
 /// Runs the command line under the name that it was called by.
 pub fn run(name: &'static str) -> ExitCode {
+    let _ = NAME.set(name);
     // A log is for who asks for one; errors are told by `exit`.
     if std::env::var_os("RUST_LOG").is_some() {
         threeport_telemetry::init();

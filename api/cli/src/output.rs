@@ -74,6 +74,11 @@ pub(crate) fn write(output: &mut impl Write, text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Says a line on standard error. Who has closed that wants to know nothing: that is no reason to end.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// Prints objects. One that was named alone is printed as itself, several as a `List`.
 pub fn objects(
     groups: &[(&'static KindDescriptor, Vec<Object>)],

@@ -1,11 +1,14 @@
-//! Progress on standard error: on a terminal one line that changes, elsewhere a line per change.
+//! Progress on standard error: on a terminal one line that changes, elsewhere a line per change. A terminal that is `dumb`
+//! (an editor's shell, say) shows what moves the cursor as text, and is no terminal here.
 
 use std::{
     collections::HashMap,
     io::{IsTerminal, Stderr, Write},
 };
 
-use crate::output;
+use unicode_width::UnicodeWidthChar;
+
+use crate::{output, style};
 
 /// Tells what is waited for. Says nothing twice.
 #[derive(Debug)]
@@ -22,7 +25,7 @@ impl Progress {
     /// To standard error; nothing at all where `quiet`.
     pub fn new(quiet: bool) -> Self {
         let stderr = std::io::stderr();
-        let width = stderr.is_terminal().then(terminal_width);
+        let width = (stderr.is_terminal() && !style::is_dumb()).then(terminal_width);
         Self::of(stderr, width, quiet)
     }
 }
@@ -47,8 +50,7 @@ impl<W: Write> Progress<W> {
         self.said.insert(subject.to_owned(), state.to_owned());
         let line = format!("{subject}: {}", output::line(state));
         if let Some(width) = self.width {
-            let short: String = line.chars().take(width).collect();
-            self.write(&format!("\r\x1b[2K{short}"));
+            self.write(&format!("\r\x1b[2K{}", within(&line, width)));
             self.open = true;
         } else {
             self.write(&format!("{line}\n"));
@@ -74,12 +76,21 @@ impl<W: Write> Drop for Progress<W> {
     }
 }
 
+/// What of a line has place in so many columns: one that goes on below could not be taken back.
+fn within(line: &str, columns: usize) -> &str {
+    let mut left = columns;
+    for (at, character) in line.char_indices() {
+        match left.checked_sub(character.width().unwrap_or_default()) {
+            Some(rest) => left = rest,
+            None => return &line[..at],
+        }
+    }
+    line
+}
+
 fn terminal_width() -> usize {
-    std::env::var("COLUMNS")
-        .ok()
-        .and_then(|columns| columns.parse().ok())
-        .unwrap_or(80_usize)
-        .max(20)
+    let told = terminal_size::terminal_size_of(std::io::stderr());
+    told.map_or(80, |(terminal_size::Width(columns), _)| columns.into())
 }
 
 #[cfg(test)]
@@ -118,6 +129,22 @@ mod tests {
             "\r\x1b[2Kweb: waits\r\x1b[2Kshop: waits\r\x1b[2Kweb: fails: no such \
              \r\x1b[2Kweb: waits\r\x1b[2K"
         );
+    }
+
+    #[test]
+    fn a_line_has_place_in_the_columns_of_a_terminal_whoever_wrote_it() {
+        for (columns, shown) in [
+            (0, ""),
+            (3, "web"),
+            (6, "web: \u{e9}"),
+            (7, "web: \u{e9}"),
+            (8, "web: \u{e9}\u{6f22}"),
+        ] {
+            // A letter with its accent apart, and one that is two columns wide.
+            let line = "web: e\u{301}\u{6f22}\u{5b57}";
+            let shown = shown.replace('\u{e9}', "e\u{301}");
+            assert_eq!(within(line, columns), shown, "{columns}");
+        }
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use std::{env, ffi::OsString, io::IsTerminal};
 
+/// The terminal that can do nothing but show text.
+const DUMB: &str = "dumb";
+
 /// Whether to paint.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
@@ -30,10 +33,10 @@ impl Style {
 
     /// For an output that is a terminal or not, in an environment.
     pub fn of(terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> Self {
-        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let dumb = set("TERM").is_some_and(|term| term == "dumb");
+        let colorless = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = variable("TERM").is_some_and(|term| term == DUMB);
         Self {
-            painted: terminal && set("NO_COLOR").is_none() && !dumb,
+            painted: terminal && !colorless && !dumb,
         }
     }
 
@@ -49,6 +52,11 @@ impl Style {
         };
         format!("\x1b[{code}m{text}\x1b[0m")
     }
+}
+
+/// Whether the terminal, if there is one, can do nothing but show text.
+pub fn is_dumb() -> bool {
+    variable("TERM").is_some_and(|term| term == DUMB)
 }
 
 fn variable(name: &str) -> Option<OsString> {

@@ -22,6 +22,9 @@ use crate::{exit::Exit, output, progress::Progress};
 /// How often is looked without being told: with a watch, and without one.
 const LOOK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
 
+/// How long the first look may take, however short the wait: who waits for no time at all asks how it is.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+
 /// An object that is waited for.
 #[derive(Clone)]
 pub struct Target {
@@ -85,6 +88,7 @@ pub async fn wait(
     progress: &mut Progress,
 ) -> anyhow::Result<Exit> {
     let deadline = Instant::now() + limit;
+    let mut looked_until = deadline.max(Instant::now() + FIRST_LOOK);
     let mut kinds: Vec<&str> = targets.iter().map(|target| target.kind.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
@@ -111,11 +115,11 @@ pub async fn wait(
                 continue;
             }
             let label = one.target.label();
-            match look(client, &mut one.target, goal, deadline).await? {
+            match look(client, &mut one.target, goal, looked_until).await? {
                 Verdict::Met => progress.update(&label, "done"),
                 Verdict::Superseded(reason) => {
                     progress.finish();
-                    eprintln!("{label}: superseded: {reason}");
+                    output::say(&format!("{label}: superseded: {reason}"));
                     return Ok(Exit::Superseded);
                 }
                 Verdict::NotYet(reason) => {
@@ -129,6 +133,7 @@ pub async fn wait(
             return Ok(Exit::Ok);
         }
         waiting = left;
+        looked_until = deadline;
         if due == Due::All {
             all_due = Instant::now() + if watch.is_some() { LOOK.0 } else { LOOK.1 };
         }
@@ -138,9 +143,12 @@ pub async fn wait(
         }
         if Instant::now() >= deadline {
             progress.finish();
-            eprintln!("timed out after {} s; still waiting for:", limit.as_secs());
+            output::say(&format!(
+                "timed out after {} s; still waiting for:",
+                limit.as_secs()
+            ));
             for Waiting { target, reason } in &waiting {
-                eprintln!("  {}: {}", target.label(), output::line(reason));
+                output::say(&format!("  {}: {}", target.label(), output::line(reason)));
             }
             return Ok(Exit::TimedOut);
         }
@@ -156,6 +164,8 @@ async fn look(
     let object = match timeout_at(deadline, client.object_get(target.kind, &target.name)).await {
         Ok(Ok(object)) => Some(object),
         Ok(Err(error)) if error.code() == Some(Code::NotFound) => None,
+        // No file of ours comes by itself.
+        Ok(Err(error @ threeport_client::Error::ReadFile { .. })) => return Err(error.into()),
         // An API that restarts must not end a wait of minutes.
         Ok(Err(error)) if error.is_transient() => return Ok(Verdict::NotYet(explain(&error))),
         Ok(Err(error)) => return Err(error.into()),

@@ -2,8 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod closed;
 mod deletion;
+mod environment;
+mod hanging;
+mod manifests;
+mod proxy;
+mod several;
 mod terminal;
+mod waiting;
 mod watch;
 mod world;
 
@@ -477,4 +484,11 @@ async fn as_a_plugin_it_calls_itself_what_kubectl_calls_it() {
         .await
         .ok();
     assert!(help.contains("Usage: kubectl threeport get"), "{help}");
+    // What it advises can be typed where there is no tptctl.
+    let nowhere = BTreeMap::from([("THREEPORT_SERVER", "https://localhost:1".into())]);
+    let failed = world::run(plugin, &["whoami"], "", nowhere).await;
+    assert!(
+        failed.code == 1 && failed.stderr.contains("next: `kubectl threeport doctor` checks"),
+        "{failed:?}"
+    );
 }

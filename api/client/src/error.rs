@@ -44,6 +44,9 @@ pub enum Error {
     /// The API's address is none.
     #[error("failed to read {0:?} as an address; it should be like https://localhost:8443")]
     Address(String),
+    /// A file that should hold the control plane's CA.
+    #[error("there is no certificate in {}; it should be the control plane's CA in PEM", .0.display())]
+    NoCertificate(PathBuf),
     /// A file that the client needs can't be read.
     #[error("failed to read {path}")]
     ReadFile {
@@ -66,7 +69,7 @@ impl Error {
                 )
             }
             Self::Reach { .. } | Self::UnexpectedAnswer { .. } | Self::ReadFile { .. } => true,
-            Self::Decode { .. } | Self::Configure(_) | Self::Address(_) => false,
+            Self::Decode { .. } | Self::Configure(_) | Self::Address(_) | Self::NoCertificate(_) => false,
         }
     }
 

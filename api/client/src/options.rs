@@ -21,7 +21,7 @@ pub struct Options {
     pub address: Option<SocketAddr>,
     /// Who calls; nobody where absent.
     pub token: Option<Token>,
-    /// The longest that a request may take, a watch aside.
+    /// For how long an answer may be silent, from its request on: a watch is kept alive by the API.
     pub timeout: Duration,
     /// The longest that anything said about a claim may take, to the end of its answer.
     pub claim_timeout: Duration,
@@ -48,6 +48,13 @@ impl Options {
 impl Client {
     /// A client. Reads the CA file; makes no connection yet.
     pub fn new(options: Options) -> Result<Self, Error> {
+        // Else it would be found out at the first request, as a failure that might pass.
+        let url = options
+            .url
+            .parse::<reqwest::Url>()
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = url.ok_or_else(|| Error::Address(options.url.clone()))?;
         let mut builder = reqwest::Client::builder()
             .user_agent(options.user_agent)
             .connect_timeout(Duration::from_secs(5))
@@ -56,24 +63,25 @@ impl Client {
             .http2_keep_alive_interval(KEEP_ALIVE)
             .http2_keep_alive_timeout(KEEP_ALIVE)
             .http2_keep_alive_while_idle(true)
-            .https_only(options.url.starts_with("https://"));
-        let mut trusted = options.ca_pem.unwrap_or_default();
+            .https_only(url.scheme() == "https");
+        let certificates = |pem: &[u8]| reqwest::Certificate::from_pem_bundle(pem).map_err(Error::Configure);
+        let mut trusted = certificates(&options.ca_pem.unwrap_or_default())?;
         if let Some(path) = &options.ca_file {
             let pem = std::fs::read(path).map_err(|source| Error::ReadFile {
                 path: path.clone(),
                 source,
             })?;
-            trusted.extend(pem);
+            let found = certificates(&pem)?;
+            // Else the system's authorities would be trusted in place of the one that was named.
+            if found.is_empty() {
+                return Err(Error::NoCertificate(path.clone()));
+            }
+            trusted.extend(found);
         }
         if !trusted.is_empty() {
-            let certificates = reqwest::Certificate::from_pem_bundle(&trusted).map_err(Error::Configure)?;
-            builder = builder.tls_certs_only(certificates);
+            builder = builder.tls_certs_only(trusted);
         }
         if let Some(address) = options.address {
-            let url: reqwest::Url = options
-                .url
-                .parse()
-                .map_err(|_| Error::Address(options.url.clone()))?;
             let host = url
                 .host_str()
                 .ok_or_else(|| Error::Address(options.url.clone()))?;
@@ -106,7 +114,7 @@ mod tests {
         process::Command,
     };
 
-    use crate::{Client, Options};
+    use crate::{Client, Error, Options};
 
     /// Says to a process of this test that it is the one whose environment names a proxy.
     const WITHIN: &str = "WITHIN_A_PROXY_S_ENVIRONMENT";
@@ -124,6 +132,45 @@ mod tests {
             }
         });
         address
+    }
+
+    #[test]
+    fn an_address_is_one_before_anything_is_sent_there() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        for (url, taken) in [
+            ("https://threeport.example.com/team", true),
+            ("https://[::1]:8443", true),
+            ("http://localhost", true),
+            ("", false),
+            ("localhost", false),
+            // Of a scheme that is called localhost.
+            ("localhost:8443", false),
+            ("https://", false),
+            ("ftp://localhost", false),
+        ] {
+            match Client::new(Options::new(url, "test")) {
+                Ok(_) => assert!(taken, "{url:?} is taken"),
+                Err(error) => {
+                    assert!(!taken, "{url:?}: {error}");
+                    assert!(error.to_string().contains("https://localhost:8443"), "{error}");
+                    assert!(!error.is_transient());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_certificate_is_no_authority_and_the_system_s_are_none_in_its_place() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let path = std::env::temp_dir().join(format!("threeport-client-{}.crt", std::process::id()));
+        for text in ["", "not in PEM\n"] {
+            std::fs::write(&path, text).unwrap();
+            let mut options = Options::new("https://localhost", "test");
+            options.ca_file = Some(path.clone());
+            let error = Client::new(options).map(drop).unwrap_err();
+            assert!(matches!(error, Error::NoCertificate(_)), "{text:?}: {error}");
+        }
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[tokio::test]

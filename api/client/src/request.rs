@@ -134,3 +134,60 @@ impl Request {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+        time::Duration,
+    };
+
+    use futures::StreamExt;
+    use threeport_model::protocol::watch::WatchEvent;
+
+    use crate::{Client, Options};
+
+    /// For how long an answer may be silent.
+    const SILENCE: Duration = Duration::from_secs(2);
+    /// How often an answer is kept alive, for longer than that.
+    const ALIVE: (u32, Duration) = (50, Duration::from_millis(50));
+
+    /// An API whose answers are kept alive for longer than they may be silent, then tell one event, and then nothing more.
+    fn api() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let mut held = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+                stream.write_all(head.as_bytes()).unwrap();
+                for _ in 0..ALIVE.0 {
+                    std::thread::sleep(ALIVE.1);
+                    stream.write_all(b": keep-alive\n\n").unwrap();
+                }
+                let event = b"id: t\ndata: {\"type\":\"bookmark\"}\n\n";
+                stream.write_all(event).unwrap();
+                held.push(stream);
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_falls_silent_is_given_up_and_a_watch_that_is_kept_alive_is_not() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        assert!(ALIVE.1 * ALIVE.0 > SILENCE, "the test is wrong");
+        let mut options = Options::new(api(), "test");
+        options.timeout = SILENCE;
+        let client = Client::new(options).unwrap();
+        let mut watch = client.watch(&[], None).await.unwrap();
+        let told = watch.next().await.unwrap();
+        assert_eq!(told.unwrap().event, WatchEvent::Bookmark);
+        let silent = tokio::time::timeout(SILENCE * 5, watch.next()).await;
+        let ended = silent.expect("it is given up").expect("it says so");
+        assert!(ended.unwrap_err().is_transient());
+    }
+}

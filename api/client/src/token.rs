@@ -1,13 +1,16 @@
 //! The bearer token: a value, or a file that is read again when it changes.
 
 use std::{
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
 use crate::Error;
+
+/// Why what a file holds is no token. What it holds is not told.
+const NO_TOKEN: &str = "it should hold a token and nothing else: one word of visible ASCII characters";
 
 /// Who calls. Never printed.
 #[derive(Clone)]
@@ -68,7 +71,13 @@ impl File {
         {
             return Ok(token.clone());
         }
-        let token: Arc<str> = std::fs::read_to_string(&self.path).map_err(failed)?.trim().into();
+        let text = std::fs::read_to_string(&self.path).map_err(failed)?;
+        let token = text.trim();
+        // No header holds anything else: each request would fail as if the API could not be reached.
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidData, NO_TOKEN)));
+        }
+        let token: Arc<str> = token.into();
         *cached = Some((changed, token.clone()));
         Ok(token)
     }
@@ -76,4 +85,34 @@ impl File {
 
 fn modified(path: &Path) -> std::io::Result<SystemTime> {
     std::fs::metadata(path)?.modified()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_header_holds_is_no_token_and_is_not_told() {
+        let path = std::env::temp_dir().join(format!("threeport-client-{}.token", std::process::id()));
+        for (text, token) in [
+            ("secret\n", Some("secret")),
+            ("  sec-ret.1=\r\n", Some("sec-ret.1=")),
+            ("", None),
+            ("\n", None),
+            ("secret\nsecret\n", None),
+            ("\u{feff}secret", None),
+            ("s\u{e9}cret", None),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            match Token::file(&path).read() {
+                Ok(read) => assert_eq!(Some(&*read), token, "{text:?}"),
+                Err(error) => {
+                    let told = threeport_model::explain(&error);
+                    assert_eq!(token, None, "{text:?}: {told}");
+                    assert!(told.contains(NO_TOKEN) && !told.contains("cret"), "{told}");
+                }
+            }
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
 }

@@ -8,6 +8,7 @@
 //! 290 s, longer than a client waits.
 
 pub mod discovery;
+mod proxy;
 
 use std::{
     path::{Path, PathBuf},
@@ -60,21 +61,28 @@ pub enum Error {
 /// The configuration of a client by a kubeconfig, or of the cluster that this process runs in. Who wants less patience sets
 /// it.
 pub async fn config(kubeconfig: Option<&Path>) -> Result<Config, Error> {
-    let config = match kubeconfig {
-        None => Config::incluster().map_err(Error::ServiceAccount)?,
-        Some(path) => {
-            let file = Kubeconfig::read_from(path).map_err(|source| Error::Read {
-                path: path.to_owned(),
-                source,
-            })?;
-            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-                .await
-                .map_err(|source| Error::Use {
-                    path: path.to_owned(),
-                    source,
-                })?
-        }
+    let Some(path) = kubeconfig else {
+        return Config::incluster().map(bounded).map_err(Error::ServiceAccount);
     };
+    let file = Kubeconfig::read_from(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    of_kubeconfig(file, None).await.map_err(|source| Error::Use {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The same of what was read already: the cluster of a context, or of the current one.
+pub async fn of_kubeconfig(file: Kubeconfig, context: Option<String>) -> Result<Config, KubeconfigError> {
+    let named = proxy::is_named(&file, context.as_deref());
+    let options = KubeConfigOptions {
+        context,
+        ..KubeConfigOptions::default()
+    };
+    let mut config = Config::from_custom_kubeconfig(file, &options).await?;
+    proxy::heed(&mut config, named, &proxy::exceptions());
     Ok(bounded(config))
 }
 

@@ -119,7 +119,7 @@ impl Delete {
                     .iter()
                     .map(|(kind, name)| format!("{}/{name}", kind.singular))
                     .collect();
-                eprintln!("timed out; still referred to: {}", names.join(", "));
+                output::say(&format!("timed out; still referred to: {}", names.join(", ")));
                 return Ok((targets, exit.worse(Exit::TimedOut)));
             }
             left = refused;

@@ -4,7 +4,11 @@ use clap::Args;
 use threeport_model::Code;
 
 use super::Session;
-use crate::{describe::Description, exit::Exit, output, selection};
+use crate::{
+    describe::Description,
+    exit::{self, Exit},
+    output, selection,
+};
 
 /// Show objects in full: conditions, live resources, events
 #[derive(Args, Debug)]
@@ -19,8 +23,17 @@ impl Describe {
         let objects = selection::objects(&self.what)?;
         let api = session.connect().await?;
         let mut texts = Vec::new();
+        let mut exit = Exit::Ok;
+        let several = objects.len() > 1;
         for (kind, name) in objects {
-            let object = api.client.object_get(kind, &name).await?;
+            let object = match api.client.object_get(kind, &name).await {
+                // It hides no other.
+                Err(error) if error.code() == Some(Code::NotFound) && several => {
+                    exit = exit.worse(exit::report(&error.into()));
+                    continue;
+                }
+                answer => answer?,
+            };
             let resources = match api.client.object_resources(kind, &name).await {
                 // Not every kind makes something in a cluster.
                 Err(error) if matches!(error.code(), Some(Code::NotFound | Code::NotSupported)) => Vec::new(),
@@ -38,6 +51,6 @@ impl Describe {
             texts.push(description.render()?);
         }
         output::print(&texts.join("\n"))?;
-        Ok(Exit::Ok)
+        Ok(exit)
     }
 }

@@ -85,8 +85,17 @@ impl Check {
 impl Doctor {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         let connection = connect::resolve(&session.connection)?;
+        let is_table = matches!(self.output, Format::Table | Format::Wide);
         let mut checks = api::checks(&connection).await;
-        checks.extend(cluster::checks(&connection).await);
+        if is_table {
+            // What is known is not kept back for a cluster that may take its time.
+            output::print(&render(&checks, Style::of_stdout()))?;
+        }
+        let of_cluster = cluster::checks(&connection).await;
+        if is_table {
+            output::print(&render(&of_cluster, Style::of_stdout()))?;
+        }
+        checks.extend(of_cluster);
         let failed = checks.iter().any(|check| check.result == Finding::Failed);
         match self.output {
             Format::Json | Format::Yaml => output::structured(&checks, self.output)?,
@@ -98,7 +107,7 @@ impl Doctor {
                         .collect::<String>(),
                 )?;
             }
-            Format::Table | Format::Wide => output::print(&render(&checks, Style::of_stdout()))?,
+            Format::Table | Format::Wide => {}
         }
         Ok(if failed { Exit::Error } else { Exit::Ok })
     }

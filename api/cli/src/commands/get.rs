@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Session, list};
 use crate::{
-    exit::Exit,
+    exit::{self, Exit},
     output::{self, Format},
     selection::{self, Selected},
 };
@@ -72,16 +72,17 @@ impl Get {
         } else {
             None
         };
-        let groups = self.read(&api.client, &selected).await?;
+        let (groups, exit) = self.read(&api.client, &selected).await?;
         let single = matches!(selected.as_slice(), [Selected { name: Some(_), .. }]);
-        if groups.iter().all(|(_, objects)| objects.is_empty())
+        if exit == Exit::Ok
+            && groups.iter().all(|(_, objects)| objects.is_empty())
             && matches!(self.output, Format::Table | Format::Wide)
         {
-            eprintln!("no objects found");
+            output::say("no objects found");
         }
         output::objects(&groups, single, self.output)?;
         let Some(mut events) = events else {
-            return Ok(Exit::Ok);
+            return Ok(exit);
         };
         // A watch ends when the API restarts, and from time to time by itself: the next one goes on where it was.
         let mut seen = Seen::of(&groups);
@@ -90,9 +91,10 @@ impl Get {
             events = match reopen(&api.client, &kinds, labels, seen.since.as_deref()).await? {
                 Some(events) => events,
                 None => {
-                    eprintln!("the API no longer has what happened meanwhile; this is how things are now:");
+                    output::say("the API no longer has what happened meanwhile; this is how things are now:");
                     let events = api.client.watch_selected(&kinds, labels, None).await?;
-                    let groups = self.read(&api.client, &selected).await?;
+                    let (groups, _) = self.read(&api.client, &selected).await?;
+                    self.separate()?;
                     output::objects(&groups, single, self.output)?;
                     seen = Seen::of(&groups);
                     events
@@ -101,11 +103,20 @@ impl Get {
         }
     }
 
-    async fn read(&self, client: &Client, selected: &[Selected]) -> anyhow::Result<Groups> {
+    /// What is there. Of several that are named, one that is not there is told and hides no other.
+    async fn read(&self, client: &Client, selected: &[Selected]) -> anyhow::Result<(Groups, Exit)> {
         let mut groups: Groups = Vec::new();
+        let mut exit = Exit::Ok;
         for Selected { kind, name } in selected {
             let objects = match name {
-                Some(name) => vec![client.object_get(kind, name).await?],
+                Some(name) => match client.object_get(kind, name).await {
+                    Ok(object) => vec![object],
+                    Err(error) if error.code() == Some(Code::NotFound) && selected.len() > 1 => {
+                        exit = exit.worse(exit::report(&error.into()));
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                },
                 None => list(client, kind, self.selector.as_deref()).await?,
             };
             match groups.last_mut() {
@@ -113,7 +124,7 @@ impl Get {
                 _ => groups.push((kind, objects)),
             }
         }
-        Ok(groups)
+        Ok((groups, exit))
     }
 
     /// Shows what a watch brings until it ends.
@@ -141,7 +152,7 @@ impl Get {
                     seen.shown.insert(object.id());
                 }
                 WatchEvent::Removed { id, kind, name } if seen.shown.remove(&id) => {
-                    eprintln!("{}/{name} {removed}", kind.to_ascii_lowercase());
+                    output::say(&format!("{}/{name} {removed}", kind.to_ascii_lowercase()));
                 }
                 _ => {}
             }
@@ -168,7 +179,16 @@ impl Get {
             );
             return output::print(table.split_once('\n').map_or("", |(_, row)| row));
         }
+        self.separate()?;
         output::objects(&[(kind, vec![object.clone()])], true, self.output)
+    }
+
+    /// What follows on what was printed is a document of its own, as YAML too.
+    fn separate(&self) -> anyhow::Result<()> {
+        if self.output == Format::Yaml {
+            output::print("---")?;
+        }
+        Ok(())
     }
 }
 

@@ -1,12 +1,16 @@
 //! `tptctl operations`.
 
 use clap::Args;
+use threeport_model::kinds::operation::ChangedObject;
 
 use super::Session;
 use crate::{
     exit::Exit,
     output::{self, Format, age, table},
 };
+
+/// The most changes of an operation that are shown where not all are asked for: an apply may have a thousand.
+const MOST_CHANGES: usize = 3;
 
 /// Show who changed what, newest first
 #[derive(Args, Debug)]
@@ -43,26 +47,67 @@ impl Operations {
                         Some(person) => format!("{} for {person}", it.actor),
                         None => it.actor.clone(),
                     };
-                    let changes = it.objects.iter().map(|object| {
-                        format!(
-                            "{}/{} {}",
-                            object.kind.to_ascii_lowercase(),
-                            object.name,
-                            object.change.as_str()
-                        )
-                    });
-                    let changes: Vec<_> = changes.collect();
+                    let most = if self.output == Format::Wide {
+                        usize::MAX
+                    } else {
+                        MOST_CHANGES
+                    };
                     vec![
                         it.id.to_string(),
                         age(it.at, now),
                         actor,
                         it.route.clone(),
-                        changes.join(", "),
+                        changes(&it.objects, most),
                     ]
                 });
                 output::print(&table(header, rows))?;
             }
         }
         Ok(Exit::Ok)
+    }
+}
+
+/// What an operation changed, and how many more than `most`.
+fn changes(objects: &[ChangedObject], most: usize) -> String {
+    let mut changes: Vec<_> = objects
+        .iter()
+        .take(most)
+        .map(|object| {
+            format!(
+                "{}/{} {}",
+                object.kind.to_ascii_lowercase(),
+                object.name,
+                object.change.as_str()
+            )
+        })
+        .collect();
+    let more = objects.len().saturating_sub(most);
+    if more > 0 {
+        changes.push(format!("and {more} more"));
+    }
+    changes.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use threeport_model::kinds::operation::ChangeKind;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn of_many_changes_the_first_are_shown_and_the_others_counted() {
+        let object = |number: i64| ChangedObject {
+            id: Uuid::nil(),
+            kind: "WorkloadInstance".to_owned(),
+            name: format!("web-{number}"),
+            change: ChangeKind::Created,
+            generation: number,
+        };
+        let objects: Vec<_> = (0..1000).map(object).collect();
+        let shown = "workloadinstance/web-0 created, workloadinstance/web-1 created";
+        assert_eq!(changes(&objects[..2], 2), shown);
+        assert_eq!(changes(&objects, 2), format!("{shown}, and 998 more"));
+        assert!(changes(&objects, usize::MAX).ends_with(", workloadinstance/web-999 created"));
     }
 }

@@ -88,10 +88,10 @@ impl Run {
             }
         }
         if !self.wait {
-            eprintln!(
-                "watch it with: {} wait workloadinstance/{}",
-                session.name, self.name
-            );
+            if !session.quiet {
+                let wait = format!("{} wait workloadinstance/{}", session.name, self.name);
+                output::say(&format!("watch it with: {wait}"));
+            }
             return Ok(Exit::Ok);
         }
         wait_ready(session, &api.client, &response, self.timeout).await

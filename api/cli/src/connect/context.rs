@@ -1,4 +1,4 @@
-//! The configuration file: named control planes. No credential is in it, only names of files.
+//! The configuration file: named control planes. No credential is in it, only names of files, from its own folder on.
 //!
 //! ```yaml
 //! current: production
@@ -53,7 +53,16 @@ pub(super) fn selected(connection: &Connection) -> anyhow::Result<Option<Context
     };
     let text =
         std::fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))?;
-    choose(&text, connection.context.as_deref()).with_context(|| format!("failed to use {}", path.display()))
+    let mut context = choose(&text, connection.context.as_deref())
+        .with_context(|| format!("failed to use {}", path.display()))?;
+    // As in a kubeconfig: from where the file is that names them, wherever the command is typed.
+    if let (Some(context), Some(folder)) = (&mut context, path.parent()) {
+        let files = [&mut context.ca_file, &mut context.token_file];
+        for file in files.into_iter().flatten() {
+            *file = folder.join(&*file);
+        }
+    }
+    Ok(context)
 }
 
 fn choose(text: &str, wanted: Option<&str>) -> anyhow::Result<Option<Context>> {
@@ -109,6 +118,21 @@ mod tests {
             Some("kind-b")
         );
         assert!(choose("", None).unwrap().is_none());
+    }
+
+    #[test]
+    fn files_are_named_from_the_folder_of_the_file_that_names_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        let text = "current: a\ncontexts:\n- {name: a, caFile: keys/ca.crt, tokenFile: /run/token}\n";
+        std::fs::write(&path, text).unwrap();
+        let connection = Connection {
+            config: Some(path),
+            ..Connection::default()
+        };
+        let context = selected(&connection).unwrap().unwrap();
+        assert_eq!(context.ca_file, Some(folder.path().join("keys/ca.crt")));
+        assert_eq!(context.token_file, Some(PathBuf::from("/run/token")));
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! A control plane in a cluster, found by the labels of its chart, and what its install left for people there.
 
+use std::time::Duration;
+
 use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
-use kube::{
-    Api, Client, Config,
-    api::ListParams,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::{Api, Client, Config, api::ListParams, config::Kubeconfig};
 
 use crate::arguments::Connection;
 
 const API_LABELS: &str = "app.kubernetes.io/name=threeport,app.kubernetes.io/component=api";
+/// The longest that a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(5);
+/// For how long an answer may be silent: who waits is a person, and asks for little. Through a port-forward something comes
+/// every few seconds, for the client of the API sees to that.
+const READ: Duration = Duration::from_secs(30);
 
 /// A control plane's API in a cluster.
 #[derive(Clone, Debug)]
@@ -35,21 +38,21 @@ impl Installation {
 
 /// A client by the kubeconfig, as kubectl would take it.
 pub async fn client(connection: &Connection) -> anyhow::Result<Client> {
-    let options = KubeConfigOptions {
-        context: connection.kube_context.clone(),
-        ..KubeConfigOptions::default()
-    };
-    let mut config = match &connection.kubeconfig {
+    Client::try_from(config(connection).await?).context("failed to use the kubeconfig")
+}
+
+async fn config(connection: &Connection) -> anyhow::Result<Config> {
+    let file = match &connection.kubeconfig {
         Some(path) => {
-            let file =
-                Kubeconfig::read_from(path).with_context(|| format!("failed to read {}", path.display()))?;
-            Config::from_custom_kubeconfig(file, &options).await
+            Kubeconfig::read_from(path).with_context(|| format!("failed to read {}", path.display()))?
         }
-        None => Config::from_kubeconfig(&options).await,
-    }
-    .context("failed to read the kubeconfig")?;
-    config.connect_timeout = Some(std::time::Duration::from_secs(5));
-    Client::try_from(config).context("failed to use the kubeconfig")
+        None => Kubeconfig::read().context("failed to read the kubeconfig")?,
+    };
+    let read = threeport_cluster::of_kubeconfig(file, connection.kube_context.clone());
+    let mut config = read.await.context("failed to use the kubeconfig")?;
+    config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(READ);
+    Ok(config)
 }
 
 /// The control plane in a namespace.
@@ -111,4 +114,50 @@ pub(super) async fn authority(client: &Client, installation: &Installation) -> a
     let pem = map.data.and_then(|mut data| data.remove("ca.crt"));
     pem.map(String::into_bytes)
         .with_context(|| format!("ConfigMap {name} has no ca.crt"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KUBECONFIG: &str = "
+clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}, {name: b, cluster: {server: 'http://127.0.0.1:2'}}]
+contexts: [{name: a, context: {cluster: a, user: a}}, {name: b, context: {cluster: b, user: a}}]
+users: [{name: a, user: {token: a}}]
+current-context: a
+";
+
+    #[tokio::test]
+    async fn the_cluster_of_a_context_is_given_up_where_it_never_answers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kubeconfig");
+        std::fs::write(&path, KUBECONFIG).unwrap();
+        for (context, port) in [(None, 1), (Some("b"), 2)] {
+            let connection = Connection {
+                kubeconfig: Some(path.clone()),
+                kube_context: context.map(str::to_owned),
+                ..Connection::default()
+            };
+            let config = config(&connection).await.unwrap();
+            assert_eq!(config.cluster_url.port_u16(), Some(port));
+            let limits = [config.connect_timeout, config.read_timeout, config.write_timeout];
+            for limit in limits {
+                assert!(
+                    limit.is_some_and(|limit| limit <= Duration::from_secs(30)),
+                    "{limits:?}"
+                );
+            }
+            assert!(
+                config.reset_reader_on_write,
+                "else what was idle is given up at once"
+            );
+        }
+        let connection = Connection {
+            kubeconfig: Some(path),
+            kube_context: Some("c".to_owned()),
+            ..Connection::default()
+        };
+        let missing = config(&connection).await.unwrap_err();
+        assert!(crate::exit::explain(&missing).ends_with(": c"), "{missing:?}");
+    }
 }

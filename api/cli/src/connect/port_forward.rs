@@ -62,7 +62,8 @@ async fn accept(listener: TcpListener, client: Client, installation: Installatio
         let (client, installation) = (client.clone(), installation.clone());
         tokio::spawn(async move {
             if let Err(error) = forward(connection, &client, &installation).await {
-                eprintln!("port-forward: {}", crate::exit::explain(&error));
+                let why = crate::output::shown(&crate::exit::explain(&error));
+                crate::output::say(&format!("port-forward: {why}"));
             }
             drop(place);
         });

@@ -2,7 +2,7 @@
 
 use threeport_model::{
     Condition, ConditionStatus, Object,
-    condition::{self, DELETION_BLOCKED, READY},
+    condition::{self, DELETION_BLOCKED, READY, STALLED},
 };
 
 use super::Target;
@@ -102,9 +102,29 @@ pub(super) fn judge(object: Option<&Object>, target: &Target, goal: &Goal) -> Ve
             ))
         }
         Some(found) if found.status == *status => Verdict::Met,
-        Some(found) => Verdict::NotYet(told(found)),
-        None => Verdict::NotYet(format!("has no condition {kind} yet")),
+        found => {
+            let mut reason = found.map_or_else(|| format!("has no condition {kind} yet"), told);
+            let stalled = condition::find(&conditions, STALLED).filter(|stalled| {
+                stalled.status == ConditionStatus::True && stalled.observed_generation >= wanted
+            });
+            if let Some(stalled) = stalled {
+                reason.push_str(&does_not_go_on(stalled, &reason));
+            }
+            Verdict::NotYet(reason)
+        }
     }
+}
+
+/// What is stalled is waited for on: whoever is in the way may go, and then it is Ready without a change of its own. But who
+/// waits is to know that it does not go on by itself, and why.
+fn does_not_go_on(stalled: &Condition, told: &str) -> String {
+    let Condition { reason, message, .. } = stalled;
+    let why = if told.contains(reason.as_str()) && told.contains(message.as_str()) {
+        String::new()
+    } else {
+        format!(" ({reason}: {message})")
+    };
+    format!("; it is stalled and does not go on by itself{why}")
 }
 
 fn told(condition: &Condition) -> String {
@@ -193,6 +213,36 @@ mod tests {
         assert!(matches!(judged(None, &Goal::ready()), Verdict::Superseded(_)));
         assert_eq!(judged(Some(&other), &Goal::Gone), Verdict::Met);
         assert_eq!(judged(None, &Goal::Gone), Verdict::Met);
+    }
+
+    #[test]
+    fn what_does_not_go_on_by_itself_is_told_with_its_reason_and_waited_for() {
+        let reason = |object: &Object, goal: &str| {
+            let goal = Goal::parse(goal).unwrap();
+            match judge(Some(object), &target(Some(4)), &goal) {
+                Verdict::NotYet(reason) => reason,
+                other => panic!("{other:?}"),
+            }
+        };
+        const READY: &str = "condition=Ready";
+        let mut web = object(4, 4, "False");
+        assert_eq!(reason(&web, READY), "Ready=False Why: because", "the control");
+        let mut stalled = json!({
+            "type": "Stalled", "status": "True", "reason": "Why", "message": "because", "observedGeneration": 4,
+        });
+        let ready = web.status["conditions"][0].clone();
+        web.status["conditions"] = json!([ready, stalled]);
+        const STALLED: &str = "; it is stalled and does not go on by itself";
+        assert_eq!(reason(&web, READY), format!("Ready=False Why: because{STALLED}"));
+        let other = reason(&web, "condition=Accepted");
+        assert_eq!(
+            other,
+            format!("has no condition Accepted yet{STALLED} (Why: because)")
+        );
+        // What stood against the generation before says nothing of this one.
+        stalled["observedGeneration"] = json!(3);
+        web.status["conditions"] = json!([ready, stalled]);
+        assert_eq!(reason(&web, READY), "Ready=False Why: because");
     }
 
     #[test]

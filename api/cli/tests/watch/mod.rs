@@ -4,7 +4,7 @@ use std::{process::Stdio, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader, Lines},
-    process::Command,
+    process::{Child, Command},
 };
 
 use crate::world::World;
@@ -12,7 +12,7 @@ use crate::world::World;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The lines up to the first that holds `text`.
-async fn until(lines: &mut Lines<BufReader<impl AsyncRead + Unpin>>, text: &str) -> Vec<String> {
+pub(crate) async fn until(lines: &mut Lines<BufReader<impl AsyncRead + Unpin>>, text: &str) -> Vec<String> {
     let found = async {
         let mut read = Vec::new();
         while let Some(line) = lines.next_line().await.unwrap() {
@@ -40,11 +40,11 @@ spec:
     world.run_with(&["apply", "-f", "-"], &definition).await.ok();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_set_of_values_selects_is_shown_when_it_changes_and_nothing_else() {
-    let world = World::new().await;
-    let mut program = Command::new(env!("CARGO_BIN_EXE_tptctl"))
-        .args(["get", "tpwd", "-l", "app in (web,shop)", "--watch"])
+/// The program while it watches; it ends with the test.
+fn watching(world: &World, arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_tptctl"))
+        .args(arguments)
+        .arg("--watch")
         .env_clear()
         .envs(world.environment())
         .stdin(Stdio::null())
@@ -52,7 +52,13 @@ async fn what_a_set_of_values_selects_is_shown_when_it_changes_and_nothing_else(
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_set_of_values_selects_is_shown_when_it_changes_and_nothing_else() {
+    let world = World::new().await;
+    let mut program = watching(&world, &["get", "tpwd", "-l", "app in (web,shop)"]);
     let mut shown = BufReader::new(program.stdout.take().unwrap()).lines();
     let mut said = BufReader::new(program.stderr.take().unwrap()).lines();
     // It watches before it lists.
@@ -67,4 +73,18 @@ async fn what_a_set_of_values_selects_is_shown_when_it_changes_and_nothing_else(
     apply(&world, "web", "none").await;
     let gone = until(&mut said, "workloaddefinition/web ").await;
     assert_eq!(gone, ["workloaddefinition/web deleted or no longer selected"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_change_is_a_yaml_document_of_its_own() {
+    let world = World::new().await;
+    let mut program = watching(&world, &["get", "tpwd", "-o", "yaml"]);
+    let mut shown = BufReader::new(program.stdout.take().unwrap()).lines();
+    let mut lines = until(&mut shown, "kind: List").await;
+    apply(&world, "web", "web").await;
+    lines.extend(until(&mut shown, "name: web").await);
+    let text = lines.join("\n");
+    let documents = threeport_model::yaml::documents(&text).unwrap();
+    let kinds: Vec<_> = documents.iter().map(|document| &document.value["kind"]).collect();
+    assert_eq!(kinds, ["List", "WorkloadDefinition"], "{text}");
 }

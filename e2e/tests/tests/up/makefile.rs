@@ -49,3 +49,39 @@ fn make_hands_its_variables_on() -> Result<()> {
     );
     Ok(())
 }
+
+/// Who mistypes the cluster must not be given another one.
+#[test]
+fn make_refuses_what_it_does_not_know_before_it_does_anything() -> Result<()> {
+    for (arguments, told) in [
+        (
+            ["up", "CLUSTER=curent"],
+            "CLUSTER=curent is not known; there are: testbed current",
+        ),
+        (
+            ["down", "CLUSTER=kind"],
+            "CLUSTER=kind is not known; there are: testbed current",
+        ),
+        (
+            ["dev", "CLUSTER=current"],
+            "CLUSTER=current is not known; there are: testbed",
+        ),
+        (
+            ["up", "DATABASE=postgres"],
+            "DATABASE=postgres is not known; there are: sqlite postgresql",
+        ),
+    ] {
+        let ran = Command::new("make")
+            .arg("--dry-run")
+            .args(arguments)
+            .current_dir(project())
+            .output()?;
+        let would_run = String::from_utf8_lossy(&ran.stdout);
+        let said = String::from_utf8_lossy(&ran.stderr);
+        ensure!(
+            !ran.status.success() && !would_run.contains("threeport-up") && said.contains(told),
+            "make {arguments:?}: {ran:?}"
+        );
+    }
+    Ok(())
+}

@@ -206,7 +206,8 @@ fn summary(kind: &KindDescriptor, objects: &[Object], name: &'static str) -> Che
         name,
         detail,
         format!(
-            "tptctl describe {} NAME shows conditions, resources and events",
+            "{} describe {} NAME shows conditions, resources and events",
+            crate::name(),
             kind.singular
         ),
     )
