@@ -94,6 +94,8 @@ impl JetStream {
         let (seen, wanted) = (Arc::clone(&connected), Arc::clone(&stream_wanted));
         let mut options = options(nats)
             .name("threeport-api")
+            // Who is woken by what others publish knows of his own commits already.
+            .no_echo()
             .retry_on_initial_connect()
             .max_reconnects(None)
             .reconnect_delay_callback(|attempt| {
@@ -174,7 +176,7 @@ impl JetStream {
         }
     }
 
-    /// Calls `wake` whenever any replica published anything.
+    /// Calls `wake` whenever another replica published anything; what this one published is not sent back to it.
     pub async fn keep_waking(&self, wake: &Notify) {
         use futures::StreamExt;
         loop {
