@@ -277,7 +277,6 @@ async fn claims_are_loaded_by_indexes(bed: &Bed) {
         ("default runtime", claim::world::default_of(origin)),
         ("inventory", crate::inventory::of_all(&ids)),
         ("agents", crate::agent::of_runtimes(&ids)),
-        ("closed kinds", crate::agent::closed_of(&ids)),
         ("instance counts", claim::counts::of_definitions(&ids)),
         ("worst instances", claim::counts::worst_of(&ids)),
         ("secret values", crate::secret::table::of_objects(&ids)),
