@@ -2,9 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
+use threeport_model::protocol::{claim::Claim, inventory::IntentRequest};
 use uuid::Uuid;
 
-use super::harness::{Bed, claim_request, database_test};
+use super::{
+    harness::{Bed, claim_request, database_test},
+    inventories::row,
+};
 use crate::{Store, clock};
 
 /// The statements of `work`, those apart that begin and end transactions or only read the clock.
@@ -48,4 +52,29 @@ database_test!(a_claim_reads_only_what_belongs_to_it, bed, {
         6,
         "the object, its references, its inventory, the default runtime, these objects, the runtime's agent"
     );
+});
+
+database_test!(an_intent_asks_who_has_an_object_only_where_somebody_has, bed, {
+    let runtime = bed.runtime().await.id();
+    bed.definition("web").await;
+    let mut claims = Vec::new();
+    for name in ["first", "second"] {
+        claims.push(bed.claim_one(bed.instance(name, "web").await.id()).await);
+    }
+    let intended = async |claim: &Claim| {
+        let request = IntentRequest {
+            instance_id: claim.object.id(),
+            epoch: claim.epoch,
+            rows: vec![row(claim, runtime, "shared")],
+        };
+        let mut conflicts = 0;
+        let texts = heard(bed, async |store| {
+            conflicts = store.inventory_intent(&request).await.unwrap().conflicts.len();
+        })
+        .await;
+        let asked = texts.iter().filter(|text| text.contains("instance_name"));
+        (asked.count(), conflicts)
+    };
+    assert_eq!(intended(&claims[0]).await, (0, 0));
+    assert_eq!(intended(&claims[1]).await, (1, 1), "the control");
 });
