@@ -234,11 +234,11 @@ pub(crate) async fn wake_deleting(transaction: &Transaction, ids: &[Uuid]) -> Re
     wake(transaction, sql).await
 }
 
-/// Gives those a new token that are worked on right now, so that they run again: what they loaded is out of date. A claim
-/// that ran out counts: for as long as nobody else takes it, its run may still end well, and remove the row.
-pub(crate) async fn refresh_claimed(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<()> {
+/// The statement that gives those a new token that are worked on right now, so that they run again: what they loaded is out
+/// of date. A claim that ran out counts: for as long as nobody else takes it, its run may still end well, and remove the row.
+pub(crate) fn of_claimed(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Option<Sql> {
     if ids.is_empty() {
-        return Ok(());
+        return None;
     }
     let mut sql = Sql::new("UPDATE pending SET token = ");
     sql.bind(transaction.token.clone())
@@ -250,8 +250,7 @@ pub(crate) async fn refresh_claimed(transaction: &Transaction, ids: &BTreeSet<Uu
         .bind(priority(Trigger::Observation));
     sql.push(" WHERE claim_holder <> '' AND object_id IN ");
     sql.list(&ids.iter().copied().collect::<Vec<_>>());
-    transaction.run(sql).await?;
-    Ok(())
+    Some(sql)
 }
 
 /// Makes the definitions of instances due: see [`of_definitions`].

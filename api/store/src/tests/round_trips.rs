@@ -2,10 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use threeport_model::protocol::{claim::Claim, inventory::IntentRequest};
+use threeport_model::{
+    kinds::workload_instance::Health,
+    protocol::{claim::Claim, inventory::IntentRequest},
+};
 use uuid::Uuid;
 
 use super::{
+    agents::{applied, observe, report, seen},
     harness::{Bed, claim_request, database_test},
     inventories::row,
 };
@@ -77,4 +81,25 @@ database_test!(an_intent_asks_who_has_an_object_only_where_somebody_has, bed, {
     };
     assert_eq!(intended(&claims[0]).await, (0, 0));
     assert_eq!(intended(&claims[1]).await, (1, 1), "the control");
+});
+
+database_test!(what_was_seen_is_written_with_what_follows_from_it, bed, {
+    let (claim, agent) = applied(bed).await;
+    let version = |sequence: i64, version: &str| {
+        report(
+            &agent,
+            sequence,
+            vec![seen(&claim, "a", version, Health::Current)],
+        )
+    };
+    assert_eq!(observe(bed, &agent, &version(1, "11")).await, [claim.object.id()]);
+    let request = version(2, "12");
+    let texts = heard(bed, async |store| {
+        let (_, notices) = store.agent_observe(agent.runtime_id, &request).await.unwrap();
+        assert!(notices.is_empty(), "a version alone is no news");
+    })
+    .await;
+    // The agent's epoch, the rows, and these with the work list; the last is two where statements can't be merged.
+    let merges = bed.store.dialect().merges_writes();
+    assert_eq!(texts.len(), 4 - usize::from(merges), "{texts:#?}");
 });
