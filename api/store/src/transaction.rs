@@ -19,6 +19,7 @@
 //!
 //! What not to do: no `begin` anywhere else (clippy forbids it), no network and no waiting inside a closure.
 
+mod alone;
 mod at_once;
 mod failure;
 mod once;

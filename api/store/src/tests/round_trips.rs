@@ -103,3 +103,31 @@ database_test!(what_was_seen_is_written_with_what_follows_from_it, bed, {
     let merges = bed.store.dialect().merges_writes();
     assert_eq!(texts.len(), 4 - usize::from(merges), "{texts:#?}");
 });
+
+database_test!(named_work_is_taken_by_one_statement, bed, {
+    let id = bed.definition("web").await.id();
+    for holder in ["one", "other"] {
+        let mut answer = None;
+        let texts = heard(bed, async |store| {
+            answer = Some(store.claim(&claim_request(holder, &[id])).await.unwrap().0);
+        })
+        .await;
+        let takes = texts.iter().filter(|text| text.contains("UPDATE pending"));
+        let fences = texts.iter().filter(|text| text.contains("UPDATE object_status"));
+        assert_eq!((takes.count(), fences.count()), (1, 1));
+        if bed.store.dialect().merges_writes() {
+            // No transaction was begun: it would have asked for the clock, or this statement would be none of the clock's.
+            assert!(
+                texts[0].contains(clock::expression(bed.store.dialect())),
+                "{texts:#?}"
+            );
+        }
+        let (claims, busy) = answer.map(|answer| (answer.claims.len(), answer.busy)).unwrap();
+        let expected = if holder == "one" {
+            (1, vec![])
+        } else {
+            (0, vec![id])
+        };
+        assert_eq!((claims, busy), expected, "work is given once");
+    }
+});
