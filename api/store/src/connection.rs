@@ -72,8 +72,11 @@ const ACQUIRE: Duration = Duration::from_secs(5);
 const BUSY: Duration = Duration::from_millis(20);
 /// A statement is planned once per connection, for whatever values: all of ours find few rows by an index, so that another
 /// plan is never better, and PostgreSQL would plan most of them anew each time, which takes it longer than to run them.
+/// No plan is compiled either, which takes longer still: a plan for whatever values of many objects may look as if it were
+/// worth it, and one that reads a whole table where that is to be avoided always does.
 /// Nothing where the server has no such setting, nor in CockroachDB, whose planner is another one.
-const PLAN_ONCE: &str = "SELECT set_config('plan_cache_mode', 'force_generic_plan', false) \
+const PLAN_ONCE: &str = "SELECT set_config('plan_cache_mode', 'force_generic_plan', false), \
+    set_config('jit', 'off', false) \
     WHERE current_setting('plan_cache_mode', true) IS NOT NULL AND version() NOT LIKE '%CockroachDB%'";
 /// What a reader of PostgreSQL begins with: all of its transactions see one moment, and none writes.
 const READ_ONE_MOMENT: &str = "SELECT set_config('default_transaction_isolation', 'repeatable read', false), \
