@@ -265,6 +265,26 @@ pub(crate) async fn wake_definitions(transaction: &Transaction, instances: &[Uui
 /// instances. A definition that is due already is left alone, unless a run of it has not ended yet, its claim run out or
 /// not: that counted before, and would remove the row.
 pub(crate) fn of_definitions(transaction: &Transaction, instances: &[Uuid]) -> Sql {
+    counting(transaction, |sql| {
+        sql.push("reference r JOIN object o ON o.id = r.to_id").push(WORK);
+        sql.push("r.field = ").bind(DEFINITION);
+        sql.push(" AND r.from_id IN ").list(instances);
+    })
+}
+
+/// [`of_definitions`], of definitions that are known already: what refers to them is written by the same statement.
+pub(crate) fn of_counting(transaction: &Transaction, definitions: &[Uuid]) -> Sql {
+    counting(transaction, |sql| {
+        sql.push("object o").push(WORK).push("o.id IN ").list(definitions);
+    })
+}
+
+/// What is joined to a definition `o`.
+const WORK: &str =
+    " JOIN object_status s ON s.object_id = o.id LEFT JOIN pending p ON p.object_id = o.id WHERE ";
+
+/// The statement that makes definitions due: `which` appends where they are from, [`WORK`] and which they are.
+fn counting(transaction: &Transaction, which: impl FnOnce(&mut Sql)) -> Sql {
     let now = transaction.now;
     let not_before = |sql: &mut Sql| {
         sql.push("CASE WHEN s.reconciled_at <= ").bind(now - SECOND);
@@ -275,11 +295,8 @@ pub(crate) fn of_definitions(transaction: &Transaction, instances: &[Uuid]) -> S
             .push(" END");
     };
     insert_select_due(transaction, Trigger::Observation, not_before, |sql| {
-        sql.push(
-            "FROM reference r JOIN object o ON o.id = r.to_id JOIN object_status s ON s.object_id = o.id \
-             LEFT JOIN pending p ON p.object_id = o.id WHERE r.field = ",
-        );
-        sql.bind(DEFINITION).push(" AND r.from_id IN ").list(instances);
+        sql.push("FROM ");
+        which(sql);
         sql.push(
             " AND o.deleted_at IS NULL AND (p.object_id IS NULL OR p.claim_holder <> '' OR p.not_before > ",
         )

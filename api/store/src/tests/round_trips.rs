@@ -1,7 +1,11 @@
 //! How many statements take what happens most often: each is a round trip, and those are most of what it costs.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
+use serde_json::json;
 use threeport_model::{
     kinds::workload_instance::Health,
     protocol::{claim::Claim, inventory::IntentRequest},
@@ -10,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     agents::{applied, observe, report, seen},
-    harness::{Bed, claim_request, database_test},
+    harness::{Bed, claim_request, database_test, object},
     inventories::row,
 };
 use crate::{Store, clock};
@@ -130,4 +134,21 @@ database_test!(named_work_is_taken_by_one_statement, bed, {
         };
         assert_eq!((claims, busy), expected, "work is given once");
     }
+});
+
+database_test!(an_instance_is_created_in_few_statements, bed, {
+    let definition = bed.definition("web").await.id();
+    bed.settle().await;
+    let wanted = object("WorkloadInstance", "web", json!({"definition": "web"}));
+    let mut told = BTreeSet::new();
+    let texts = heard(bed, async |store| {
+        let written = store.object_create(&bed.request(), wanted).await.unwrap();
+        told.extend(written.notices.into_iter().map(|notice| notice.id));
+    })
+    .await;
+    let instance = bed.get("WorkloadInstance", "web").await.id();
+    assert_eq!(told, BTreeSet::from([definition, instance]), "it counts it");
+    // The operation, the definition, and all rows with the definition's work; these are six where statements can't be merged.
+    let merges = bed.store.dialect().merges_writes();
+    assert_eq!(texts.len(), if merges { 3 } else { 8 }, "{texts:#?}");
 });
