@@ -13,6 +13,11 @@ const QUOTING: [&str; 3] = ["invalid type: ", "invalid value: ", "unknown varian
 
 /// `value` as a `T`; an error names the path from `value` on.
 pub fn from_json<T: DeserializeOwned>(value: &Value) -> Result<T, FieldError> {
+    // To keep the path takes longer than to read, and is of use only where there is an error.
+    T::deserialize(value).or_else(|_| with_path(value))
+}
+
+fn with_path<T: DeserializeOwned>(value: &Value) -> Result<T, FieldError> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let field = if path == "." { String::new() } else { path };

@@ -54,6 +54,8 @@ pub async fn connect(
     };
     let mut options = with_credentials(nats, user)
         .name(name)
+        // Who is woken by what others publish knows of his own already.
+        .no_echo()
         .retry_on_initial_connect()
         .max_reconnects(None)
         .connection_timeout(CONNECT)
@@ -170,7 +172,7 @@ mod tests {
         };
         for (nats, user) in [(nats.clone(), "own"), (other, "other")] {
             let said = heard(nats).await.expect("no TLS");
-            for part in [r#""name":"program""#, r#""pass":"secret""#] {
+            for part in [r#""name":"program""#, r#""pass":"secret""#, r#""echo":false"#] {
                 assert!(said.contains(part), "{said}");
             }
             assert!(said.contains(&format!(r#""user":"{user}""#)), "{said}");

@@ -1,6 +1,6 @@
 //! Agents: registration, heartbeats, what they watch. A heartbeat touches a row of its own, which no watch sees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use threeport_model::{
     Kind, Reference, digest,
@@ -174,18 +174,12 @@ pub(crate) fn check_epoch(transaction: &Transaction, runtime_id: Uuid, epoch: i6
     }
 }
 
-/// The statement of the agents of runtimes.
+/// The statement of the agents of runtimes, each once for every kind whose list was complete in its epoch, or once.
 pub(crate) fn of_runtimes(runtimes: &[Uuid]) -> Sql {
-    let mut query = Sql::new("SELECT runtime_id, epoch, version, last_seen FROM agent WHERE runtime_id IN ");
-    query.list(runtimes);
-    query
-}
-
-/// The statement of the kinds whose lists were complete in their agents' epochs.
-pub(crate) fn closed_of(runtimes: &[Uuid]) -> Sql {
     let mut query = Sql::new(
-        "SELECT w.runtime_id, w.api_group, w.version, w.kind FROM watched_kind w \
-         JOIN agent a ON a.runtime_id = w.runtime_id AND a.epoch = w.closed_epoch WHERE w.runtime_id IN ",
+        "SELECT a.runtime_id, a.epoch, a.version AS agent_version, a.last_seen, w.api_group, w.version, w.kind \
+         FROM agent a LEFT JOIN watched_kind w ON w.runtime_id = a.runtime_id AND w.closed_epoch = a.epoch \
+         WHERE a.runtime_id IN ",
     );
     query.list(runtimes).push(" ORDER BY w.api_group, w.kind");
     query
@@ -194,29 +188,34 @@ pub(crate) fn closed_of(runtimes: &[Uuid]) -> Sql {
 /// What is known of the agents of runtimes.
 pub(crate) async fn states(
     transaction: &Transaction,
-    runtimes: &[Uuid],
+    runtimes: &BTreeSet<Uuid>,
 ) -> Result<BTreeMap<Uuid, AgentState>> {
-    let mut states = BTreeMap::new();
+    let mut states: BTreeMap<Uuid, AgentState> = BTreeMap::new();
     if runtimes.is_empty() {
         return Ok(states);
     }
-    for row in transaction.all(of_runtimes(runtimes)).await? {
-        let last_seen: i64 = row.get("last_seen")?;
+    let runtimes: Vec<Uuid> = runtimes.iter().copied().collect();
+    for row in transaction.all(of_runtimes(&runtimes)).await? {
         let runtime_id: Uuid = row.get("runtime_id")?;
-        let state = AgentState {
-            runtime_id: Some(runtime_id),
-            epoch: row.get("epoch")?,
-            version: row.get("version")?,
-            last_seen: clock::timestamp(last_seen)?,
-            heard: transaction.now - last_seen < HEARD_SECONDS * SECOND,
-            closed: Vec::new(),
+        let state = match states.entry(runtime_id) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(place) => place.insert(without_kinds(transaction, runtime_id, &row)?),
         };
-        states.insert(runtime_id, state);
-    }
-    for row in transaction.all(closed_of(runtimes)).await? {
-        if let Some(state) = states.get_mut(&row.get("runtime_id")?) {
+        if row.get::<Option<String>>("kind")?.is_some() {
             state.closed.push(kind(&row)?);
         }
     }
     Ok(states)
+}
+
+fn without_kinds(transaction: &Transaction, runtime_id: Uuid, row: &Row) -> Result<AgentState> {
+    let last_seen: i64 = row.get("last_seen")?;
+    Ok(AgentState {
+        runtime_id: Some(runtime_id),
+        epoch: row.get("epoch")?,
+        version: row.get("agent_version")?,
+        last_seen: clock::timestamp(last_seen)?,
+        heard: transaction.now - last_seen < HEARD_SECONDS * SECOND,
+        closed: Vec::new(),
+    })
 }

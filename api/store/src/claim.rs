@@ -1,9 +1,10 @@
 //! How controllers take work and give it back.
 //!
 //! A claim is two steps. First a transaction takes due rows for their holder and moves each object's epoch on: the
-//! fence. Then [`world`] reads all that the holder needs to know, as of one moment, outside of that transaction: reading
-//! so much at SERIALIZABLE would collide with everybody who writes. Nothing is lost between: the rows' tokens were read
-//! before, so whatever changes from then on refreshes a token, and the object runs again.
+//! fence. Of named objects that is one statement, where the database can. Then [`world`] reads all that the holder needs to
+//! know, as of one moment, outside of that transaction: reading so much at SERIALIZABLE would collide with everybody who
+//! writes. Nothing is lost between: the rows' tokens were read before, so whatever changes from then on refreshes a token,
+//! and the object runs again.
 //!
 //! Whoever gets no answer asks again. A holder never asks by id for what it works on, so what it asks for and has is what
 //! it was never told of, and is given again, at a new epoch. For a sweep names no ids, [`Store::claim`] remembers what a
@@ -25,17 +26,18 @@ use std::{
 };
 
 use sea_orm::Value;
+use threeport_failpoint::Write;
 use threeport_model::protocol::claim::{
     ClaimRequest, ClaimResponse, MAX_CLAIMS, RenewRequest, RenewResponse,
 };
 use uuid::Uuid;
 
 use crate::{
-    Store,
+    Store, clock,
     clock::SECOND,
     error::Result,
     request::Notice,
-    sql::{Row, Sql},
+    sql::{Fetch, Row, Sql},
     transaction::Transaction,
     writes,
 };
@@ -56,13 +58,17 @@ impl Store {
     /// Gives due and unclaimed work: the wanted objects' or, where none are named, the oldest of the freshest class.
     /// Answers also who was woken by what can't be read.
     pub async fn claim(&self, request: &ClaimRequest) -> Result<(ClaimResponse, Vec<Notice>)> {
-        let input = (request, Before::default());
-        let (taken, mut busy) = self
-            .transactions()
-            .run(writes::CLAIM, &input, |transaction, (request, before)| {
+        let write = writes::CLAIM;
+        let (taken, mut busy) = if !request.ids.is_empty() && self.dialect().merges_writes() {
+            self.take_named(write, request).await?
+        } else {
+            let input = (request, Before::default());
+            let transactions = self.transactions();
+            let took = transactions.run(write, &input, |transaction, (request, before)| {
                 Box::pin(take(transaction, request, before))
-            })
-            .await?;
+            });
+            took.await?
+        };
         let worlds = self.world(&taken).await?;
         let mut notices = Vec::new();
         if !(worlds.unreadable.is_empty() && worlds.left.is_empty()) {
@@ -75,6 +81,27 @@ impl Store {
             busy,
         };
         Ok((response, notices))
+    }
+
+    /// Takes the rows of named objects by one statement.
+    async fn take_named(&self, write: Write, request: &ClaimRequest) -> Result<(Vec<Taken>, Vec<Uuid>)> {
+        let wanted = named(request);
+        if wanted.is_empty() || request.kinds.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let clock = clock::expression(self.dialect());
+        let take = taking(request, &wanted, |sql| {
+            sql.push(clock);
+        });
+        let rows = self.transactions().alone(write, &fenced(take)).await?;
+        let taken = read(rows.iter().map(|row| row.get("epoch").map(|epoch| (row, epoch))))?;
+        let rest = rest(request, &taken);
+        let busy = if rest.is_empty() {
+            Vec::new()
+        } else {
+            found(&self.reader().all(with_work(&rest)).await?)?
+        };
+        Ok((in_order(taken), busy))
     }
 
     /// Keeps claims: those whose epoch is still the newest and whose holder asks, run out or not.
@@ -106,8 +133,7 @@ impl Before {
         let mut query = Sql::new("SELECT object_id FROM pending WHERE claim_holder = ");
         query.bind(holder).push(" AND claim_until = ").bind(until);
         query.push(" AND object_id IN ").list(&ids);
-        let rows = transaction.all(query).await?;
-        rows.iter().map(|row| row.get("object_id")).collect()
+        found(&transaction.all(query).await?)
     }
 }
 
@@ -116,52 +142,79 @@ async fn take(
     request: &ClaimRequest,
     before: &Before,
 ) -> Result<(Vec<Taken>, Vec<Uuid>)> {
-    let limit = usize::try_from(request.limit)
-        .unwrap_or(MAX_CLAIMS)
-        .min(MAX_CLAIMS);
     let now = transaction.now;
-    let until = now + i64::from(request.ttl_seconds) * SECOND;
     let wanted: Vec<Uuid> = if request.ids.is_empty() {
         let committed = before.committed(transaction, &request.holder).await?;
         if committed.is_empty() {
-            candidates(transaction, &request.kinds, limit).await?
+            candidates(transaction, &request.kinds, limit(request)).await?
         } else {
             committed
         }
     } else {
-        request
-            .ids
-            .iter()
-            .copied()
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .take(limit)
-            .collect()
+        named(request)
     };
     if wanted.is_empty() || request.kinds.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
+    let take = taking(request, &wanted, |sql| {
+        sql.bind(now);
+    });
+    let rows = fence(transaction, take).await?;
+    let taken = read(rows.iter().map(|(row, epoch)| Ok((row, *epoch))))?;
+    before.set(now + length(request), taken.keys().copied().collect());
+    let rest = rest(request, &taken);
+    let busy = if rest.is_empty() {
+        Vec::new()
+    } else {
+        found(&transaction.all(with_work(&rest)).await?)?
+    };
+    Ok((in_order(taken), busy))
+}
+
+fn limit(request: &ClaimRequest) -> usize {
+    usize::try_from(request.limit)
+        .unwrap_or(MAX_CLAIMS)
+        .min(MAX_CLAIMS)
+}
+
+/// For how long a claim is, in microseconds.
+fn length(request: &ClaimRequest) -> i64 {
+    i64::from(request.ttl_seconds) * SECOND
+}
+
+/// The objects that are asked for, as many as may be.
+fn named(request: &ClaimRequest) -> Vec<Uuid> {
+    let ids: BTreeSet<Uuid> = request.ids.iter().copied().collect();
+    ids.into_iter().take(limit(request)).collect()
+}
+
+/// The statement that takes rows, where they are due; `now` appends what the clock says.
+fn taking(request: &ClaimRequest, wanted: &[Uuid], now: impl Fn(&mut Sql)) -> Sql {
     let mut update = Sql::new("UPDATE pending SET claim_holder = ");
-    update
-        .bind(request.holder.clone())
-        .push(", claim_until = ")
-        .bind(until);
+    update.bind(request.holder.clone()).push(", claim_until = ");
+    now(&mut update);
+    update.push(" + ").bind(length(request));
     update
         .push(" WHERE object_id IN ")
-        .list(&wanted)
+        .list(wanted)
         .push(" AND kind IN ")
         .list(&request.kinds);
+    update.push(" AND not_before <= ");
+    now(&mut update);
+    update.push(" AND (claim_until <= ");
+    now(&mut update);
+    update.push(" OR claim_holder = ").bind(request.holder.clone());
+    update.push(") RETURNING object_id, token, priority, attempts, since, not_before, ");
+    now(&mut update);
+    update.push(" AS now");
     update
-        .push(" AND not_before <= ")
-        .bind(now)
-        .push(" AND (claim_until <= ")
-        .bind(now)
-        .push(" OR claim_holder = ")
-        .bind(request.holder.clone());
-    update.push(") RETURNING object_id, token, priority, attempts, since, not_before");
-    let rows = fence(transaction, update).await?;
-    let mut taken: BTreeMap<Uuid, Taken> = BTreeMap::new();
-    for (row, epoch) in rows {
+}
+
+/// Rows that were taken, each with its new epoch.
+fn read<'r>(rows: impl Iterator<Item = Result<(&'r Row, i64)>>) -> Result<BTreeMap<Uuid, Taken>> {
+    let mut taken = BTreeMap::new();
+    for row in rows {
+        let (row, epoch) = row?;
         let id = row.get("object_id")?;
         let due: i64 = row.get::<i64>("since")?.max(row.get("not_before")?);
         let one = Taken {
@@ -170,31 +223,36 @@ async fn take(
             epoch,
             priority: row.get("priority")?,
             attempts: row.get("attempts")?,
-            waited: now.saturating_sub(due).max(0),
+            waited: row.get::<i64>("now")?.saturating_sub(due).max(0),
         };
         taken.insert(id, one);
     }
-    before.set(until, taken.keys().copied().collect());
-    let busy = if request.ids.is_empty() {
-        Vec::new()
-    } else {
-        busy(transaction, request, &taken).await?
-    };
+    Ok(taken)
+}
+
+/// The most urgent first.
+fn in_order(taken: BTreeMap<Uuid, Taken>) -> Vec<Taken> {
     let mut taken: Vec<Taken> = taken.into_values().collect();
     taken.sort_by_key(|one| (one.priority, std::cmp::Reverse(one.waited)));
-    Ok((taken, busy))
+    taken
+}
+
+const FENCE: &str = "UPDATE object_status SET epoch = epoch + 1";
+
+/// The statement that takes rows and moves the epochs of their objects on, where the database can.
+fn fenced(take: Sql) -> Sql {
+    let mut both = Sql::new("WITH t AS (");
+    both.append(take);
+    both.push(&format!(
+        ") {FENCE} FROM t WHERE object_status.object_id = t.object_id RETURNING t.*, epoch"
+    ));
+    both
 }
 
 /// Takes rows and moves the epochs of their objects on; the rows, each with its new epoch.
 async fn fence(transaction: &Transaction, take: Sql) -> Result<Vec<(Row, i64)>> {
-    const FENCE: &str = "UPDATE object_status SET epoch = epoch + 1";
     if transaction.dialect.merges_writes() {
-        let mut both = Sql::new("WITH t AS (");
-        both.append(take);
-        both.push(&format!(
-            ") {FENCE} FROM t WHERE object_status.object_id = t.object_id RETURNING t.*, epoch"
-        ));
-        let rows = transaction.all(both).await?.into_iter();
+        let rows = transaction.all(fenced(take)).await?.into_iter();
         return rows
             .map(|row| row.get("epoch").map(|epoch| (row, epoch)))
             .collect();
@@ -222,12 +280,7 @@ async fn candidates(transaction: &Transaction, kinds: &[String], limit: usize) -
         return Ok(Vec::new());
     }
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    transaction
-        .all(sweep(kinds, transaction.now, limit))
-        .await?
-        .iter()
-        .map(|row| row.get("object_id"))
-        .collect()
+    found(&transaction.all(sweep(kinds, transaction.now, limit)).await?)
 }
 
 /// The statement of the sweep.
@@ -256,29 +309,21 @@ pub(crate) fn sweep(kinds: &[String], now: i64, limit: i64) -> Sql {
     sql
 }
 
-/// Of the wanted objects, those that have work but were not given.
-async fn busy(
-    transaction: &Transaction,
-    request: &ClaimRequest,
-    taken: &BTreeMap<Uuid, Taken>,
-) -> Result<Vec<Uuid>> {
-    let rest: Vec<Uuid> = request
-        .ids
-        .iter()
-        .filter(|id| !taken.contains_key(id))
-        .copied()
-        .collect();
-    if rest.is_empty() {
-        return Ok(rest);
-    }
+/// The named objects that were not given. Those of them that have work are busy.
+fn rest(request: &ClaimRequest, taken: &BTreeMap<Uuid, Taken>) -> Vec<Uuid> {
+    let rest = request.ids.iter().filter(|id| !taken.contains_key(id));
+    rest.copied().collect()
+}
+
+/// The statement of those that have work.
+fn with_work(ids: &[Uuid]) -> Sql {
     let mut query = Sql::new("SELECT object_id FROM pending WHERE object_id IN ");
-    query.list(&rest);
-    transaction
-        .all(query)
-        .await?
-        .iter()
-        .map(|row| row.get("object_id"))
-        .collect()
+    query.list(ids);
+    query
+}
+
+fn found(rows: &[Row]) -> Result<Vec<Uuid>> {
+    rows.iter().map(|row| row.get("object_id")).collect()
 }
 
 /// Gives claims back that nobody was told of: due as before, and no attempt counted. Those apart that are not the newest

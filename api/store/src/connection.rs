@@ -1,9 +1,9 @@
 //! Connections: one pool that writes, one that reads.
 //!
-//! Writers run at SERIALIZABLE. Single reading statements see one moment at any level, so readers run at READ
-//! COMMITTED and never collide with writers; reads of several statements that must see one moment use
-//! [`crate::transaction`]'s snapshot. In SQLite there is one writer (WAL lets readers go on), and it syncs fully: what
-//! was acknowledged survives a loss of power.
+//! Writers run at SERIALIZABLE. Single reading statements see one moment at any level, so readers run at one at which they
+//! never collide with writers; reads of several statements that must see one moment use [`crate::transaction`]'s snapshot.
+//! In PostgreSQL that is the readers' level already (REPEATABLE READ), so that a snapshot need not ask for it. In SQLite
+//! there is one writer (WAL lets readers go on), and it syncs fully: what was acknowledged survives a loss of power.
 
 use std::time::Duration;
 
@@ -73,9 +73,15 @@ const ACQUIRE: Duration = Duration::from_secs(5);
 const BUSY: Duration = Duration::from_millis(20);
 /// A statement is planned once per connection, for whatever values: all of ours find few rows by an index, so that another
 /// plan is never better, and PostgreSQL would plan most of them anew each time, which takes it longer than to run them.
+/// No plan is compiled either, which takes longer still: a plan for whatever values of many objects may look as if it were
+/// worth it, and one that reads a whole table where that is to be avoided always does.
 /// Nothing where the server has no such setting, nor in CockroachDB, whose planner is another one.
-const PLAN_ONCE: &str = "SELECT set_config('plan_cache_mode', 'force_generic_plan', false) \
+const PLAN_ONCE: &str = "SELECT set_config('plan_cache_mode', 'force_generic_plan', false), \
+    set_config('jit', 'off', false) \
     WHERE current_setting('plan_cache_mode', true) IS NOT NULL AND version() NOT LIKE '%CockroachDB%'";
+/// What a reader of PostgreSQL begins with: all of its transactions see one moment, and none writes.
+const READ_ONE_MOMENT: &str = "SELECT set_config('default_transaction_isolation', 'repeatable read', false), \
+    set_config('default_transaction_read_only', 'on', false) WHERE version() NOT LIKE '%CockroachDB%'";
 
 impl Connections {
     pub(crate) async fn open(options: &Options) -> Result<Self> {
@@ -177,9 +183,15 @@ fn configure(url: &str, connections: u32, timeout: Option<Duration>, writes: boo
             .statement_cache_capacity(256)
             .pragma("query_only", if writes { "OFF" } else { "ON" })
     });
-    options.map_sqlx_postgres_pool_opts(|pool| {
-        pool.after_connect(|connection, _| {
-            Box::pin(async move { connection.execute(PLAN_ONCE).await.map(drop) })
+    options.map_sqlx_postgres_pool_opts(move |pool| {
+        pool.after_connect(move |connection, _| {
+            Box::pin(async move {
+                connection.execute(PLAN_ONCE).await?;
+                if !writes {
+                    connection.execute(READ_ONE_MOMENT).await?;
+                }
+                Ok(())
+            })
         })
     });
     options.map_sqlx_postgres_opts(move |postgres| {

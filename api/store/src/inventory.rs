@@ -215,7 +215,8 @@ pub(crate) async fn remove(transaction: &Transaction, instance: Uuid, ids: &[Uui
     transaction.run(sql).await.map(drop)
 }
 
-async fn intend(transaction: &Transaction, request: &IntentRequest) -> Result<IntentResponse> {
+/// `looks`: says who has the objects, where others have some. Without it [`refine`]'s conflict says only that they do.
+async fn intend(transaction: &Transaction, request: &IntentRequest, looks: bool) -> Result<IntentResponse> {
     let subject = Subject::first(transaction, request.instance_id)?;
     status::check_epoch(&subject, Some(request.epoch))?;
     if subject.deleted {
@@ -224,9 +225,19 @@ async fn intend(transaction: &Transaction, request: &IntentRequest) -> Result<In
             subject.reference()
         )));
     }
-    if request.rows.is_empty() {
-        return Ok(IntentResponse::default());
+    let conflicts = if looks {
+        conflicts(transaction, request).await?
+    } else {
+        Vec::new()
+    };
+    if conflicts.is_empty() {
+        write(transaction, request.instance_id, &request.rows).await?;
     }
+    Ok(IntentResponse { conflicts })
+}
+
+/// The rows of other instances for the same objects.
+async fn conflicts(transaction: &Transaction, request: &IntentRequest) -> Result<Vec<OwnedBy>> {
     let mut query = Sql::new(
         "SELECT i.runtime_id, i.api_group, i.kind, i.namespace, i.name, i.instance_id, o.name AS instance_name \
          FROM inventory i JOIN object o ON o.id = i.instance_id WHERE i.leftover = 0 AND i.instance_id <> ",
@@ -267,10 +278,7 @@ async fn intend(transaction: &Transaction, request: &IntentRequest) -> Result<In
             });
         }
     }
-    if conflicts.is_empty() {
-        write(transaction, request.instance_id, &request.rows).await?;
-    }
-    Ok(IntentResponse { conflicts })
+    Ok(conflicts)
 }
 
 /// The statement of an object's resources.
@@ -286,12 +294,21 @@ impl Store {
     /// Writes rows with intent: all of them or, where other instances have some of the objects, none. Refused where the
     /// claim's epoch is not the newest.
     pub async fn inventory_intent(&self, request: &IntentRequest) -> Result<IntentResponse> {
+        // The index knows whether others have some. Who they are is asked only then.
+        match self.inventory_intend(request, false).await {
+            Err(Error::Conflict(_)) => self.inventory_intend(request, true).await,
+            answer => answer,
+        }
+    }
+
+    async fn inventory_intend(&self, request: &IntentRequest, looks: bool) -> Result<IntentResponse> {
+        let input = (request, looks);
         self.transactions()
             .run_on(
                 writes::INVENTORY_INTENT,
-                request,
-                |request, dialect| Subject::statement(request.instance_id, dialect),
-                |transaction, request| Box::pin(intend(transaction, request)),
+                &input,
+                |(request, _), dialect| Subject::statement(request.instance_id, dialect),
+                |transaction, (request, looks)| Box::pin(intend(transaction, request, *looks)),
             )
             .await
     }

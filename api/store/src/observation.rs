@@ -131,11 +131,16 @@ impl Batch<'_> {
                 .await?;
         }
         let wakes = pending::of_observed(transaction, &self.relevant);
+        // Who has work now has a new token by that.
+        let claimed = self.silent.difference(&self.relevant).copied().collect();
+        let refreshed = pending::of_claimed(transaction, &claimed);
         let woken = transaction
-            .write_and_read(update.into_iter().collect(), wakes.into_iter().collect())
+            .write_and_read(
+                update.into_iter().chain(refreshed).collect(),
+                wakes.into_iter().collect(),
+            )
             .await?;
         let notices = pending::woken(transaction, &woken)?;
-        pending::refresh_claimed(transaction, &self.silent).await?;
         Ok((
             ObservationsResponse {
                 changed: self.changed,

@@ -243,11 +243,11 @@ pub(crate) async fn wake_deleting(transaction: &Transaction, ids: &[Uuid]) -> Re
     wake(transaction, sql).await
 }
 
-/// Gives those a new token that are worked on right now, so that they run again: what they loaded is out of date. A claim
-/// that ran out counts: for as long as nobody else takes it, its run may still end well, and remove the row.
-pub(crate) async fn refresh_claimed(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Result<()> {
+/// The statement that gives those a new token that are worked on right now, so that they run again: what they loaded is out
+/// of date. A claim that ran out counts: for as long as nobody else takes it, its run may still end well, and remove the row.
+pub(crate) fn of_claimed(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Option<Sql> {
     if ids.is_empty() {
-        return Ok(());
+        return None;
     }
     let mut sql = Sql::new("UPDATE pending SET token = ");
     sql.bind(transaction.token.clone())
@@ -259,8 +259,7 @@ pub(crate) async fn refresh_claimed(transaction: &Transaction, ids: &BTreeSet<Uu
         .bind(priority(Trigger::Observation));
     sql.push(" WHERE claim_holder <> '' AND object_id IN ");
     sql.list(&ids.iter().copied().collect::<Vec<_>>());
-    transaction.run(sql).await?;
-    Ok(())
+    Some(sql)
 }
 
 /// Makes the definitions of instances due: see [`of_definitions`].
@@ -275,6 +274,26 @@ pub(crate) async fn wake_definitions(transaction: &Transaction, instances: &[Uui
 /// instances. A definition that is due already is left alone, unless a run of it has not ended yet, its claim run out or
 /// not: that counted before, and would remove the row.
 pub(crate) fn of_definitions(transaction: &Transaction, instances: &[Uuid]) -> Sql {
+    counting(transaction, |sql| {
+        sql.push("reference r JOIN object o ON o.id = r.to_id").push(WORK);
+        sql.push("r.field = ").bind(DEFINITION);
+        sql.push(" AND r.from_id IN ").list(instances);
+    })
+}
+
+/// [`of_definitions`], of definitions that are known already: what refers to them is written by the same statement.
+pub(crate) fn of_counting(transaction: &Transaction, definitions: &[Uuid]) -> Sql {
+    counting(transaction, |sql| {
+        sql.push("object o").push(WORK).push("o.id IN ").list(definitions);
+    })
+}
+
+/// What is joined to a definition `o`.
+const WORK: &str =
+    " JOIN object_status s ON s.object_id = o.id LEFT JOIN pending p ON p.object_id = o.id WHERE ";
+
+/// The statement that makes definitions due: `which` appends where they are from, [`WORK`] and which they are.
+fn counting(transaction: &Transaction, which: impl FnOnce(&mut Sql)) -> Sql {
     let now = transaction.now;
     let not_before = |sql: &mut Sql| {
         sql.push("CASE WHEN s.reconciled_at <= ").bind(now - SECOND);
@@ -285,11 +304,8 @@ pub(crate) fn of_definitions(transaction: &Transaction, instances: &[Uuid]) -> S
             .push(" END");
     };
     insert_select_due(transaction, Trigger::Observation, not_before, |sql| {
-        sql.push(
-            "FROM reference r JOIN object o ON o.id = r.to_id JOIN object_status s ON s.object_id = o.id \
-             LEFT JOIN pending p ON p.object_id = o.id WHERE r.field = ",
-        );
-        sql.bind(DEFINITION).push(" AND r.from_id IN ").list(instances);
+        sql.push("FROM ");
+        which(sql);
         sql.push(
             " AND o.deleted_at IS NULL AND (p.object_id IS NULL OR p.claim_holder <> '' OR p.not_before > ",
         )

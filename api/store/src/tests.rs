@@ -21,6 +21,7 @@ mod objects;
 mod operations;
 mod retention;
 mod room;
+mod round_trips;
 mod run_out;
 mod secrets;
 mod sizes;

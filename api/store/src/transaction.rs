@@ -9,7 +9,8 @@
 //!
 //! **Round trips** are most of what a small transaction costs, on both sides. So the clock comes with the first statement
 //! where that is known beforehand ([`Transactions::run_on`]), and what is written goes in one statement where the database
-//! can ([`Transaction::write`], [`Transaction::write_and_read`]).
+//! can ([`Transaction::write`], [`Transaction::write_and_read`]). What is one statement altogether commits itself
+//! ([`Transactions::at_once`], [`Transactions::alone`]).
 //!
 //! **Ambiguous commits.** A connection that is lost during COMMIT (or 40003) leaves open whether it happened.
 //! [`Transactions::operate`] therefore makes the operation's id before the first try and inserts it as the first
@@ -19,6 +20,7 @@
 //!
 //! What not to do: no `begin` anywhere else (clippy forbids it), no network and no waiting inside a closure.
 
+mod alone;
 mod at_once;
 mod failure;
 mod once;

@@ -32,12 +32,16 @@ fn read(bytes: &[u8], nul: Nul) -> Result<Value, ApiError> {
     }
     let path = RefCell::new(Vec::new());
     let mut reader = serde_json::Deserializer::from_str(text);
-    let seed = Strict { path: &path, nul };
+    let seed = Strict {
+        path: &path,
+        depth: 0,
+        nul,
+    };
     let parsed = seed
         .deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value));
     parsed.map_err(|error| {
-        let field = path.borrow().join("");
+        let field: String = path.borrow().iter().rev().map(String::as_str).collect();
         let line = u64::try_from(error.line()).ok().filter(|line| *line > 0);
         let message = strip_place(&error.to_string());
         malformed(FieldError {
@@ -57,49 +61,54 @@ fn strip_place(message: &str) -> String {
         .to_owned()
 }
 
-/// Where the reader is; what was pushed stays there when it fails, and so names the place.
+/// What reads a value. Where that fails, each level on the way out adds its place to the path: what can be read has none.
 struct Strict<'a> {
     path: &'a RefCell<Vec<String>>,
+    depth: usize,
     nul: Nul,
 }
 
 /// What becomes of a NUL in a string.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Nul {
     Refused,
     LeftOut,
 }
 
 impl Strict<'_> {
-    fn inner(&self) -> Self {
-        Self {
-            path: self.path,
-            nul: self.nul,
-        }
-    }
-
     fn text<E: Error>(&self, mut text: String) -> Result<String, E> {
-        if text.contains('\0') {
-            match self.nul {
-                Nul::Refused => return Err(E::custom("holds a NUL character")),
-                Nul::LeftOut => text.retain(|character| character != '\0'),
-            }
-        }
+        self.leave_out(&mut text);
+        no_nul::<E>(&text)?;
         Ok(text)
     }
 
-    fn enter<E: Error>(&self, segment: String) -> Result<(), E> {
-        let mut path = self.path.borrow_mut();
-        path.push(segment);
-        if path.len() > MAX_DEPTH {
-            return Err(E::custom(format!("is nested deeper than {MAX_DEPTH} levels")));
+    fn leave_out(&self, text: &mut String) {
+        if self.nul == Nul::LeftOut && text.contains('\0') {
+            text.retain(|character| character != '\0');
         }
-        Ok(())
     }
 
-    fn leave(&self) {
-        self.path.borrow_mut().pop();
+    /// Reads what is one level further in.
+    fn within<T, E: Error>(
+        &self,
+        place: impl FnOnce() -> String,
+        read: impl FnOnce(Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let depth = self.depth + 1;
+        let read = if depth > MAX_DEPTH {
+            Err(E::custom(format!("is nested deeper than {MAX_DEPTH} levels")))
+        } else {
+            read(Self { depth, ..*self })
+        };
+        read.inspect_err(|_| self.path.borrow_mut().push(place()))
     }
+}
+
+fn no_nul<E: Error>(text: &str) -> Result<(), E> {
+    if text.contains('\0') {
+        return Err(E::custom("holds a NUL character"));
+    }
+    Ok(())
 }
 
 impl<'de> DeserializeSeed<'de> for Strict<'_> {
@@ -150,10 +159,8 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
         loop {
-            self.enter(format!("[{}]", items.len()))?;
-            let item = access.next_element_seed(self.inner())?;
-            self.leave();
-            match item {
+            let index = items.len();
+            match self.within(|| format!("[{index}]"), |inner| access.next_element_seed(inner))? {
                 Some(item) => items.push(item),
                 None => return Ok(Value::Array(items)),
             }
@@ -162,14 +169,16 @@ impl<'de> Visitor<'de> for Strict<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        while let Some(key) = access.next_key::<String>()? {
-            self.enter(format!(".{key}"))?;
-            let key = self.text(key)?;
-            if map.contains_key(&key) {
-                return Err(A::Error::custom(format!("duplicate key {key:?}")));
-            }
-            let value = access.next_value_seed(self.inner())?;
-            self.leave();
+        while let Some(mut key) = access.next_key::<String>()? {
+            self.leave_out(&mut key);
+            let place = || format!(".{key}");
+            let value = self.within(place, |inner| {
+                no_nul::<A::Error>(&key)?;
+                if map.contains_key(&key) {
+                    return Err(A::Error::custom(format!("duplicate key {key:?}")));
+                }
+                access.next_value_seed(inner)
+            })?;
             map.insert(key, value);
         }
         Ok(Value::Object(map))
@@ -189,6 +198,11 @@ mod tests {
             "{error:?}"
         );
         assert_eq!(error.errors[0].message, "duplicate key \"b\"");
+        let after_others = parse(br#"{"a": [{"b": {}}, [1]], "c": {"d": [[2], nul]}}"#).unwrap_err();
+        assert_eq!(
+            after_others.errors[0].field, "c.d[1]",
+            "what could be read is no part of it"
+        );
     }
 
     #[test]

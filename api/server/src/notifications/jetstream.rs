@@ -166,7 +166,7 @@ impl JetStream {
         }
     }
 
-    /// Calls `wake` whenever any replica published anything.
+    /// Calls `wake` whenever another replica published anything; what this one published is not sent back to it.
     pub async fn keep_waking(&self, wake: &Notify) {
         use futures::StreamExt;
         loop {

@@ -124,7 +124,12 @@ async fn order(
     }
     let mut references = ordered_references(transaction, &ids).await?;
     let inventory = inventory::of_instances(transaction, &instances, broken).await?;
-    let default = default_runtime(transaction, origin).await?;
+    let is_placed = |id: &Uuid| references.get(id).is_some_and(|found| names_runtime(found));
+    let default = if instances.iter().all(is_placed) {
+        None
+    } else {
+        default_runtime(transaction, origin).await?
+    };
     for id in &instances {
         place(references.entry(*id).or_default(), inventory.get(id), default);
     }
@@ -262,11 +267,14 @@ async fn ordered_references(transaction: &Transaction, ids: &[Uuid]) -> Result<R
     Ok(references)
 }
 
+fn names_runtime(references: &[(Uuid, String)]) -> bool {
+    references.iter().any(|(_, kind)| kind == RUNTIME)
+}
+
 /// Adds the runtimes of an instance that its specification doesn't name: the default one where it names none, and those
 /// in which it still has objects.
 fn place(references: &mut Vec<(Uuid, String)>, inventory: Option<&Vec<InventoryRow>>, default: Option<Uuid>) {
-    let named = references.iter().any(|(_, kind)| kind == RUNTIME);
-    let default = default.filter(|_| !named);
+    let default = default.filter(|_| !names_runtime(references));
     let left = inventory.into_iter().flatten().map(|row| row.runtime_id);
     for runtime in default.into_iter().chain(left) {
         if references.iter().all(|(id, _)| *id != runtime) {

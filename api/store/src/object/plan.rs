@@ -148,6 +148,26 @@ impl Plan<'_, '_> {
             .collect()
     }
 
+    /// Whether nothing of it was there before.
+    pub(crate) fn is_new(&self) -> bool {
+        self.changes.iter().all(|change| change.old.is_none())
+    }
+
+    /// The definitions of instances, where all is new: nothing that is written is of what counts in these.
+    pub(crate) fn counting(&self) -> Vec<Uuid> {
+        if !self.is_new() {
+            return Vec::new();
+        }
+        let instances = self.respecified().filter(|change| change.draft.kind.footprint);
+        let instances: BTreeSet<Uuid> = instances.map(Change::id).collect();
+        let definitions = self
+            .references
+            .iter()
+            .filter(|(from, found, _)| found.field == reference::DEFINITION && instances.contains(from));
+        let definitions: BTreeSet<Uuid> = definitions.map(|(_, _, to)| *to).collect();
+        definitions.into_iter().collect()
+    }
+
     /// What is specified anew, new objects too.
     pub(crate) fn respecified(&self) -> impl Iterator<Item = &Change<'_>> {
         self.changes.iter().filter(|change| change.respecified())

@@ -168,8 +168,9 @@ async fn resolve<'p, 'c>(
 }
 
 /// Writes the rows, and ends the operations. What is written anew is removed before; what others refer to comes first.
+/// Where all is new, the definitions of instances are woken in the same round trip.
 async fn store(transaction: &Transaction, context: &Context<'_>, plan: &Plan<'_, '_>) -> Result<Vec<Notice>> {
-    let notices = clear(transaction, plan).await?;
+    let mut notices = clear(transaction, plan).await?;
     let updated = plan.written(Outcome::Configured);
     let mut statements: Vec<Sql> = plan.documents(transaction.now).into_iter().collect();
     if !updated.is_empty() {
@@ -181,10 +182,13 @@ async fn store(transaction: &Transaction, context: &Context<'_>, plan: &Plan<'_,
             .map_err(|error| refine(error, updated.iter().copied()))?;
     }
     statements.extend(plan.inserts(transaction, context)?);
-    transaction
-        .write(statements)
+    let counting = plan.counting();
+    let wakes = (!counting.is_empty()).then(|| pending::of_counting(transaction, &counting));
+    let woken = transaction
+        .write_and_read(statements, wakes.into_iter().collect())
         .await
         .map_err(|error| refine(error, plan.written(Outcome::Created).into_iter().chain(updated)))?;
+    notices.extend(pending::woken(transaction, &woken)?);
     cluster::check(transaction, context.origin, plan.changes).await?;
     Ok(notices)
 }
@@ -226,9 +230,11 @@ async fn wake(transaction: &Transaction, plan: &Plan<'_, '_>, before: Before) ->
     for (id, is_default) in plan.runtimes() {
         notices.extend(pending::wake_runtime(transaction, id, is_default).await?);
     }
-    let instances = plan.respecified().filter(|found| found.draft.kind.footprint);
-    let instances: Vec<Uuid> = instances.map(Change::id).collect();
-    notices.extend(pending::wake_definitions(transaction, &instances).await?);
+    if !plan.is_new() {
+        let instances = plan.respecified().filter(|found| found.draft.kind.footprint);
+        let instances: Vec<Uuid> = instances.map(Change::id).collect();
+        notices.extend(pending::wake_definitions(transaction, &instances).await?);
+    }
     // What is being deleted may have waited for just this reference.
     let kept: BTreeSet<Uuid> = plan.references.iter().map(|(_, _, to)| *to).collect();
     let freed: BTreeSet<Uuid> = before.into_values().flatten().collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::harness::{TOUCH, database_test, on_servers};
 use crate::{
     Error, Options,
-    connection::Connections,
+    connection::{Connections, Dialect},
     sql::{Fetch, Sql},
     transaction::{code, is_transient},
 };
@@ -19,6 +19,31 @@ fn whoever_writes_is_serializable() {
         let row = connections.writer.one(shown).await.unwrap().unwrap();
         let level: String = row.get("level").unwrap();
         assert_eq!(level, "serializable");
+        connections.close().await;
+    });
+}
+
+/// A snapshot of PostgreSQL is one because its connection's transactions are.
+#[test]
+fn whoever_reads_sees_one_moment_and_writes_nothing() {
+    on_servers(&async |bed| {
+        let connections = Connections::open(&bed.options).await.unwrap();
+        if connections.dialect == Dialect::Cockroachdb {
+            println!("its snapshots say so themselves");
+            return;
+        }
+        let shown = Sql::new(
+            "SELECT current_setting('transaction_isolation') AS level, \
+             current_setting('transaction_read_only') AS reads",
+        );
+        for (connection, expected) in [
+            (&connections.reader, ("repeatable read", "on")),
+            (&connections.writer, ("serializable", "off")),
+        ] {
+            let row = connection.one(shown.clone()).await.unwrap().unwrap();
+            let (level, reads): (String, String) = (row.get("level").unwrap(), row.get("reads").unwrap());
+            assert_eq!((level.as_str(), reads.as_str()), expected);
+        }
         connections.close().await;
     });
 }

@@ -4,10 +4,10 @@
 //! `THREEPORT_TEST_DATABASES_OPTIONAL=1` says that it may be missing. The seed of ids and jitter is printed; set
 //! `THREEPORT_TEST_SEED` to run with it again.
 //!
-//! Four tests are about what an embedded database has not, and call [`on_servers`] alone: the isolation of a session (SQLite
-//! has one writer), a plan that a session keeps, a session that the server ends, and what work costs at 50,000 objects by
-//! what the server counts (which indexes SQLite walks is asked in `indexes`). The last three ask for what only PostgreSQL can
-//! be asked, and say so where they end at once on another server.
+//! Five tests are about what an embedded database has not, and call [`on_servers`] alone: the isolation of a session that
+//! writes (SQLite has one writer) and of one that reads, a plan that a session keeps, a session that the server ends, and
+//! what work costs at 50,000 objects by what the server counts (which indexes SQLite walks is asked in `indexes`). All but
+//! the first ask for what only PostgreSQL can be asked, and say so where they end at once on another server.
 
 use std::{sync::Arc, time::Duration};
 
@@ -187,12 +187,13 @@ impl Bed {
         self.with(self.store.0.connections.clone(), options)
     }
 
-    /// The same one, which tells `hear` the text of each statement of its transactions that write.
-    pub(crate) fn overheard(&self, hear: impl Fn(&str) + Send + Sync + 'static) -> Store {
+    /// The same one, which tells `hear` the text of each of its statements, those apart that begin and end transactions.
+    pub(crate) fn overheard(&self, hear: impl Fn(&str) + Clone + Send + Sync + 'static) -> Store {
         let mut connections = self.store.0.connections.clone();
-        connections
-            .writer
-            .set_metric_callback(move |info| hear(&info.statement.sql));
+        for pool in [&mut connections.writer, &mut connections.reader] {
+            let hear = hear.clone();
+            pool.set_metric_callback(move |info| hear(&info.statement.sql));
+        }
         self.with(connections, self.options.clone())
     }
 

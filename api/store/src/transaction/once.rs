@@ -141,7 +141,8 @@ impl Transactions {
         self.faults.after_commit(write.name())
     }
 
-    /// A transaction that only reads, of one moment.
+    /// A transaction that only reads, of one moment. In PostgreSQL all of a reader's transactions are such: one that says so
+    /// once more takes a round trip more.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
     pub(super) async fn read<I, T, W>(&self, input: &I, first: First<'_, I>, work: &W) -> Result<T>
     where
@@ -150,13 +151,10 @@ impl Transactions {
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
         let dialect = self.connections.dialect;
+        let says = dialect == Dialect::Cockroachdb;
         let options = TransactionOptions {
-            isolation_level: match dialect {
-                Dialect::Sqlite => None,
-                Dialect::Postgresql => Some(IsolationLevel::RepeatableRead),
-                Dialect::Cockroachdb => Some(IsolationLevel::Serializable),
-            },
-            access_mode: (dialect != Dialect::Sqlite).then_some(AccessMode::ReadOnly),
+            isolation_level: says.then_some(IsolationLevel::Serializable),
+            access_mode: says.then_some(AccessMode::ReadOnly),
             sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
         };
         let inner = self.connections.reader.begin_with_options(options).await?;

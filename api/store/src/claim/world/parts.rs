@@ -46,11 +46,14 @@ pub(super) async fn gather(
     mut broken: Broken,
 ) -> Result<Parts> {
     let runtimes = runtimes(&own, &references, &inventory);
-    let agents = agent::states(transaction, &runtimes.values().copied().collect::<Vec<_>>()).await?;
+    let agents = agent::states(transaction, &runtimes.values().copied().collect()).await?;
     let definitions = own.iter().filter(|(_, found)| found.row.kind == DEFINITION);
     let definitions: Vec<Uuid> = definitions.map(|(id, _)| *id).collect();
     let counts = counts::instances(transaction, &definitions).await?;
-    let worst = counts::worst(transaction, &definitions).await?;
+    // Where all are Ready none is worst off.
+    let behind = counts.iter().filter(|(_, counted)| counted.ready < counted.total);
+    let behind: Vec<Uuid> = behind.map(|(id, _)| *id).collect();
+    let worst = counts::worst(transaction, &behind).await?;
     let read = own.values().chain(others.values()).map(|found| &found.row);
     let texts: Vec<(Uuid, &str)> = read
         .flat_map(|row| row.secret_texts().map(move |text| (row.id, text)))
