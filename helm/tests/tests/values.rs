@@ -62,7 +62,7 @@ fn wrong_values_are_refused_with_their_path() {
         // What the Deployment selects its pods by would be another.
         (
             &[r"extraLabels.app\.kubernetes\.io/component=web"],
-            "at '/extraLabels'",
+            "at '/extraLabels/app.kubernetes.io~1component'",
         ),
         (&["extraLabels.team=a b"], "at '/extraLabels/team'"),
     ];
