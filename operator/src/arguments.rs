@@ -19,6 +19,9 @@ pub(crate) struct Arguments {
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) serve: Option<Serve>,
+    // Not within what serves: clap takes that for absent where it has a part of its own.
+    #[command(flatten)]
+    pub(crate) nats: Nats,
 }
 
 /// What else it does.
@@ -66,8 +69,6 @@ pub(crate) struct Serve {
     /// File with the bearer token; read again when it changes
     #[arg(long, env = "THREEPORT_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) nats: Nats,
     /// The control plane's namespace: where custom resources are served
     #[arg(long, env = "THREEPORT_NAMESPACE", default_value = "threeport-system")]
     pub(crate) namespace: String,
@@ -110,9 +111,12 @@ mod tests {
             "threeport-operator",
             "--role=facade",
             "--api-url=https://api",
+            "--nats-url=tls://nats",
             "--sweep-interval=10m",
         ];
-        let serve = parse(&role).unwrap().serve.unwrap();
+        let arguments = parse(&role).unwrap();
+        assert_eq!(arguments.nats.nats_url.as_deref(), Some("tls://nats"));
+        let serve = arguments.serve.unwrap();
         assert_eq!(serve.role, Role::Facade);
         assert_eq!(serve.sweep_interval, Duration::from_secs(600));
         let strip = [

@@ -12,6 +12,7 @@ use threeport_engine::{
     signal::{self, Connection, Subscription},
 };
 use threeport_model::explain;
+use threeport_nats::Nats;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -42,13 +43,12 @@ pub(crate) fn metrics(registry: &mut Registry, stages: &Stages) -> (Metrics, thr
 /// Clients and connections; metrics in `registry`.
 pub(crate) async fn prepare(
     serve: &Serve,
+    nats: &Nats,
     registry: &mut Registry,
     stages: &Stages,
 ) -> anyhow::Result<Controllers> {
     let (metrics, measured) = metrics(registry, stages);
-    let connection = signal::connect(&serve.nats)
-        .await
-        .context("failed to set NATS up")?;
+    let connection = signal::connect(nats).await.context("failed to set NATS up")?;
     if connection.is_none() {
         tracing::warn!("degraded: no --nats-url; work is found by the sweep only");
     }

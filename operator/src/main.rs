@@ -48,7 +48,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Role::Controllers => None,
     };
     let controllers = match serve.role {
-        Role::Controllers | Role::All => Some(controllers::prepare(serve, &mut registry, &stages).await?),
+        Role::Controllers | Role::All => {
+            Some(controllers::prepare(serve, &arguments.nats, &mut registry, &stages).await?)
+        }
         Role::Facade => None,
     };
     let ready = facade.as_ref().map(|facade| facade.ready.clone());

@@ -5,7 +5,7 @@
 //! In PostgreSQL that is the readers' level already (REPEATABLE READ), so that a snapshot need not ask for it. In SQLite
 //! there is one writer (WAL lets readers go on), and it syncs fully: what was acknowledged survives a loss of power.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection,
@@ -140,8 +140,10 @@ impl Connections {
 
 /// Whether somebody between could pass for the server. Without `sslmode` there may even be no TLS.
 fn is_open_to_others(postgres: &PgConnectOptions) -> bool {
+    let host = postgres.get_host().trim_matches(['[', ']']);
     let is_here = postgres.get_socket().is_some()
-        || ["localhost", "127.0.0.1", "::1", "[::1]"].contains(&postgres.get_host());
+        || host == "localhost"
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     let verifies = matches!(
         postgres.get_ssl_mode(),
         PgSslMode::VerifyCa | PgSslMode::VerifyFull
