@@ -17,6 +17,10 @@ use threeport_telemetry::{self as telemetry, Readiness, stages::Stages};
 
 use arguments::{Arguments, Command, Role};
 
+/// As in the API: a mirror or a run is thousands of small allocations, which threads hand to each other.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> anyhow::Result<()> {
     let parts = [
         threeport_engine::writes::ALL,
