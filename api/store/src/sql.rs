@@ -4,11 +4,16 @@
 //! [pieces](Sql::pieces) of fixed sizes, which also keeps the statements few that the databases have prepared. That is
 //! right for statements that mean the same for each row or id alone, and all of ours do.
 
+mod one;
+
 use std::{future::Future, ops::Range};
 
 use sea_orm::{ConnectionTrait, QueryResult, Statement, TryGetable, Value};
 
-use crate::error::{Error, Result};
+use crate::{
+    connection::Dialect,
+    error::{Error, Result},
+};
 
 /// The most rows in a piece. The widest have 22 columns.
 const ROWS: usize = 128;
@@ -157,22 +162,12 @@ impl Sql {
     }
 
     /// Statements as few as can be: one where the database can merge them and takes so much at once.
-    pub(crate) fn merged_or_pieces(statements: Vec<Self>, merges: bool) -> Vec<Self> {
-        if merges && Self::fit_one(statements.iter()) {
+    pub(crate) fn merged_or_pieces(statements: Vec<Self>, dialect: Dialect) -> Vec<Self> {
+        if Self::may_be_one(dialect, statements.iter()) {
             vec![Self::merge(statements)]
         } else {
             statements.into_iter().flat_map(Self::pieces).collect()
         }
-    }
-
-    /// Whether a database takes them as one statement.
-    pub(crate) fn fit_one<'s>(statements: impl Iterator<Item = &'s Self>) -> bool {
-        let (mut parameters, mut whole) = (0, true);
-        for statement in statements {
-            parameters += statement.values.len();
-            whole &= statement.bulk.is_none();
-        }
-        whole && parameters <= MERGED
     }
 
     /// Statements as one, of data-modifying common table expressions, which only PostgreSQL and CockroachDB have.
@@ -392,8 +387,17 @@ mod tests {
         let mut large = Sql::new("INSERT INTO a VALUES ");
         large.rows((0..2 * ROWS as i64).map(|number| vec![number.into()]));
         let small = || Sql::new("DELETE FROM b WHERE c = $1").values([1_i64.into()]);
-        assert_eq!(Sql::merged_or_pieces(vec![small(), small()], true).len(), 1);
-        assert_eq!(Sql::merged_or_pieces(vec![small(), small()], false).len(), 2);
-        assert_eq!(Sql::merged_or_pieces(vec![large, small()], true).len(), 3);
+        assert_eq!(
+            Sql::merged_or_pieces(vec![small(), small()], Dialect::Postgresql).len(),
+            1
+        );
+        assert_eq!(
+            Sql::merged_or_pieces(vec![small(), small()], Dialect::Sqlite).len(),
+            2
+        );
+        assert_eq!(
+            Sql::merged_or_pieces(vec![large, small()], Dialect::Postgresql).len(),
+            3
+        );
     }
 }

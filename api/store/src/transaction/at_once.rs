@@ -76,7 +76,7 @@ impl Transactions {
         let (statements, answer) = plan(&self.stamp(now), input)?;
         let mut all = vec![operation::insert(records, dialect, Some(now))?];
         all.extend(statements);
-        if !Sql::fit_one(all.iter()) {
+        if !Sql::may_be_one(dialect, all.iter()) {
             return Ok(None);
         }
         match self

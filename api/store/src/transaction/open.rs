@@ -73,7 +73,7 @@ impl Transaction {
         if statements.is_empty() {
             return Ok(());
         }
-        for statement in Sql::merged_or_pieces(statements, self.dialect.merges_writes()) {
+        for statement in Sql::merged_or_pieces(statements, self.dialect) {
             self.run(statement).await?;
         }
         Ok(())
@@ -85,7 +85,7 @@ impl Transaction {
             self.write(statements).await?;
             return Ok(Vec::new());
         }
-        if self.dialect.merges_writes() && Sql::fit_one(statements.iter().chain(&reading)) {
+        if Sql::may_be_one(self.dialect, statements.iter().chain(&reading)) {
             return self.all(Sql::merge_returning(statements, reading)).await;
         }
         self.write(statements).await?;
