@@ -3,6 +3,8 @@
 //! In a terminating namespace nobody's wish can be told from the collector's work, so the facade lets go of everything
 //! there: it strips its finalizers and adds none.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use futures::StreamExt;
 use k8s_openapi::{
@@ -27,6 +29,9 @@ use crate::{
     resource::{FIELD_MANAGER, is_forbidden},
     writes,
 };
+
+/// When a mark that could not be set is set again: no event tells of it once more.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// Annotation of a served namespace: the user that its facade is to Kubernetes, for the admission policy.
 pub(crate) const FACADE_USER: &str = "threeport.io/facade-user";
@@ -98,23 +103,26 @@ pub(crate) fn watch(
         let only = threeport_cluster::watch_config().fields(&format!("metadata.name={namespace}"));
         let stream = watcher(api.clone(), only).default_backoff();
         let mut events = std::pin::pin!(stream.take_until(shutdown.cancelled_owned()));
-        let mut listed = false;
-        while let Some(event) = events.next().await {
+        let (mut listed, mut unmarked) = (false, false);
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = tokio::time::sleep(RETRY), if unmarked => {
+                    unmarked = !is_marked(&api, &namespace, &user).await;
+                    continue;
+                }
+            };
             match event {
-                Ok(event) => {
+                None => return,
+                Some(Ok(event)) => {
                     if let Some(terminating) = says_terminating(&event, &mut listed) {
                         sender.send_if_modified(|now| std::mem::replace(now, terminating) != terminating);
                     }
-                    if says_unmarked(&event)
-                        && let Err(error) = mark(&api, &namespace, &user).await
-                    {
-                        tracing::warn!(
-                            namespace,
-                            "failed to mark the namespace as served anew: {error:#}"
-                        );
+                    if let Some(lacks_mark) = says_unmarked(&event) {
+                        unmarked = lacks_mark && !is_marked(&api, &namespace, &user).await;
                     }
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     tracing::warn!(error = %explain(&error), namespace, "failed to watch the namespace, trying again");
                 }
             }
@@ -140,13 +148,27 @@ fn says_terminating(event: &Event<Namespace>, listed: &mut bool) -> Option<bool>
     }
 }
 
-fn says_unmarked(event: &Event<Namespace>) -> bool {
+/// Whether the namespace stays and lacks its mark, where an event of its watch says so.
+fn says_unmarked(event: &Event<Namespace>) -> Option<bool> {
     match event {
         Event::InitApply(found) | Event::Apply(found) => {
-            found.metadata.deletion_timestamp.is_none() && lacks_mark(found)
+            Some(found.metadata.deletion_timestamp.is_none() && lacks_mark(found))
         }
-        _ => false,
+        Event::Delete(_) => Some(false),
+        Event::Init | Event::InitDone => None,
     }
+}
+
+/// Marks the namespace anew. Whether that is done.
+async fn is_marked(api: &Api<Namespace>, namespace: &str, user: &str) -> bool {
+    let marked = mark(api, namespace, user).await;
+    if let Err(error) = &marked {
+        tracing::warn!(
+            namespace,
+            "failed to mark the namespace as served anew, trying again: {error:#}"
+        );
+    }
+    marked.is_ok()
 }
 
 /// Whether namespace and definition stay, read from the API server itself. Asked after a deletionTimestamp was seen:
@@ -172,7 +194,17 @@ pub(crate) async fn is_terminating(kube: &kube::Client, namespace: &str) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use axum::http::{Method, Request, Response, StatusCode};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use kube::client::Body;
 
     use super::*;
 
@@ -199,5 +231,50 @@ mod tests {
         let (yes, no) = (Some(true), Some(false));
         let expected = [None, no, None, yes, no, yes, None, yes, None, None, yes];
         assert_eq!(said, expected);
+    }
+
+    /// A cluster with a namespace that nobody marked, which refuses the first `refusals` writes; `writes` counts them all.
+    fn cluster(refusals: usize, writes: Arc<AtomicUsize>) -> kube::Client {
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let writes = Arc::clone(&writes);
+            async move {
+                let namespace =
+                    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "here"}});
+                let refusal = json!({"kind": "Status", "status": "Failure", "code": 500, "message": "no",
+                    "reason": "InternalError"});
+                let (code, said) = if request.method() == Method::PATCH {
+                    if writes.fetch_add(1, Ordering::SeqCst) < refusals {
+                        (StatusCode::INTERNAL_SERVER_ERROR, refusal)
+                    } else {
+                        (StatusCode::OK, namespace)
+                    }
+                } else if request
+                    .uri()
+                    .query()
+                    .is_some_and(|query| query.contains("watch="))
+                {
+                    // Nothing happens to it any more.
+                    std::future::pending().await
+                } else {
+                    let list = json!({"apiVersion": "v1", "kind": "NamespaceList", "items": [namespace],
+                        "metadata": {"resourceVersion": "1"}});
+                    (StatusCode::OK, list)
+                };
+                let mut response = Response::new(Body::from(said.to_string().into_bytes()));
+                *response.status_mut() = code;
+                Ok::<_, Infallible>(response)
+            }
+        });
+        kube::Client::new(service, "here")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mark_that_could_not_be_set_is_set_again_until_it_is() {
+        let (writes, shutdown) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
+        let kube = cluster(2, Arc::clone(&writes));
+        let _closing = watch(kube, "here".to_owned(), "user".to_owned(), shutdown.clone());
+        tokio::time::sleep(RETRY * 20).await;
+        shutdown.cancel();
+        assert_eq!(writes.load(Ordering::SeqCst), 3, "and not once it is set");
     }
 }
