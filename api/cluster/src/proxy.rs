@@ -1,45 +1,59 @@
 //! By which proxy a cluster is reached. kube takes the environment's HTTPS_PROXY for every cluster, one of this machine
-//! among them, and looks for the proxy's own name in NO_PROXY; kubectl looks for the cluster's.
+//! among them, and looks for the proxy's own name in NO_PROXY; kubectl looks for the cluster's. What kube chose is therefore
+//! not asked for. (It also fails where a part of NO_PROXY is empty or none of its forms. That can't be helped here.)
 
 use std::net::IpAddr;
 
+use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::{Config, config::Kubeconfig};
 
-/// Leaves of the environment's proxy what is for this cluster: all of it where the kubeconfig names a proxy for it, else
-/// nothing where the cluster is on this machine or `exceptions` (NO_PROXY) have it.
-pub(crate) fn heed(config: &mut Config, named: bool, exceptions: &str) {
-    if !named && is_direct(config, exceptions) {
-        config.proxy_url = None;
-    }
-    // As in HTTPS_PROXY=proxy:3128.
-    if let Some(proxy) = config.proxy_url.take() {
-        config.proxy_url = match proxy.scheme() {
-            Some(_) => Some(proxy),
-            None => format!("http://{proxy}").parse().ok(),
-        };
+/// Sets by which proxy a cluster is reached: the one that the kubeconfig names for it, or else the environment's, unless the
+/// cluster is on this machine or `exceptions` (NO_PROXY) have it.
+pub(crate) fn heed(config: &mut Config, named: Option<String>, environment: &Environment) {
+    let of_environment = || {
+        let proxy = environment.proxy.clone();
+        proxy.filter(|_| !is_direct(config, &environment.exceptions))
+    };
+    config.proxy_url = named.or_else(of_environment).and_then(|proxy| address(&proxy));
+}
+
+/// Also one as in HTTPS_PROXY=proxy:3128.
+fn address(proxy: &str) -> Option<Uri> {
+    let proxy: Uri = proxy.parse().ok()?;
+    match proxy.scheme() {
+        Some(_) => Some(proxy),
+        None => format!("http://{proxy}").parse().ok(),
     }
 }
 
-/// Whether a kubeconfig names a proxy for the cluster of a context, or of its current one.
-pub(crate) fn is_named(file: &Kubeconfig, context: Option<&str>) -> bool {
-    let Some(context) = context.or(file.current_context.as_deref()) else {
-        return false;
-    };
-    let contexts = file.contexts.iter().filter(|named| named.name == context);
-    let mut meant = contexts.filter_map(|named| named.context.as_ref());
-    let Some(meant) = meant.next() else {
-        return false;
-    };
+/// The proxy that a kubeconfig names for the cluster of a context, or of its current one.
+pub(crate) fn named(file: &Kubeconfig, context: Option<&str>) -> Option<String> {
+    let context = context.or(file.current_context.as_deref())?;
+    let mut contexts = file.contexts.iter().filter(|named| named.name == context);
+    let meant = contexts.find_map(|named| named.context.as_ref())?;
     let clusters = file.clusters.iter().filter(|named| named.name == meant.cluster);
-    let mut proxies = clusters.filter_map(|named| named.cluster.as_ref()?.proxy_url.as_ref());
-    proxies.any(|proxy| !proxy.is_empty())
+    let mut proxies = clusters.filter_map(|named| named.cluster.as_ref()?.proxy_url.clone());
+    proxies.find(|proxy| !proxy.is_empty())
 }
 
-/// NO_PROXY, as its variable is written.
-pub(crate) fn exceptions() -> String {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    set("NO_PROXY").or_else(|| set("no_proxy")).unwrap_or_default()
+/// What the environment says of proxies.
+#[derive(Debug)]
+pub(crate) struct Environment {
+    /// HTTPS_PROXY.
+    proxy: Option<String>,
+    /// NO_PROXY, as it is written.
+    exceptions: String,
+}
+
+impl Environment {
+    pub(crate) fn of_process() -> Self {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self {
+            proxy: set("HTTPS_PROXY").or_else(|| set("https_proxy")),
+            exceptions: set("NO_PROXY").or_else(|| set("no_proxy")).unwrap_or_default(),
+        }
+    }
 }
 
 fn is_direct(config: &Config, exceptions: &str) -> bool {
@@ -58,11 +72,15 @@ fn is_direct(config: &Config, exceptions: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// By which proxy a cluster is reached where HTTPS_PROXY names one.
-    fn proxy(cluster: &str, named: bool, exceptions: &str, variable: &str) -> Option<String> {
+    /// By which proxy a cluster is reached where HTTPS_PROXY names one, and a kubeconfig maybe another.
+    fn proxy(cluster: &str, named: Option<&str>, exceptions: &str, variable: &str) -> Option<String> {
+        // kube takes none where the proxy's own name is among the exceptions.
         let mut config = Config::new(cluster.parse().unwrap());
-        config.proxy_url = Some(variable.parse().unwrap());
-        heed(&mut config, named, exceptions);
+        let environment = Environment {
+            proxy: Some(variable.to_owned()),
+            exceptions: exceptions.to_owned(),
+        };
+        heed(&mut config, named.map(str::to_owned), &environment);
         config.proxy_url.map(|proxy| proxy.to_string())
     }
 
@@ -84,15 +102,15 @@ mod tests {
         ] {
             let expected = (!direct).then(|| PROXY.to_owned());
             assert_eq!(
-                proxy(cluster, false, exceptions, PROXY),
+                proxy(cluster, None, exceptions, PROXY),
                 expected,
                 "{cluster}, NO_PROXY={exceptions}"
             );
             // A tunnel that somebody names for a cluster is for that one, wherever it is.
-            let named = proxy(cluster, true, exceptions, PROXY);
-            assert_eq!(named.as_deref(), Some(PROXY), "{cluster}");
+            let named = proxy(cluster, Some("socks5://bastion:1080/"), exceptions, PROXY);
+            assert_eq!(named.as_deref(), Some("socks5://bastion:1080/"), "{cluster}");
         }
-        let bare = proxy(far, false, "", "proxy:3128");
+        let bare = proxy(far, None, "", "proxy:3128");
         assert_eq!(bare.as_deref(), Some("http://proxy:3128/"));
     }
 
@@ -110,13 +128,14 @@ current-context: through
 ",
         )
         .unwrap();
-        for (context, named) in [
-            (None, true),
-            (Some("through"), true),
-            (Some("straight"), false),
-            (Some("nowhere"), false),
+        let bastion = Some("socks5://bastion:1080");
+        for (context, expected) in [
+            (None, bastion),
+            (Some("through"), bastion),
+            (Some("straight"), None),
+            (Some("nowhere"), None),
         ] {
-            assert_eq!(is_named(&file, context), named, "{context:?}");
+            assert_eq!(named(&file, context).as_deref(), expected, "{context:?}");
         }
     }
 }
