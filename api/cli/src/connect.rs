@@ -63,11 +63,13 @@ pub async fn connect(connection: &Connection) -> anyhow::Result<Api> {
     let agent = format!("tptctl/{}", env!("CARGO_PKG_VERSION"));
     let token = connection.token_file.as_ref().map(Token::file);
     if let Some(server) = &connection.server {
-        // The API speaks TLS alone: anybody else would be told the token.
-        let plain = server
-            .get(..5)
-            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"));
-        if plain {
+        // The API speaks TLS alone: anybody else would be told the token. (An address is also one with blanks around it, or
+        // with a line's end within.)
+        let is_tls = server
+            .trim_start()
+            .get(..6)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
+        if !is_tls {
             return Err(threeport_client::Error::Address(server.clone()).into());
         }
         let mut options = Options::new(server, agent);
