@@ -177,10 +177,16 @@ impl Waiting {
         }
     }
 
+    /// What becomes new while it waits with the others leaves them.
     fn add(&mut self, key: Key, new: bool) {
-        if self.known.insert(key.clone()) {
-            if new { &mut self.new } else { &mut self.others }.push_back(key);
+        if !self.known.insert(key.clone()) {
+            let among_others = || self.others.iter().position(|waiting| *waiting == key);
+            let Some(place) = new.then(among_others).flatten() else {
+                return;
+            };
+            self.others.remove(place);
         }
+        if new { &mut self.new } else { &mut self.others }.push_back(key);
     }
 
     /// The next that there is a place for. It runs from now on.

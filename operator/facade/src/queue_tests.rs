@@ -105,6 +105,23 @@ fn keys_start_in_their_order_and_half_of_the_places_are_for_what_is_new() {
     assert_eq!(names(&mut waiting), ["a"]);
 }
 
+#[test]
+fn what_is_edited_while_it_waits_to_be_shown_goes_first_too() {
+    let mut waiting = Waiting::new(2);
+    for (name, new) in [
+        ("a", false),
+        ("b", false),
+        ("c", false),
+        ("c", true),
+        ("c", false),
+    ] {
+        waiting.add(key(name), new);
+    }
+    assert_eq!(waiting.len(), 3);
+    let started = std::iter::from_fn(|| waiting.start()).map(|key| key.name);
+    assert_eq!(started.collect::<Vec<_>>(), ["c", "a"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_moment_s_halt_is_made_up_for_while_more_comes_in() {
     const RUN: Duration = Duration::from_millis(120);
