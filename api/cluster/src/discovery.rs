@@ -1,7 +1,7 @@
 //! Where a cluster serves a kind: it is asked, nothing is guessed.
 //!
-//! A group or a version that the cluster doesn't know serves nothing, which is an answer. An error is none, and is never
-//! taken for "not served".
+//! A group or a version that the cluster doesn't know serves nothing, which is an answer. An error is none, nor is what is
+//! not a list, and neither is ever taken for "not served".
 
 use kube::Client;
 use serde_json::Value;
@@ -31,6 +31,9 @@ pub trait Asker: Sync {
     /// What the cluster says at a path; nothing where it knows no such path.
     fn read(&self, path: &str) -> impl Future<Output = Result<Option<Value>, Self::Error>> + Send;
 
+    /// What the cluster says is no answer.
+    fn undecodable(error: serde_json::Error) -> Self::Error;
+
     /// All that a version serves was read.
     fn remember(&self, _group: &str, _version: &str, _served: &[Served]) {}
 }
@@ -47,6 +50,22 @@ impl Asker for Client {
             Err(error) => Err(error),
         }
     }
+
+    fn undecodable(error: serde_json::Error) -> kube::Error {
+        kube::Error::SerdeError(error)
+    }
+}
+
+/// What the cluster lists at a path under a key; nothing where it knows no such path.
+async fn listed<A: Asker>(asker: &A, path: &str, key: &str) -> Result<Vec<Value>, A::Error> {
+    let Some(mut answer) = asker.read(path).await? else {
+        return Ok(Vec::new());
+    };
+    match answer.get_mut(key).map(Value::take) {
+        // As Go writes an empty list.
+        Some(Value::Null) => Ok(Vec::new()),
+        found => serde_json::from_value(found.unwrap_or_default()).map_err(A::undecodable),
+    }
 }
 
 /// The kind in that version; nothing where it is not served in it.
@@ -56,10 +75,9 @@ pub async fn find<A: Asker>(
     version: &str,
     kind: &str,
 ) -> Result<Option<Served>, A::Error> {
-    let answer = asker.read(&format!("{}/{version}", path(group))).await?;
-    let list = answer.unwrap_or_default();
-    let entries = list["resources"].as_array().into_iter().flatten();
+    let entries = listed(asker, &format!("{}/{version}", path(group)), "resources").await?;
     let served: Vec<Served> = entries
+        .iter()
         .filter_map(|entry| of_entry(group, version, entry))
         .collect();
     asker.remember(group, version, &served);
@@ -95,10 +113,11 @@ pub async fn find_rather_in<A: Asker>(
 
 /// The versions of a group, the preferred one first; none where the cluster doesn't serve the group.
 async fn versions<A: Asker>(asker: &A, group: &str) -> Result<Vec<String>, A::Error> {
-    let answer = asker.read(&path(group)).await?.unwrap_or_default();
-    let versions = answer["versions"].as_array().into_iter().flatten();
+    let versions = listed(asker, &path(group), "versions").await?;
     // A group's versions are objects, the core's are words.
-    let names = versions.map(|version| version["version"].as_str().or(version.as_str()));
+    let names = versions
+        .iter()
+        .map(|version| version["version"].as_str().or(version.as_str()));
     Ok(names.map(|name| name.unwrap_or_default().to_owned()).collect())
 }
 
@@ -214,6 +233,31 @@ mod tests {
             let client = cluster(move |_| (code, failure.clone()));
             let found = find_in_any_version(&client, "example.org", "Widget").await;
             assert!(matches!(found, Err(kube::Error::Api(status)) if status.code == code));
+        }
+    }
+
+    /// A gateway's word that all is well, say.
+    #[tokio::test]
+    async fn an_answer_without_a_list_is_not_taken_for_a_kind_that_is_not_served() {
+        let well = cluster(|_| (200, json!({"status": "ok"})));
+        let empty = cluster(|_| {
+            (
+                200,
+                json!({"kind": "APIResourceList", "resources": null, "versions": null}),
+            )
+        });
+        assert_eq!(find(&empty, "example.org", "v1", "Widget").await.unwrap(), None);
+        assert_eq!(
+            find_in_any_version(&empty, "example.org", "Widget")
+                .await
+                .unwrap(),
+            None
+        );
+        for found in [
+            find(&well, "example.org", "v1", "Widget").await,
+            find_in_any_version(&well, "example.org", "Widget").await,
+        ] {
+            assert!(matches!(found, Err(kube::Error::SerdeError(_))), "{found:?}");
         }
     }
 }

@@ -103,6 +103,10 @@ impl Asker for Target {
         }
     }
 
+    fn undecodable(error: serde_json::Error) -> TargetError {
+        TargetError::Unreachable(format!("the answer can't be decoded: {error}"))
+    }
+
     fn remember(&self, group: &str, version: &str, served: &[discovery::Served]) {
         let key = (group.to_owned(), version.to_owned());
         let resources = served.iter().cloned().map(Resource::from).collect();
