@@ -63,11 +63,8 @@ pub async fn connect(connection: &Connection) -> anyhow::Result<Api> {
     let agent = format!("tptctl/{}", env!("CARGO_PKG_VERSION"));
     let token = connection.token_file.as_ref().map(Token::file);
     if let Some(server) = &connection.server {
-        // The API speaks TLS alone: anybody else would be told the token.
-        let plain = server
-            .get(..5)
-            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"));
-        if plain {
+        // The API speaks TLS alone: anybody else would be told the token. Blanks before an address are skipped.
+        if !server.trim_start().to_ascii_lowercase().starts_with("https:") {
             return Err(threeport_client::Error::Address(server.clone()).into());
         }
         let mut options = Options::new(server, agent);

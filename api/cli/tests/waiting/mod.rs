@@ -33,6 +33,7 @@ async fn what_no_time_mends_is_not_waited_for() {
         ("--token-file", "/nowhere", "failed to read /nowhere"),
         ("--server", "localhost:8443", "should be like https://"),
         ("--server", "http://localhost:1", "should be like https://"),
+        ("--server", " http://localhost:1", "should be like https://"),
     ] {
         let wrong = world
             .run(&["wait", "tpwi/web", flag, value, "--timeout", "5s"])
