@@ -76,13 +76,13 @@ pub async fn config(kubeconfig: Option<&Path>) -> Result<Config, Error> {
 
 /// The same of what was read already: the cluster of a context, or of the current one.
 pub async fn of_kubeconfig(file: Kubeconfig, context: Option<String>) -> Result<Config, KubeconfigError> {
-    let named = proxy::is_named(&file, context.as_deref());
+    let named = proxy::named(&file, context.as_deref());
     let options = KubeConfigOptions {
         context,
         ..KubeConfigOptions::default()
     };
     let mut config = Config::from_custom_kubeconfig(file, &options).await?;
-    proxy::heed(&mut config, named, &proxy::exceptions());
+    proxy::heed(&mut config, named, proxy::inherited(), &proxy::exceptions());
     Ok(bounded(config))
 }
 
