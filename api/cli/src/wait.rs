@@ -164,8 +164,10 @@ async fn look(
     let object = match timeout_at(deadline, client.object_get(target.kind, &target.name)).await {
         Ok(Ok(object)) => Some(object),
         Ok(Err(error)) if error.code() == Some(Code::NotFound) => None,
-        // No file of ours comes by itself.
-        Ok(Err(error @ threeport_client::Error::ReadFile { .. })) => return Err(error.into()),
+        // No file of ours comes by itself; but one that was there is empty for a moment while somebody writes it anew.
+        Ok(Err(error @ threeport_client::Error::ReadFile { .. })) if target.id.is_none() => {
+            return Err(error.into());
+        }
         // An API that restarts must not end a wait of minutes.
         Ok(Err(error)) if error.is_transient() => return Ok(Verdict::NotYet(explain(&error))),
         Ok(Err(error)) => return Err(error.into()),

@@ -14,6 +14,10 @@ use crate::{arguments::Connection, connect, exit::explain};
 
 /// The most objects that are named in one line.
 const MOST_NAMED: usize = 5;
+/// What the API needs, as a line is called.
+const PARTS: &str = "database and NATS";
+/// How the API begins to tell that nobody renews its certificate.
+const CERTIFICATE_ENDS: &str = "the serving certificate ends on";
 
 pub(super) async fn checks(connection: &Connection) -> Vec<Check> {
     let namespace = connect::namespace(connection);
@@ -89,6 +93,27 @@ fn renewal(namespace: &str, release: &str) -> String {
     )
 }
 
+/// What an API says that serves all the same, with what to do about each part of it.
+fn degraded(text: &str, namespace: &str, release: &str) -> Check {
+    let ends = text.contains(CERTIFICATE_ENDS);
+    let mut remedies = Vec::new();
+    if !ends || text.contains("NATS") {
+        remedies.push(format!(
+            "nothing is lost: work is found by the sweep, later; see kubectl get pods -n {namespace} -l \
+             app.kubernetes.io/component=nats"
+        ));
+    }
+    if ends {
+        remedies.push(renewal(namespace, release));
+    }
+    let name = if remedies.len() == 1 && ends {
+        "certificate"
+    } else {
+        PARTS
+    };
+    Check::warning(name, text, remedies.join("\n"))
+}
+
 async fn skew(client: &Client) -> Check {
     match client.version().await {
         Ok(version) => compare(&version.version, &version.database, version.schema_version),
@@ -109,24 +134,16 @@ fn compare(server: &str, database: &str, schema: i64) -> Check {
 
 /// What the API says of itself; or, as the error, that it can't be reached.
 async fn ready(client: &Client, place: &Place<'_>) -> Result<Check, Check> {
-    const NAME: &str = "database and NATS";
     let namespace = place.namespace;
     match client.ready().await {
-        Ok(text) if text.trim() == "ok" => Ok(Check::ok(NAME, "ready")),
-        Ok(text) if text.contains("certificate") => {
-            let remedy = renewal(namespace, &place.release().await);
-            Ok(Check::warning("certificate", text.trim(), remedy))
+        Ok(text) if text.trim() == "ok" => Ok(Check::ok(PARTS, "ready")),
+        Ok(text) if text.contains(CERTIFICATE_ENDS) => {
+            Ok(degraded(text.trim(), namespace, &place.release().await))
         }
-        Ok(text) => Ok(Check::warning(
-            NAME,
-            text.trim(),
-            format!(
-                "nothing is lost: work is found by the sweep, later; see kubectl get pods -n {namespace} -l \
-                 app.kubernetes.io/component=nats"
-            ),
-        )),
+        // What is called as the release is has no part in it.
+        Ok(text) => Ok(degraded(text.trim(), namespace, "")),
         Err(error @ Error::Refused(_)) => Ok(Check::failed(
-            NAME,
+            PARTS,
             explain(&error.into()),
             format!(
                 "the API does not reach its database; see kubectl logs -n {namespace} deployment/{}-api, and \
@@ -248,6 +265,26 @@ mod tests {
             ("something else", "logs -n here deployment/trial-api"),
         ] {
             assert!(remedy(text, "here", "trial").contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_part_of_what_the_api_lacks_has_its_remedy() {
+        let (nats, certificate) = (
+            "NATS is not connected",
+            "the serving certificate ends on 2027-01-01",
+        );
+        let both = format!("{nats}; {certificate}");
+        for (text, name, by_sweep, by_renewal) in [
+            (nats, PARTS, true, false),
+            (certificate, "certificate", false, true),
+            (both.as_str(), PARTS, true, true),
+        ] {
+            let check = degraded(text, "here", "trial");
+            assert_eq!((check.name, check.detail.as_str()), (name, text));
+            assert_eq!(check.result, Finding::Warning);
+            assert_eq!(check.remedy.contains("the sweep"), by_sweep, "{text}");
+            assert_eq!(check.remedy.contains("trial-renewal"), by_renewal, "{text}");
         }
     }
 
