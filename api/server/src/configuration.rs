@@ -13,10 +13,10 @@ pub struct Database {
     #[arg(long, env = "THREEPORT_DATABASE_URL_FILE")]
     pub database_url_file: Option<PathBuf>,
     /// The most connections to the database that read
-    #[arg(long, env = "THREEPORT_DATABASE_READERS", default_value_t = 8)]
+    #[arg(long, env = "THREEPORT_DATABASE_READERS", default_value_t = 6)]
     pub database_readers: u32,
     /// The most connections to the database that write; how many transactions there are at once is found out
-    #[arg(long, env = "THREEPORT_DATABASE_WRITERS", default_value_t = 16)]
+    #[arg(long, env = "THREEPORT_DATABASE_WRITERS", default_value_t = 8)]
     pub database_writers: u32,
 }
 

@@ -30,8 +30,8 @@ impl Options {
         Self {
             url: url.into(),
             encryption_key: None,
-            readers: 8,
-            writers: 16,
+            readers: 6,
+            writers: 8,
             random: Random::from_system(),
             retention: Retention::default(),
             timeout: Duration::from_secs(5),
