@@ -65,30 +65,14 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{Read, Write},
-        net::TcpListener,
-        time::Duration,
-    };
+    use std::time::Duration;
 
-    use crate::{Client, Options};
+    use crate::{Client, Options, scripted};
 
     /// An API that begins to answer and never ends.
     fn hanging() -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        std::thread::spawn(move || {
-            let mut held = Vec::new();
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let _ = stream.read(&mut [0; 4096]);
-                let head =
-                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
-                stream.write_all(head.as_bytes()).unwrap();
-                held.push(stream);
-            }
-        });
-        url
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+        scripted::api(head, |_| {})
     }
 
     #[tokio::test]

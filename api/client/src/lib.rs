@@ -11,6 +11,8 @@ mod error;
 mod objects;
 mod options;
 mod request;
+#[cfg(test)]
+mod scripted;
 mod system;
 mod token;
 mod watch;

@@ -137,16 +137,12 @@ impl Request {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{Read, Write},
-        net::TcpListener,
-        time::Duration,
-    };
+    use std::{io::Write, time::Duration};
 
     use futures::StreamExt;
     use threeport_model::protocol::watch::WatchEvent;
 
-    use crate::{Client, Options};
+    use crate::{Client, Options, scripted};
 
     /// For how long an answer may be silent.
     const SILENCE: Duration = Duration::from_secs(2);
@@ -155,25 +151,15 @@ mod tests {
 
     /// An API whose answers are kept alive for longer than they may be silent, then tell one event, and then nothing more.
     fn api() -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        std::thread::spawn(move || {
-            let mut held = Vec::new();
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let _ = stream.read(&mut [0; 4096]);
-                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
-                stream.write_all(head.as_bytes()).unwrap();
-                for _ in 0..ALIVE.0 {
-                    std::thread::sleep(ALIVE.1);
-                    stream.write_all(b": keep-alive\n\n").unwrap();
-                }
-                let event = b"id: t\ndata: {\"type\":\"bookmark\"}\n\n";
-                stream.write_all(event).unwrap();
-                held.push(stream);
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+        scripted::api(head, |stream| {
+            for _ in 0..ALIVE.0 {
+                std::thread::sleep(ALIVE.1);
+                stream.write_all(b": keep-alive\n\n").unwrap();
             }
-        });
-        url
+            let event = b"id: t\ndata: {\"type\":\"bookmark\"}\n\n";
+            stream.write_all(event).unwrap();
+        })
     }
 
     #[tokio::test]
