@@ -13,14 +13,16 @@ use threeport_model::{
 use uuid::Uuid;
 
 use crate::{
-    Store, clock,
-    clock::SECOND,
-    connection::Dialect,
+    Store,
+    database::{
+        clock::{self, SECOND},
+        connection::Dialect,
+        sql::{Fetch, Row, Sql},
+        transaction::Transaction,
+    },
     error::{Error, Result},
     pending,
     request::Notice,
-    sql::{Fetch, Row, Sql},
-    transaction::Transaction,
     writes,
 };
 

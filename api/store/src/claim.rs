@@ -33,12 +33,14 @@ use threeport_model::protocol::claim::{
 use uuid::Uuid;
 
 use crate::{
-    Store, clock,
-    clock::SECOND,
+    Store,
+    database::{
+        clock::{self, SECOND},
+        sql::{Fetch, Row, Sql},
+        transaction::Transaction,
+    },
     error::Result,
     request::Notice,
-    sql::{Fetch, Row, Sql},
-    transaction::Transaction,
     writes,
 };
 

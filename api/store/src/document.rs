@@ -4,7 +4,7 @@ use sea_orm::Value;
 use serde_json::Value as Json;
 use threeport_model::digest;
 
-use crate::sql::Sql;
+use crate::database::sql::Sql;
 
 /// The field of a specification that may be large.
 pub(crate) const FIELD: &str = "yamlDocument";
@@ -64,7 +64,7 @@ mod tests {
         let mut large = json!({"yamlDocument": text, "other": 1});
         let document = take(&mut large).unwrap();
         assert_eq!(large, json!({"other": 1}));
-        let hydrated = crate::row::hydrate(&large.to_string(), Some(&document.content)).unwrap();
+        let hydrated = crate::object::row::hydrate(&large.to_string(), Some(&document.content)).unwrap();
         assert_eq!(hydrated["yamlDocument"], text);
     }
 }

@@ -4,7 +4,7 @@ use sea_orm::DbErr;
 use threeport_model::{Code, FieldError, ManagedBy, explain};
 use uuid::Uuid;
 
-use crate::transaction::Refusal;
+use crate::database::transaction::{self, Refusal};
 
 /// What every method of the store answers.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -161,8 +161,8 @@ pub enum Error {
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        match crate::transaction::refusal(&error) {
-            None if crate::transaction::is_full(&error) => Self::DiskFull(error),
+        match transaction::refusal(&error) {
+            None if transaction::is_full(&error) => Self::DiskFull(error),
             None => Self::Database(error),
             // What came in should have been refused before it got there: the log says what the database said.
             Some(refusal) => {
@@ -201,7 +201,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::TimedOut { .. } | Self::DiskFull(_) => true,
-            Self::Database(error) => crate::transaction::is_transient(error),
+            Self::Database(error) => transaction::is_transient(error),
             _ => false,
         }
     }

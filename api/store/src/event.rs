@@ -10,11 +10,14 @@ use threeport_model::{
 use uuid::Uuid;
 
 use crate::{
-    Store, clock,
+    Store,
+    database::{
+        clock,
+        random::Random,
+        sql::{Fetch, Row, Sql},
+        transaction::Transaction,
+    },
     error::Result,
-    random::Random,
-    sql::{Fetch, Row, Sql},
-    transaction::Transaction,
     writes,
 };
 

@@ -12,11 +12,12 @@ use threeport_model::{
 use uuid::Uuid;
 
 use crate::{
-    Store, document,
+    Store,
+    database::sql::{Fetch, Row, Sql, from_json},
+    document,
     error::{Error, Result},
+    object::row::ObjectRow,
     request::{Request, Written},
-    row::ObjectRow,
-    sql::{Fetch, Row, Sql},
 };
 
 /// An object of an answer as it is kept with the operation: the document apart.
@@ -30,7 +31,7 @@ pub(crate) struct Kept {
 /// Keeps an object of an answer.
 pub(crate) fn keep(outcome: Outcome, row: &ObjectRow) -> Result<Kept> {
     let mut object = row.served()?;
-    object.spec = crate::sql::from_json("spec", &row.spec_text)?;
+    object.spec = from_json("spec", &row.spec_text)?;
     Ok(Kept {
         outcome,
         object,
@@ -85,7 +86,7 @@ impl Store {
         let operation_id = row.get("id")?;
         let answer: Option<String> = row.get("answer")?;
         let results = match answer {
-            Some(answer) => self.restore(crate::sql::from_json("answer", &answer)?).await?,
+            Some(answer) => self.restore(from_json("answer", &answer)?).await?,
             None => self.results_of(row).await?,
         };
         Ok(Written {

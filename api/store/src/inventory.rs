@@ -18,11 +18,13 @@ use uuid::Uuid;
 use crate::{
     Store,
     claim::world::Broken,
-    clock,
+    database::{
+        clock,
+        sql::{Fetch, Row, Sql, to_json},
+        transaction::Transaction,
+    },
     error::{Error, Result},
-    sql::{Fetch, Row, Sql, to_json},
     status::{self, Subject},
-    transaction::Transaction,
     writes,
 };
 
@@ -172,7 +174,7 @@ pub(crate) fn insert(instance: Uuid, rows: &[InventoryRow]) -> Result<Vec<Sql>> 
 pub(crate) fn refine(error: Error) -> Error {
     match &error {
         Error::Database(database)
-            if crate::transaction::violated(database).as_deref() == Some("inventory_identity") =>
+            if crate::database::transaction::violated(database).as_deref() == Some("inventory_identity") =>
         {
             Error::Conflict("another instance has one of the objects".to_owned())
         }

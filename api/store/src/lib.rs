@@ -2,18 +2,20 @@
 //!
 //! One schema and one set of statements for CockroachDB, PostgreSQL and SQLite. A change of desired state is one
 //! transaction: objects, references, revisions, the operation that made them and the pending rows of everything that may
-//! now have work ([`transaction`]). Modules are named as their tables; a method of [`Store`] is named after the resource
-//! first, as in `object_create`.
+//! now have work ([`database::transaction`]).
+//!
+//! Where things are: [`database`] is how the store talks to a database, whatever it says; the schema is [`migration`]'s.
+//! [`error`], [`options`] and [`request`] are the words that callers use, whatever they call. Every other module here is a
+//! resource, a table or what is done with some of them, with the methods of [`Store`] that do it. Those are named after the
+//! resource first, as in `object_create`; [`writes`] has the names of what they write.
 //!
 //! What not to do: no HTTP, no JetStream, no Kubernetes here; no statement that one of the three databases lacks; no
 //! `SELECT` before an `INSERT` to find out whether something exists (the index knows).
 
 mod agent;
 mod claim;
-mod clock;
-mod connection;
+mod database;
 mod document;
-mod draft;
 mod error;
 mod event;
 mod idempotency;
@@ -23,25 +25,16 @@ mod object;
 mod observation;
 mod operation;
 mod options;
-mod pace;
-mod page;
 mod pending;
-mod random;
-mod reader;
 mod reference;
 mod request;
 mod retention;
 mod revision;
-mod row;
 mod secret;
-mod served;
-mod sql;
 mod status;
 mod system;
 #[cfg(test)]
 mod tests;
-mod together;
-mod transaction;
 mod verification;
 mod watch;
 pub mod writes;
@@ -52,6 +45,7 @@ use futures::future::BoxFuture;
 use threeport_failpoint::{Write, around};
 use uuid::Uuid;
 
+pub use database::{random::Random, transaction::TransactionCount};
 pub use error::{Error, Result};
 pub use object::{
     list::ListQuery,
@@ -59,26 +53,27 @@ pub use object::{
 };
 pub use options::{Options, Retention};
 pub use pending::OldestPending;
-pub use random::Random;
 pub use request::{Idempotency, Notice, Request, Written};
 pub use retention::Purged;
 pub use secret::EncryptionKey;
 pub use status::StatusFence;
 pub use system::{Ensured, SelfRecord};
-pub use transaction::TransactionCount;
 pub use watch::{Change, Changes, Cursor, Unreadable};
 
 use crate::{
-    connection::{Connections, Dialect},
+    database::{
+        clock,
+        connection::{Connections, Dialect},
+        reader::Reader,
+        sql::{Fetch, Sql},
+        together::Together,
+        transaction::{self, Ended, Transaction, Transactions},
+    },
     object::{
         create::Create,
         write::{Context, Done},
     },
     operation::Record,
-    reader::Reader,
-    sql::{Fetch, Sql},
-    together::Together,
-    transaction::{Ended, Transaction, Transactions},
 };
 
 /// An open store; clones share it.

@@ -21,10 +21,13 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
 use threeport_failpoint::around;
 
 use crate::{
-    connection::Dialect,
+    database::{
+        connection::Dialect,
+        random::Random,
+        sql::{Fetch, Sql},
+        transaction,
+    },
     error::{Error, Result},
-    random::Random,
-    sql::{Fetch, Sql},
     writes,
 };
 
@@ -120,7 +123,7 @@ pub(crate) async fn run(connection: &DatabaseConnection, dialect: Dialect, rando
                 .values([next.into(), minimum.into(), found.version.into()]);
         match around(writes::SCHEMA_VERSION, connection.run(swap)).await {
             Ok(_) => {}
-            Err(Error::Database(error)) if crate::transaction::is_retryable(&error) => {}
+            Err(Error::Database(error)) if transaction::is_retryable(&error) => {}
             Err(error) => return Err(error),
         }
     }
@@ -146,7 +149,7 @@ async fn repeat(connection: &DatabaseConnection, statement: &str, random: &Rando
     loop {
         match connection.execute_unprepared(statement).await {
             Ok(_) => return Ok(()),
-            Err(error) if tries < 20 && (collided(&error) || crate::transaction::is_retryable(&error)) => {
+            Err(error) if tries < 20 && (collided(&error) || transaction::is_retryable(&error)) => {
                 tries += 1;
                 tokio::time::sleep(random.jitter(Duration::from_millis(50))).await;
             }
@@ -157,12 +160,12 @@ async fn repeat(connection: &DatabaseConnection, statement: &str, random: &Rando
 
 /// `CREATE ... IF NOT EXISTS` run twice at the same time fails in PostgreSQL with one of these.
 fn collided(error: &DbErr) -> bool {
-    let code = crate::transaction::code(error);
+    let code = transaction::code(error);
     ["23505", "42P07", "42710", "XX000"].contains(&code.as_str())
 }
 
 fn is_missing_table(error: &DbErr) -> bool {
-    crate::transaction::code(error) == "42P01" || error.to_string().contains("no such table")
+    transaction::code(error) == "42P01" || error.to_string().contains("no such table")
 }
 
 #[cfg(test)]

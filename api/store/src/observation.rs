@@ -22,12 +22,14 @@ use uuid::Uuid;
 use self::effect::{Effect, effect};
 use crate::{
     Store, agent,
+    database::{
+        random::Random,
+        sql::{Sql, to_json},
+        transaction::Transaction,
+    },
     error::{Error, Result},
     inventory, pending,
-    random::Random,
     request::Notice,
-    sql::{Sql, to_json},
-    transaction::Transaction,
     writes,
 };
 

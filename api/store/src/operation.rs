@@ -8,14 +8,16 @@ use threeport_model::{
 use uuid::Uuid;
 
 use crate::{
-    Store, clock,
-    connection::Dialect,
-    draft::Draft,
+    Store,
+    database::{
+        clock,
+        connection::Dialect,
+        sql::{Fetch, Row, Sql, to_json},
+    },
     error::{Error, Result},
     idempotency,
+    object::{draft::Draft, row::ObjectRow},
     request::{Idempotency, Request},
-    row::ObjectRow,
-    sql::{Fetch, Row, Sql, to_json},
     watch::Cursor,
 };
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{random::Random, secret::EncryptionKey};
+use crate::{database::random::Random, secret::EncryptionKey};
 
 /// What a store needs to know from outside.
 #[derive(Clone, Debug)]

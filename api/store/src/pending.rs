@@ -17,13 +17,15 @@ use threeport_model::{
 use uuid::Uuid;
 
 use crate::{
-    Store, clock,
-    clock::SECOND,
+    Store,
+    database::{
+        clock::{self, SECOND},
+        sql::{Fetch, Row, Sql},
+        transaction::{Stamp, Transaction},
+    },
     error::Result,
     reference::DEFINITION,
     request::Notice,
-    sql::{Fetch, Row, Sql},
-    transaction::{Stamp, Transaction},
 };
 
 /// The object's columns, those of [`row`], and when it is due.

@@ -10,10 +10,9 @@ use threeport_model::{FieldError, Reference};
 use uuid::Uuid;
 
 use crate::{
-    draft::Draft,
+    database::{sql::Sql, transaction::Transaction},
     error::{Error, Result},
-    sql::Sql,
-    transaction::Transaction,
+    object::draft::Draft,
 };
 
 /// The most referrers that an error names.

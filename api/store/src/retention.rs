@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::Value;
 use threeport_failpoint::Write;
 
-use crate::{Store, error::Result, sql::Sql, writes};
+use crate::{Store, database::sql::Sql, error::Result, writes};
 
 const TOMBSTONES: &str = "DELETE FROM object WHERE id IN (SELECT o.id FROM object o WHERE o.deleted_at < $1 \
     AND NOT EXISTS (SELECT 1 FROM reference r WHERE r.to_id = o.id) \

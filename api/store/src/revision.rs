@@ -9,12 +9,15 @@ use threeport_model::kinds::operation::Revision;
 use uuid::Uuid;
 
 use crate::{
-    Store, clock,
+    Store,
+    database::{
+        clock,
+        page::fitting,
+        sql::{Fetch, Row, Sql},
+    },
     error::Result,
+    object::row::{self, hydrate},
     operation::Part,
-    page::fitting,
-    row::{self, hydrate},
-    sql::{Fetch, Row, Sql},
     watch::Cursor,
 };
 

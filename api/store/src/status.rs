@@ -1,5 +1,7 @@
 //! What is: the status of an object, some of it as columns, and who must hear when it changes.
 
+pub(crate) mod served;
+
 use std::collections::BTreeSet;
 
 use sea_orm::Value;
@@ -13,15 +15,18 @@ use threeport_model::{
 use uuid::Uuid;
 
 use crate::{
-    Store, clock,
-    connection::Dialect,
+    Store,
+    database::{
+        clock,
+        connection::Dialect,
+        sql::{Row, Sql, from_json, to_json},
+        transaction::Transaction,
+    },
     error::{Error, Result},
+    object::row::has_footprint,
     pending,
     reference::DEFINITION,
     request::Notice,
-    row::has_footprint,
-    sql::{Row, Sql, from_json, to_json},
-    transaction::Transaction,
     writes,
 };
 
@@ -256,7 +261,7 @@ pub(crate) async fn write(
 }
 
 /// The statement that says of the instances of definitions that what is served of them has changed: between a change of
-/// the definition and its controller's word they are Progressing ([`crate::served`]), and watchers must hear of it.
+/// the definition and its controller's word they are Progressing ([`served`]), and watchers must hear of it.
 pub(crate) fn touch_instances(definitions: &[Uuid], now: i64) -> Sql {
     let mut sql = Sql::new("UPDATE object_status SET version = version + 1, updated_at = ");
     sql.bind(now)

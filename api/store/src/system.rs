@@ -11,11 +11,10 @@ use threeport_model::{
 
 use crate::{
     Store,
-    draft::Draft,
+    database::sql::{Fetch, Sql},
     error::{Error, Result},
-    object::{change::Change, read, write},
+    object::{change::Change, draft::Draft, read, write},
     request::Request,
-    sql::{Fetch, Sql},
     writes,
 };
 

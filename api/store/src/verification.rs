@@ -4,7 +4,12 @@
 use threeport_model::protocol::claim::Trigger;
 use uuid::Uuid;
 
-use crate::{Store, clock::SECOND, error::Result, pending, sql::Sql, transaction::Transaction, writes};
+use crate::{
+    Store,
+    database::{clock::SECOND, sql::Sql, transaction::Transaction},
+    error::Result,
+    pending, writes,
+};
 
 /// When an object is verified next: ten to thirty minutes from now, spread by its id.
 pub(crate) fn next(id: Uuid, now: i64) -> i64 {

@@ -13,12 +13,17 @@ use threeport_model::{Object, explain};
 use uuid::Uuid;
 
 use crate::{
-    Store, clock,
-    connection::Dialect,
+    Store,
+    database::{
+        clock,
+        connection::Dialect,
+        sql::{Fetch, Row, Sql},
+    },
     error::{Error, Result},
-    object::read::light_of_ids,
-    row::{self, ObjectRow},
-    sql::{Fetch, Row, Sql},
+    object::{
+        read::light_of_ids,
+        row::{self, ObjectRow},
+    },
 };
 
 /// How far a cursor may be ahead of the clock: the most by which the clocks of a database's nodes, or a clock before and

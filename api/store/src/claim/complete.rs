@@ -9,14 +9,13 @@ use threeport_model::protocol::claim::{CompleteRequest, CompleteResponse, Next, 
 
 use crate::{
     Store,
+    database::{sql::Sql, transaction::Transaction},
     error::{Error, Result},
     event, inventory,
     object::remove,
     pending,
     request::Notice,
-    sql::Sql,
     status::{self, Subject},
-    transaction::Transaction,
     verification, writes,
 };
 

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use threeport_model::kinds::workload_definition::InstanceCounts;
 use uuid::Uuid;
 
-use crate::{error::Result, reference::DEFINITION, sql::Sql, transaction::Transaction};
+use crate::{
+    database::{sql::Sql, transaction::Transaction},
+    error::Result,
+    reference::DEFINITION,
+};
 
 /// The living instances that are not suspended; what is being deleted is nobody's desired state any more.
 const INSTANCES: &str = "FROM reference r JOIN object o ON o.id = r.from_id JOIN object_status s ON s.object_id = o.id \

@@ -15,13 +15,12 @@ use threeport_model::{
 
 use super::{Taken, release, world::Worlds};
 use crate::{
-    Store, clock,
+    Store,
+    database::{clock, sql::Sql, transaction::Transaction},
     error::{Error, Result},
     pending,
     request::Notice,
-    sql::Sql,
     status::{self, Subject},
-    transaction::Transaction,
     writes,
 };
 

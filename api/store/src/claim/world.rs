@@ -21,13 +21,17 @@ use self::parts::gather;
 use super::Taken;
 use crate::{
     Store,
+    database::{
+        page::fitting,
+        sql::{Row, Sql},
+        transaction::Transaction,
+    },
     error::Result,
     inventory,
-    object::read::{light_of_ids, light_of_ids_and_now, of_ids},
-    page::fitting,
-    row::{self, ObjectRow, has_footprint},
-    sql::{Row, Sql},
-    transaction::Transaction,
+    object::{
+        read::{light_of_ids, light_of_ids_and_now, of_ids},
+        row::{self, ObjectRow, has_footprint},
+    },
 };
 
 const RUNTIME: &str = KubernetesRuntimeInstance::KIND;

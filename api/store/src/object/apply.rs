@@ -5,15 +5,19 @@ use std::collections::BTreeMap;
 use sea_orm::Value;
 use threeport_model::{FieldError, ManagedBy, Object};
 
-use super::{change::Change, owner, write};
+use super::{
+    change::Change,
+    draft::Draft,
+    owner,
+    row::{COLUMNS, ObjectRow, select},
+    write,
+};
 use crate::{
     Store,
-    draft::Draft,
+    database::transaction::Transaction,
     error::{Error, Result},
     reference::Name,
     request::{Request, Written},
-    row::{COLUMNS, ObjectRow, select},
-    transaction::Transaction,
     writes,
 };
 

@@ -14,10 +14,9 @@ use threeport_model::{
 };
 use uuid::Uuid;
 
+use super::{draft::Draft, row::ObjectRow};
 use crate::{
-    draft::Draft,
     error::{Error, Result},
-    row::ObjectRow,
     system,
 };
 

@@ -11,9 +11,8 @@ use uuid::Uuid;
 
 use super::change::Change;
 use crate::{
+    database::{sql::Sql, transaction::Transaction},
     error::{Error, Result},
-    sql::Sql,
-    transaction::Transaction,
 };
 
 /// What may be part of a circle.

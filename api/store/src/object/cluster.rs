@@ -9,9 +9,8 @@ use uuid::Uuid;
 
 use super::change::Change;
 use crate::{
+    database::{sql::Sql, transaction::Transaction},
     error::{Error, Result},
-    sql::Sql,
-    transaction::Transaction,
 };
 
 /// Fails where people make a second runtime of that cluster. The control plane makes its own whatever there is.

@@ -3,7 +3,7 @@
 //! What is refused because of one of them (a taken name, a reference to nothing) is refused for all, so each is then
 //! tried alone. The same where one of them had been done before.
 //!
-//! [`together`]: crate::together
+//! [`together`]: crate::database::together
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,17 +12,19 @@ use threeport_model::{ManagedBy, Object};
 
 use super::{
     change::Change,
+    draft::Draft,
     plan,
     write::{self, Context, Done},
 };
 use crate::{
     Store,
-    draft::Draft,
+    database::{
+        pace::Asking,
+        transaction::{Ended, Stamp},
+    },
     error::{Error, Result},
     operation::Record,
-    pace::Asking,
     request::{Request, Written},
-    transaction::{Ended, Stamp},
     writes,
 };
 

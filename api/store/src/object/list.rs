@@ -11,14 +11,16 @@ use uuid::Uuid;
 
 use super::{
     read::of_ids,
+    row::{self, LIGHT_COLUMNS, ObjectRow},
     selector::{self, FieldSelector, LabelSelector},
 };
 use crate::{
     Store,
+    database::{
+        page::fitting,
+        sql::{Fetch, Row, Sql},
+    },
     error::{Error, Result},
-    page::fitting,
-    row::{self, LIGHT_COLUMNS, ObjectRow},
-    sql::{Fetch, Row, Sql},
     watch::Cursor,
 };
 

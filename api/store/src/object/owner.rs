@@ -4,11 +4,8 @@
 use threeport_model::ManagedBy;
 use uuid::Uuid;
 
-use super::change::Change;
-use crate::{
-    error::{Error, Result},
-    row::ObjectRow,
-};
+use super::{change::Change, row::ObjectRow};
+use crate::error::{Error, Result};
 
 /// Fails where `writer` doesn't own all of the objects.
 pub(crate) fn check<'a>(writer: ManagedBy, objects: impl Iterator<Item = &'a ObjectRow>) -> Result<()> {

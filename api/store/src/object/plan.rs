@@ -13,19 +13,21 @@ use uuid::Uuid;
 
 use super::{
     change::Change,
+    row::ObjectRow,
     rows, secrets,
     write::{Context, Done},
 };
 use crate::{
+    database::{
+        sql::Sql,
+        transaction::{Stamp, violated},
+    },
     document,
     error::{Error, Result},
     operation, pending, reference,
     request::Notice,
     revision,
-    row::ObjectRow,
     secret::{seal::Sealed, table},
-    sql::Sql,
-    transaction::{Stamp, violated},
 };
 
 /// Changes and what follows from them.

@@ -5,13 +5,16 @@ use std::collections::HashMap;
 use threeport_model::Object;
 use uuid::Uuid;
 
+use super::row::{COLUMNS, LIGHT_COLUMNS, ObjectRow, select};
 use crate::{
-    Store, clock,
-    connection::Dialect,
+    Store,
+    database::{
+        clock,
+        connection::Dialect,
+        sql::{Fetch, Row, Sql},
+        transaction::Transaction,
+    },
     error::{Error, Result},
-    row::{COLUMNS, LIGHT_COLUMNS, ObjectRow, select},
-    sql::{Fetch, Row, Sql},
-    transaction::Transaction,
 };
 
 /// The statement that reads a living object by its name.

@@ -15,17 +15,18 @@ use uuid::Uuid;
 
 use super::{
     circle, owner,
+    row::{self, COLUMNS, ObjectRow, has_footprint},
     write::{Context, Done},
 };
 use crate::{
+    database::{
+        sql::{Row, Sql},
+        transaction::Transaction,
+    },
     error::{Error, Result},
     operation, pending, reference,
     request::Notice,
-    revision,
-    row::{self, COLUMNS, ObjectRow, has_footprint},
-    sql::{Row, Sql},
-    status,
-    transaction::Transaction,
+    revision, status,
 };
 
 /// Of how many objects the referrers are read at once.

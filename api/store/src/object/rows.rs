@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use sea_orm::Value;
 use uuid::Uuid;
 
+use super::row::ObjectRow;
 use crate::{
+    database::sql::{Sql, to_json},
     error::Result,
-    row::ObjectRow,
-    sql::{Sql, to_json},
     verification,
 };
 

@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::{change::Change, write::Context};
 use crate::{
+    database::transaction::Transaction,
     error::{Error, Result},
     secret::{seal::Sealed, table},
-    transaction::Transaction,
 };
 
 /// For how many generations a secret value that is no longer used is kept, so that a former specification can be applied

@@ -8,7 +8,7 @@ use threeport_model::{
     selector::{Requirement, split},
 };
 
-use crate::sql::Sql;
+use crate::database::sql::Sql;
 
 /// `metadata.name=web,metadata.managedBy=api`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -15,17 +15,19 @@ use uuid::Uuid;
 
 use super::{
     change::{self, Change},
+    draft::Draft,
     owner, read, remove,
+    row::ObjectRow,
     write::{self, Done},
 };
 use crate::{
     Store,
-    draft::Draft,
+    database::{
+        sql::{Sql, from_json},
+        transaction::Transaction,
+    },
     error::{Error, Result},
     request::{Request, Written},
-    row::ObjectRow,
-    sql::{Sql, from_json},
-    transaction::Transaction,
     writes,
 };
 

@@ -4,11 +4,11 @@ use threeport_model::ManagedBy;
 
 use super::{
     change::{self, Change},
+    draft::Draft,
     read, write,
 };
 use crate::{
     Store,
-    draft::Draft,
     error::{Error, Result},
     request::{Request, Written},
     writes,

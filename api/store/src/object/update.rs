@@ -2,10 +2,9 @@
 
 use threeport_model::Object;
 
-use super::{change::Change, owner, read, write};
+use super::{change::Change, draft::Draft, owner, read, write};
 use crate::{
     Store,
-    draft::Draft,
     error::{Error, Result},
     request::{Request, Written},
     writes,

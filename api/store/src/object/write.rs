@@ -10,23 +10,22 @@ use uuid::Uuid;
 use super::{
     change::Change,
     circle, cluster,
+    draft::Draft,
     plan::{self, Plan, refine},
-    remove, rows, secrets,
+    remove,
+    row::ObjectRow,
+    rows, secrets,
 };
 use crate::{
     Store,
-    draft::Draft,
+    database::{random::Random, sql::Sql, transaction::Transaction},
     error::Result,
     operation::{Part, Record},
     pending,
-    random::Random,
     reference::{self, Resolved},
     request::{Notice, Written},
-    row::ObjectRow,
     secret::EncryptionKey,
-    sql::Sql,
     status,
-    transaction::Transaction,
 };
 
 /// What everything that writes objects needs to know.

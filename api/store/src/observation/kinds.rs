@@ -3,7 +3,10 @@
 use threeport_model::{kinds::workload_instance::Health, protocol::agent::WatchedKind};
 
 use super::Batch;
-use crate::{error::Result, sql::Sql, transaction::Transaction};
+use crate::{
+    database::{sql::Sql, transaction::Transaction},
+    error::Result,
+};
 
 impl Batch<'_> {
     /// A complete list ended: what was not in it since the epoch began is Missing. So is what is still Unknown: whatever

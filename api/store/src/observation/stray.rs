@@ -8,9 +8,11 @@ use uuid::Uuid;
 
 use super::Batch;
 use crate::{
+    database::{
+        sql::{Sql, to_json},
+        transaction::Transaction,
+    },
     error::Result,
-    sql::{Sql, to_json},
-    transaction::Transaction,
 };
 
 impl Batch<'_> {

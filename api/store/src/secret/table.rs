@@ -13,9 +13,11 @@ use super::{
 };
 use crate::{
     claim::world::Broken,
+    database::{
+        sql::{Row, Sql},
+        transaction::Transaction,
+    },
     error::{Error, Result},
-    sql::{Row, Sql},
-    transaction::Transaction,
 };
 
 /// The statement that stores values; those that are there already are marked as used by the generation.

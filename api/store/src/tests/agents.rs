@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Result, StatusFence,
-    sql::{Fetch, Sql},
+    database::sql::{Fetch, Sql},
 };
 
 async fn register(bed: &Bed) -> RegisterResponse {

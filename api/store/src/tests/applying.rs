@@ -9,7 +9,7 @@ use threeport_model::{
 use super::harness::{Bed, database_test, definition_spec, object};
 use crate::{
     ListQuery,
-    sql::{Fetch, Sql},
+    database::sql::{Fetch, Sql},
 };
 
 fn outcomes(written: &crate::Written) -> Vec<Outcome> {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     StatusFence,
-    sql::{Fetch, Sql},
+    database::sql::{Fetch, Sql},
 };
 
 /// Makes every claim run out and every delay end: what time would do.

@@ -5,9 +5,11 @@ use std::time::Duration;
 use super::harness::{TOUCH, database_test, on_servers};
 use crate::{
     Error, Options,
-    connection::{Connections, Dialect},
-    sql::{Fetch, Sql},
-    transaction::{code, is_transient},
+    database::{
+        connection::{Connections, Dialect},
+        sql::{Fetch, Sql},
+        transaction::{code, is_transient},
+    },
 };
 
 /// A statement that commits itself too: it has no BEGIN that could say so.

@@ -9,7 +9,7 @@ use threeport_model::{
 use super::harness::{Bed, database_test, definition_spec, done, object, ready, status};
 use crate::{
     Error,
-    sql::{Fetch, Sql},
+    database::sql::{Fetch, Sql},
 };
 
 /// An instance of `web` that depends on others.

@@ -8,7 +8,7 @@ use threeport_model::{
 };
 
 use super::harness::{Bed, database_test, definition_spec};
-use crate::sql::{Fetch, Sql};
+use crate::database::sql::{Fetch, Sql};
 
 async fn count(bed: &Bed, table: &str) -> i64 {
     let query = Sql::new(format!("SELECT COUNT(*) AS count FROM {table}"));

@@ -26,9 +26,8 @@ use super::{
 };
 use crate::{
     ListQuery, Options, Store,
-    object::{read, rows},
-    row::ObjectRow,
-    sql::{Fetch, Sql},
+    database::sql::{Fetch, Sql},
+    object::{read, row::ObjectRow, rows},
 };
 
 const MANY: u32 = 50_000;

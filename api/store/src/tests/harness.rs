@@ -22,8 +22,8 @@ use threeport_model::{
 use uuid::Uuid;
 
 use crate::{
-    EncryptionKey, Inner, Options, Random, Request, Result, Store, Written, connection::Connections,
-    together::Together, transaction::Transactions,
+    EncryptionKey, Inner, Options, Random, Request, Result, Store, Written,
+    database::{connection::Connections, together::Together, transaction::Transactions},
 };
 
 /// Changes nothing, and needs the same locks as what does.

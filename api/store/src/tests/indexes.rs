@@ -16,10 +16,11 @@ use uuid::Uuid;
 use super::harness::{Bed, all_kinds, database_test, definition_spec, object as new_object, on_servers};
 use crate::{
     ListQuery, Options, Store, claim,
-    connection::Dialect,
-    object, pending,
-    sql::{Fetch, Sql},
-    watch,
+    database::{
+        connection::Dialect,
+        sql::{Fetch, Sql},
+    },
+    object, pending, watch,
 };
 
 /// Fills the tables: forty thousand objects, as they would be after a while.

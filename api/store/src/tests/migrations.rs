@@ -3,7 +3,7 @@
 use super::harness::database_test;
 use crate::{
     Error, Store,
-    sql::{Fetch, Sql},
+    database::sql::{Fetch, Sql},
 };
 
 database_test!(migrating_again_changes_nothing, bed, {

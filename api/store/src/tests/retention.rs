@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Cursor, Idempotency, Options, Request, Retention, Store,
-    sql::{Fetch, Sql},
+    database::sql::{Fetch, Sql},
 };
 
 /// Moves everything that happened into the past.

@@ -17,7 +17,10 @@ use super::{
     harness::{Bed, claim_request, database_test, object},
     inventories::row,
 };
-use crate::{Store, clock, connection::Dialect};
+use crate::{
+    Store,
+    database::{clock, connection::Dialect},
+};
 
 /// The statements of `work`, those apart that begin and end transactions or only read the clock.
 async fn heard(bed: &Bed, work: impl AsyncFnOnce(&Store)) -> Vec<String> {

@@ -10,7 +10,7 @@ use threeport_model::{Code, Object, protocol::apply::Outcome};
 use uuid::Uuid;
 
 use super::harness::{Bed, database_test, object};
-use crate::sql::{Fetch, Sql};
+use crate::database::sql::{Fetch, Sql};
 
 const KIND: &str = "WorkloadDefinition";
 

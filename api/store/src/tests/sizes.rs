@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Error, ListQuery,
-    sql::{Fetch, Sql},
+    database::sql::{Fetch, Sql},
 };
 
 /// As many as one apply takes.

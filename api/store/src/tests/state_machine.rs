@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     ListQuery, Result,
-    sql::{Fetch, Sql},
+    database::sql::{Fetch, Sql},
 };
 
 /// An object, by what little can differ in it.

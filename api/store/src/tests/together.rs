@@ -144,13 +144,13 @@ database_test!(an_ambiguous_commit_of_several_is_found_to_have_happened, bed, {
 database_test!(a_clock_that_was_thought_to_be_elsewhere_dates_nothing, bed, {
     let first = bed.definition("first").await;
     for wrong in [-3600, 3600] {
-        let hour = crate::clock::SECOND * wrong;
+        let hour = crate::database::clock::SECOND * wrong;
         let now = first.metadata.created_at.unwrap().as_microsecond();
         bed.store.transactions().clock.note(now + hour);
         let made = bed.definition(&format!("wrong-{wrong}")).await;
         let off = made.metadata.created_at.unwrap().as_microsecond() - now;
         assert!(
-            off.abs() < crate::clock::SECOND * 60,
+            off.abs() < crate::database::clock::SECOND * 60,
             "dated {off} microseconds after the first"
         );
     }

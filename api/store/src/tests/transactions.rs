@@ -16,9 +16,12 @@ use super::{
     harness::{database_test, definition_spec, done, object, on_servers, status},
 };
 use crate::{
-    Error, Options, Store, clock,
-    connection::Dialect,
-    sql::{Fetch, Sql},
+    Error, Options, Store,
+    database::{
+        clock,
+        connection::Dialect,
+        sql::{Fetch, Sql},
+    },
 };
 
 database_test!(an_ambiguous_commit_is_found_to_have_happened, bed, {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     EncryptionKey, ListQuery, Options, Store,
-    sql::{Fetch, Sql},
+    database::sql::{Fetch, Sql},
 };
 
 async fn damage(bed: &Bed, table: &str, column: &str, key: &str, id: Uuid) {

@@ -11,7 +11,7 @@ use threeport_model::{Code, ConditionStatus};
 use super::harness::{claim_request, database_test, definition_spec, done, object, ready, status};
 use crate::{
     Cursor, StatusFence,
-    sql::{Fetch, Sql},
+    database::sql::{Fetch, Sql},
 };
 
 database_test!(every_change_is_seen_in_order, bed, {

@@ -13,10 +13,10 @@ use super::{Broken, Found, Inventory, Objects, References, runtimes};
 use crate::{
     Store, agent,
     claim::{Taken, counts},
+    database::transaction::Transaction,
     error::Result,
     pending,
     secret::table,
-    transaction::Transaction,
 };
 
 const DEFINITION: &str = WorkloadDefinition::KIND;

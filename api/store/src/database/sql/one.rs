@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::{MERGED, Sql};
-use crate::connection::Dialect;
+use crate::database::connection::Dialect;
 
 /// What comes before the name of the table that a statement changes.
 const CHANGES: [&str; 3] = ["INSERT INTO ", "UPDATE ", "DELETE FROM "];

@@ -8,9 +8,11 @@ use threeport_failpoint::{Write, around};
 
 use super::Transactions;
 use crate::{
+    database::{
+        pace::Rank,
+        sql::{Fetch, Row, Sql},
+    },
     error::Result,
-    pace::Rank,
-    sql::{Fetch, Row, Sql},
 };
 
 impl Transactions {

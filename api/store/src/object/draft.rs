@@ -7,16 +7,15 @@ use serde_json::Value;
 use threeport_model::{KindDescriptor, Object, Reference, find_kind};
 use uuid::Uuid;
 
+use super::row::ObjectRow;
 use crate::{
+    database::{random::Random, sql::to_json},
     document::{self, Document},
     error::{Error, Result},
-    random::Random,
-    row::ObjectRow,
     secret::{
         EncryptionKey,
         redact::{self, Redacted},
     },
-    sql::to_json,
 };
 
 /// See the module.

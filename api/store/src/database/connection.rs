@@ -1,7 +1,7 @@
 //! Connections: one pool that writes, one that reads.
 //!
 //! Writers run at SERIALIZABLE. Single reading statements see one moment at any level, so readers run at one at which they
-//! never collide with writers; reads of several statements that must see one moment use [`crate::transaction`]'s snapshot.
+//! never collide with writers; reads of several statements that must see one moment use [`super::transaction`]'s snapshot.
 //! In PostgreSQL that is the readers' level already (REPEATABLE READ), so that a snapshot need not ask for it. In SQLite
 //! there is one writer (WAL lets readers go on), and it syncs fully: what was acknowledged survives a loss of power.
 
@@ -18,11 +18,13 @@ use sea_orm::{
 use threeport_model::explain;
 use tokio::time::{Instant, sleep};
 
+use super::{
+    sql::{Fetch, Sql},
+    transaction::is_retryable,
+};
 use crate::{
     error::{Error, Result},
     options::Options,
-    sql::{Fetch, Sql},
-    transaction::is_retryable,
 };
 
 /// Which database.

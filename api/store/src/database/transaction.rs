@@ -5,7 +5,7 @@
 //! After five seconds ([`Options::timeout`]) it is dead. So the closure must read everything that it decides on inside, and do nothing that
 //! a rollback does not undo. Rows are written in the order of their ids, which keeps deadlocks rare.
 //!
-//! How many run at once is [`crate::pace`]'s.
+//! How many run at once is [`super::pace`]'s.
 //!
 //! **Round trips** are most of what a small transaction costs, on both sides. So the clock comes with the first statement
 //! where that is known beforehand ([`Transactions::run_on`]), and what is written goes in one statement where the database
@@ -42,15 +42,17 @@ pub(crate) use self::{
     open::{Stamp, Transaction},
 };
 
-use crate::{
+use super::{
     clock::Clock,
     connection::{Connections, Dialect},
-    error::{Error, Result},
-    operation::Record,
-    options::Options,
     pace::{Asking, Pace, Rank},
     random::Random,
     sql::Sql,
+};
+use crate::{
+    error::{Error, Result},
+    operation::Record,
+    options::Options,
 };
 
 /// The name of what only reads.

@@ -12,10 +12,9 @@ use threeport_failpoint::{Write, around};
 
 use super::{Ended, Stamp, Transaction, Transactions, code, violated};
 use crate::{
-    clock,
+    database::{clock, sql::Sql},
     error::{Error, Result},
     operation::{self, Record},
-    sql::Sql,
 };
 
 /// SQLSTATE of what the statement fails with where the clock was wrong.

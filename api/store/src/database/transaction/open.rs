@@ -5,10 +5,12 @@ use std::ops::Deref;
 use sea_orm::DatabaseTransaction;
 
 use crate::{
-    clock,
-    connection::Dialect,
+    database::{
+        clock,
+        connection::Dialect,
+        sql::{Fetch, Row, Sql},
+    },
     error::Result,
-    sql::{Fetch, Row, Sql},
 };
 
 /// What all rows have in common that one try writes.

@@ -10,10 +10,8 @@ use std::{future::Future, ops::Range};
 
 use sea_orm::{ConnectionTrait, QueryResult, Statement, TryGetable, Value};
 
-use crate::{
-    connection::Dialect,
-    error::{Error, Result},
-};
+use super::connection::Dialect;
+use crate::error::{Error, Result};
 
 /// The most rows in a piece. The widest have 22 columns.
 const ROWS: usize = 128;

@@ -6,11 +6,9 @@ use threeport_failpoint::{Write, around};
 
 use super::{Ended, SNAPSHOT, Stamp, Transaction, Transactions, open::begin_with, violated};
 use crate::{
-    clock,
-    connection::Dialect,
+    database::{clock, connection::Dialect, sql::Sql},
     error::{Error, Result},
     operation::{self, Record},
-    sql::Sql,
 };
 
 /// The statement that a transaction begins with: it must select the clock as `now`.

@@ -7,12 +7,14 @@ use threeport_model::{API_VERSION, ManagedBy, Metadata, Object, find_kind, objec
 use uuid::Uuid;
 
 use crate::{
-    clock,
+    database::{
+        clock,
+        sql::{Row, Sql, from_json},
+    },
     document::Document,
     error::{Error, Result},
     reference::DEFINITION,
-    served::{self, Applied},
-    sql::{Row, Sql, from_json},
+    status::served::{self, Applied},
 };
 
 /// All columns but those that may be large.

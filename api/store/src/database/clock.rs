@@ -8,11 +8,11 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::{
+use super::{
     connection::Dialect,
-    error::{Error, Result},
     sql::{Fetch, Sql},
 };
+use crate::error::{Error, Result};
 
 /// A second, in microseconds.
 pub(crate) const SECOND: i64 = 1_000_000;

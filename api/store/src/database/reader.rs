@@ -7,11 +7,11 @@ use std::{future::Future, time::Duration};
 use sea_orm::DatabaseConnection;
 use tokio::time::sleep;
 
-use crate::{
-    error::{Error, Result},
+use super::{
     sql::{Fetch, Row, Sql},
     transaction::is_connection_lost,
 };
+use crate::error::{Error, Result};
 
 /// More than there are connections: each that is lost says so once.
 const TRIES: usize = 32;
