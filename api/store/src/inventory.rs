@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     Store,
-    claim::world::Broken,
+    broken::Broken,
     database::{
         clock,
         sql::{Fetch, Row, Sql, to_json},

@@ -13,6 +13,7 @@
 //! `SELECT` before an `INSERT` to find out whether something exists (the index knows).
 
 mod agent;
+mod broken;
 mod claim;
 mod database;
 mod document;

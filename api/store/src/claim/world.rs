@@ -21,6 +21,7 @@ use self::parts::gather;
 use super::Taken;
 use crate::{
     Store,
+    broken::Broken,
     database::{
         page::fitting,
         sql::{Row, Sql},
@@ -35,9 +36,6 @@ use crate::{
 };
 
 const RUNTIME: &str = KubernetesRuntimeInstance::KIND;
-
-/// What can't be read, by the object that it is of: what it is, and why.
-pub(crate) type Broken = BTreeMap<Uuid, String>;
 
 /// The worlds of taken rows.
 #[derive(Debug, Default)]

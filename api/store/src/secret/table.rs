@@ -12,7 +12,7 @@ use super::{
     seal::{EncryptionKey, Sealed},
 };
 use crate::{
-    claim::world::Broken,
+    broken::Broken,
     database::{
         sql::{Row, Sql},
         transaction::Transaction,

@@ -9,9 +9,10 @@ use threeport_model::{
 };
 use uuid::Uuid;
 
-use super::{Broken, Found, Inventory, Objects, References, runtimes};
+use super::{Found, Inventory, Objects, References, runtimes};
 use crate::{
     Store, agent,
+    broken::Broken,
     claim::{Taken, counts},
     database::transaction::Transaction,
     error::Result,
