@@ -197,12 +197,30 @@ impl Error {
         }
     }
 
+    /// Whether it says that nothing of that name exists.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+
     /// Whether the same request may succeed later, without anybody changing anything.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::TimedOut { .. } | Self::DiskFull(_) => true,
             Self::Database(error) => transaction::is_transient(error),
             _ => false,
+        }
+    }
+
+    /// The same for all that were tried together, where it is about none of them.
+    pub(crate) fn about_none(&self) -> Option<Self> {
+        match self {
+            Self::TimedOut { name, seconds } => Some(Self::TimedOut {
+                name,
+                seconds: *seconds,
+            }),
+            Self::DiskFull(error) => Some(Self::DiskFull(error.clone())),
+            Self::Database(error) if self.is_transient() => Some(Self::Database(error.clone())),
+            _ => None,
         }
     }
 

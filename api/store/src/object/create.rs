@@ -104,7 +104,7 @@ impl Store {
                 .zip(done)
                 .map(|(create, done)| Some(self.written(&create.record, done)))
                 .collect(),
-            Err(error) => creates.iter().map(|_| error.of_all().map(Err)).collect(),
+            Err(error) => creates.iter().map(|_| error.about_none().map(Err)).collect(),
             Ok(Ended::Before | Ended::KeyUsed) => Vec::new(),
         };
         let missing = creates.len() - answers.len();
@@ -181,19 +181,4 @@ fn apart(done: Done) -> Vec<Done> {
         }
     }
     all
-}
-
-impl Error {
-    /// The same for all that were tried together, where it is about none of them.
-    fn of_all(&self) -> Option<Self> {
-        match self {
-            Self::TimedOut { name, seconds } => Some(Self::TimedOut {
-                name,
-                seconds: *seconds,
-            }),
-            Self::DiskFull(error) => Some(Self::DiskFull(error.clone())),
-            Self::Database(error) if self.is_transient() => Some(Self::Database(error.clone())),
-            _ => None,
-        }
-    }
 }

@@ -20,7 +20,7 @@ use crate::{
         page::fitting,
         sql::{Fetch, Row, Sql},
     },
-    error::{Error, Result},
+    error::Result,
     watch::Cursor,
 };
 
@@ -135,12 +135,5 @@ impl Store {
         sql.push(&format!(" ORDER BY {order} LIMIT "))
             .bind(i64::from(query.limit));
         Ok(sql)
-    }
-}
-
-impl Error {
-    /// Whether it says that nothing of that name exists.
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::NotFound { .. })
     }
 }
