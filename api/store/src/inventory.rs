@@ -69,7 +69,7 @@ pub(crate) fn read(row: &Row) -> Result<InventoryRow> {
 }
 
 /// The statement of the rows of instances.
-pub(crate) fn of_all(ids: &[Uuid]) -> Sql {
+pub(crate) fn rows_of(ids: &[Uuid]) -> Sql {
     let mut query = Sql::new(format!(
         "SELECT {COLUMNS} FROM inventory i WHERE i.instance_id IN "
     ));
@@ -89,7 +89,7 @@ pub(crate) async fn of_instances(
     if ids.is_empty() {
         return Ok(found);
     }
-    for row in connection.all(of_all(ids)).await? {
+    for row in connection.all(rows_of(ids)).await? {
         let instance = row.get("instance_id")?;
         match read(&row) {
             Ok(row) => found.entry(instance).or_default().push(row),

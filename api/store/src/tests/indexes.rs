@@ -276,7 +276,7 @@ async fn claims_are_loaded_by_indexes(bed: &Bed) {
         ("large objects", object::read::of_ids(&ids)),
         ("references", claim::world::references_of(&ids)),
         ("default runtime", claim::world::default_of(origin)),
-        ("inventory", crate::inventory::of_all(&ids)),
+        ("inventory", crate::inventory::rows_of(&ids)),
         ("agents", crate::agent::of_runtimes(&ids)),
         ("instance counts", claim::counts::of_definitions(&ids)),
         ("worst instances", claim::counts::worst_of(&ids)),
