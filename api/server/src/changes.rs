@@ -139,7 +139,7 @@ impl Tailer<'_> {
         let mut overlap = if look_back { OVERLAP } else { self.looks.overlap() };
         loop {
             let is_news = |id, version| !self.has_seen(id, version);
-            let read = self.store.news_since(cursor, BATCH, overlap, is_news).await;
+            let read = self.store.watch_news(cursor, BATCH, overlap, is_news).await;
             let changes = match read {
                 Err(Error::Gone) => {
                     // After a long pause of this process: watchers list again, the tailer begins anew.

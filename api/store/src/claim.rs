@@ -7,9 +7,9 @@
 //! and the object runs again.
 //!
 //! Whoever gets no answer asks again. A holder never asks by id for what it works on, so what it asks for and has is what
-//! it was never told of, and is given again, at a new epoch. For a sweep names no ids, [`Store::claim`] remembers what a
-//! try took whose commit was not answered. (An answer of a sweep that is lost on the way to the holder costs the time to
-//! live.)
+//! it was never told of, and is given again, at a new epoch. For a sweep names no ids, [`Store::claim_take`] remembers
+//! what a try took whose commit was not answered. (An answer of a sweep that is lost on the way to the holder costs the
+//! time to live.)
 //!
 //! [`complete`] ends a run in one transaction, refused as a whole where the epoch is not the newest. What can't be read is
 //! given to nobody: [`unreadable`] says so in its status and tries again a minute later. What doesn't fit into the answer is
@@ -59,7 +59,7 @@ pub(crate) struct Taken {
 impl Store {
     /// Gives due and unclaimed work: the wanted objects' or, where none are named, the oldest of the freshest class.
     /// Answers also who was woken by what can't be read.
-    pub async fn claim(&self, request: &ClaimRequest) -> Result<(ClaimResponse, Vec<Notice>)> {
+    pub async fn claim_take(&self, request: &ClaimRequest) -> Result<(ClaimResponse, Vec<Notice>)> {
         let write = writes::CLAIM;
         let (taken, mut busy) = if !request.ids.is_empty() && self.dialect().merges_writes() {
             self.take_named(write, request).await?

@@ -7,7 +7,8 @@
 //! Where things are: [`database`] is how the store talks to a database, whatever it says; the schema is [`migration`]'s.
 //! [`error`], [`options`] and [`request`] are the words that callers use, whatever they call. Every other module here is a
 //! resource, a table or what is done with some of them, with the methods of [`Store`] that do it. Those are named after the
-//! resource first, as in `object_create`; [`writes`] has the names of what they write.
+//! resource first, as in `object_create`, but for the few that are about all of it, as `purge`; [`writes`] has the names of
+//! what they write.
 //!
 //! What not to do: no HTTP, no JetStream, no Kubernetes here; no statement that one of the three databases lacks; no
 //! `SELECT` before an `INSERT` to find out whether something exists (the index knows).

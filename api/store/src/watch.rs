@@ -32,7 +32,8 @@ const AHEAD: Duration = Duration::from_secs(15);
 /// How far ahead of the clock changes are looked at.
 const SKEW: Duration = Duration::from_secs(1);
 
-/// A place in the order of changes of one database. Its text is the opaque token of watches and lists.
+/// A place in the order of changes of one database. Its text is the opaque token of watches, also of one
+/// that follows a list, and of pages of operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     /// Of which database: the beginning of its incarnation's id. A watch that meets another one (a restored or an empty
@@ -150,8 +151,8 @@ impl Store {
     /// At most `limit` changes after the cursor less `overlap`. While there is more, ask again from `next` without an
     /// overlap. [`Error::Gone`] where tombstones of that time may be purged already, where the cursor is another
     /// database's, and where it [is ahead](Cursor::is_ahead) of the clock.
-    pub async fn changes_since(&self, since: Cursor, limit: u32, overlap: Duration) -> Result<Changes> {
-        let changes = self.news_since(since, limit, overlap, |_, _| true).await?;
+    pub async fn watch_changes(&self, since: Cursor, limit: u32, overlap: Duration) -> Result<Changes> {
+        let changes = self.watch_news(since, limit, overlap, |_, _| true).await?;
         if since.is_ahead(changes.now) {
             return Err(Error::Gone);
         }
@@ -161,7 +162,7 @@ impl Store {
     /// The same, without those changes of which `is_news` says of the object and its versions that they were seen: of
     /// these nothing but that is read. From a cursor that is ahead of the clock it reads what was written before the clock
     /// was set back, and leaves it to the caller to begin anew.
-    pub async fn news_since(
+    pub async fn watch_news(
         &self,
         since: Cursor,
         limit: u32,

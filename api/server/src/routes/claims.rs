@@ -75,7 +75,7 @@ async fn claim(
             ));
         }
     }
-    let (response, notices) = app.store.claim(&request).await?;
+    let (response, notices) = app.store.claim_take(&request).await?;
     // Most claims change nothing that anybody must hear of.
     if !notices.is_empty() {
         app.notifier.committed(writer.operation_id(), notices);

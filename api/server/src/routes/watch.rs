@@ -120,7 +120,7 @@ async fn watch(
         None => app.store.watch_start().await?,
     };
     // The first page here, so that an old token is a plain 410 and not a stream that breaks off.
-    let first = app.store.changes_since(since, PAGE, OVERLAP).await?;
+    let first = app.store.watch_changes(since, PAGE, OVERLAP).await?;
     let (sender, receiver) = mpsc::channel(16);
     app.metrics().watch_started();
     tokio::spawn(async move {
@@ -214,7 +214,7 @@ impl Watcher {
     async fn page(&self, since: Cursor) -> Result<threeport_store::Changes, Ended> {
         self.app
             .store
-            .changes_since(since, PAGE, Duration::ZERO)
+            .watch_changes(since, PAGE, Duration::ZERO)
             .await
             .map_err(|_| Ended::Gone)
     }

@@ -39,14 +39,14 @@ database_test!(work_is_given_once_until_it_is_done, bed, {
     assert_eq!(claim.object.metadata, definition.metadata);
     let (other, _) = bed
         .store
-        .claim(&claim_request("other", &[definition.id()]))
+        .claim_take(&claim_request("other", &[definition.id()]))
         .await
         .unwrap();
     assert!(other.claims.is_empty());
     assert_eq!(other.busy, [definition.id()]);
     assert!(
         bed.store
-            .claim(&claim_request("other", &[]))
+            .claim_take(&claim_request("other", &[]))
             .await
             .unwrap()
             .0
@@ -57,7 +57,7 @@ database_test!(work_is_given_once_until_it_is_done, bed, {
     assert!(!response.pending);
     let (after, _) = bed
         .store
-        .claim(&claim_request("other", &[definition.id()]))
+        .claim_take(&claim_request("other", &[definition.id()]))
         .await
         .unwrap();
     assert!(after.claims.is_empty() && after.busy.is_empty());
@@ -138,7 +138,7 @@ database_test!(a_token_that_was_refreshed_during_a_run_survives, bed, {
         .await
         .unwrap();
     let other = claim_request("other", &[definition.id()]);
-    let given = bed.store.claim(&other).await.unwrap().0.claims;
+    let given = bed.store.claim_take(&other).await.unwrap().0.claims;
     assert!(given.is_empty(), "it is being worked on");
     let (response, _) = bed.store.claim_complete(&done(&claim)).await.unwrap();
     assert!(response.pending);
@@ -173,7 +173,7 @@ database_test!(retries_wait_and_count_and_a_change_begins_anew, bed, {
     bed.store.claim_complete(&retry).await.unwrap();
     let (waiting, _) = bed
         .store
-        .claim(&claim_request("holder", &[definition.id()]))
+        .claim_take(&claim_request("holder", &[definition.id()]))
         .await
         .unwrap();
     assert!(waiting.claims.is_empty());
@@ -247,9 +247,9 @@ database_test!(fresh_changes_come_before_verification, bed, {
     let fresh = bed.definition("fresh").await;
     let mut request = claim_request("holder", &[]);
     request.limit = 1;
-    let first = bed.store.claim(&request).await.unwrap().0.claims;
+    let first = bed.store.claim_take(&request).await.unwrap().0.claims;
     assert_eq!(first[0].object.id(), fresh.id());
-    let second = bed.store.claim(&request).await.unwrap().0.claims;
+    let second = bed.store.claim_take(&request).await.unwrap().0.claims;
     assert_eq!(
         (second[0].object.id(), second[0].trigger),
         (old.id(), Trigger::Verification)
@@ -502,7 +502,7 @@ database_test!(many_claimers_share_the_work_without_overlap, bed, {
             let mut request = claim_request(&format!("holder {index}"), &[]);
             request.limit = 7;
             loop {
-                let claims = store.claim(&request).await.unwrap().0.claims;
+                let claims = store.claim_take(&request).await.unwrap().0.claims;
                 if claims.is_empty() {
                     return ids;
                 }

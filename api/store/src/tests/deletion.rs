@@ -305,7 +305,7 @@ database_test!(a_deleted_object_is_a_tombstone_for_watchers, bed, {
     };
     let changes = bed
         .store
-        .changes_since(start, 10, std::time::Duration::ZERO)
+        .watch_changes(start, 10, std::time::Duration::ZERO)
         .await
         .unwrap();
     assert_eq!(changes.items.len(), 1);

@@ -297,7 +297,7 @@ impl Bed {
     /// Claims the objects of those ids, whatever their kinds.
     pub(crate) async fn claim(&self, ids: &[Uuid]) -> Vec<Claim> {
         self.store
-            .claim(&claim_request("holder", ids))
+            .claim_take(&claim_request("holder", ids))
             .await
             .unwrap()
             .0

@@ -93,7 +93,11 @@ database_test!(a_completion_sent_again_still_tells_of_new_work, bed, {
 database_test!(a_claim_whose_answer_was_lost_is_given_again_to_its_holder, bed, {
     let id = bed.definition("web").await.id();
     let lost = bed.claim_one(id).await;
-    let (other, _) = bed.store.claim(&claim_request("other", &[id])).await.unwrap();
+    let (other, _) = bed
+        .store
+        .claim_take(&claim_request("other", &[id]))
+        .await
+        .unwrap();
     assert!(other.claims.is_empty(), "to nobody else");
     let again = bed.claim_one(id).await;
     assert_eq!((again.epoch, &again.token), (lost.epoch + 1, &lost.token));

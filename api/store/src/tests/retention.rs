@@ -234,13 +234,13 @@ database_test!(a_watch_token_older_than_the_tombstones_is_gone, bed, {
     };
     assert!(
         bed.store
-            .changes_since(days(6), 10, std::time::Duration::ZERO)
+            .watch_changes(days(6), 10, std::time::Duration::ZERO)
             .await
             .is_ok()
     );
     let error = bed
         .store
-        .changes_since(days(8), 10, std::time::Duration::ZERO)
+        .watch_changes(days(8), 10, std::time::Duration::ZERO)
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::Gone);
@@ -252,7 +252,7 @@ database_test!(a_watch_token_of_another_database_is_gone, bed, {
         incarnation: start.incarnation ^ 1,
         ..start
     };
-    let changes = |from| bed.store.changes_since(from, 10, std::time::Duration::ZERO);
+    let changes = |from| bed.store.watch_changes(from, 10, std::time::Duration::ZERO);
     assert!(changes(start).await.is_ok());
     assert_eq!(changes(other).await.unwrap_err().code(), Code::Gone);
 });

@@ -37,7 +37,7 @@ database_test!(what_has_no_room_in_an_answer_is_given_back_as_it_was, bed, {
     let mut given = 0;
     for (epoch, expected) in (1..).zip(rounds) {
         let holder = format!("holder {epoch}");
-        let (response, _) = bed.store.claim(&request(&holder, &[])).await.unwrap();
+        let (response, _) = bed.store.claim_take(&request(&holder, &[])).await.unwrap();
         let names = response
             .claims
             .iter()
@@ -56,7 +56,7 @@ database_test!(what_has_no_room_in_an_answer_is_given_back_as_it_was, bed, {
             assert!(claim.object.spec == large(*mebibytes), "{name}");
         }
     }
-    let (rest, _) = bed.store.claim(&request("another", &[])).await.unwrap();
+    let (rest, _) = bed.store.claim_take(&request("another", &[])).await.unwrap();
     assert!(rest.claims.is_empty() && rest.busy.is_empty(), "{:?}", rest.busy);
 });
 
@@ -68,7 +68,7 @@ database_test!(each_claim_counts_what_it_refers_to, bed, {
         ids.push(bed.instance(name, "web").await.id());
     }
     for epoch in [1, 2] {
-        let (mut response, _) = bed.store.claim(&request("holder", &ids)).await.unwrap();
+        let (mut response, _) = bed.store.claim_take(&request("holder", &ids)).await.unwrap();
         assert_eq!(response.claims.len(), 1);
         let claim = response.claims.remove(0);
         assert_eq!(claim.epoch, epoch);
@@ -97,11 +97,11 @@ database_test!(what_was_taken_again_is_not_given_back, bed, {
         ..Worlds::default()
     };
     bed.store.set_aside(&left(&late)).await.unwrap();
-    let (other, _) = bed.store.claim(&request("other", &[id])).await.unwrap();
+    let (other, _) = bed.store.claim_take(&request("other", &[id])).await.unwrap();
     assert!(other.claims.is_empty());
     assert_eq!(other.busy, [id]);
     bed.store.set_aside(&left(&newest)).await.unwrap();
-    let (other, _) = bed.store.claim(&request("other", &[id])).await.unwrap();
+    let (other, _) = bed.store.claim_take(&request("other", &[id])).await.unwrap();
     assert_eq!(
         (other.claims[0].epoch, &other.claims[0].token),
         (newest.epoch + 1, &newest.token)

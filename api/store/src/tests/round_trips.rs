@@ -36,7 +36,7 @@ async fn heard(bed: &Bed, work: impl AsyncFnOnce(&Store)) -> Vec<String> {
 /// Of a claim of an object, those that load what belongs to it.
 async fn loaded(bed: &Bed, id: Uuid) -> usize {
     let texts = heard(bed, async |store| {
-        let (response, _) = store.claim(&claim_request("holder", &[id])).await.unwrap();
+        let (response, _) = store.claim_take(&claim_request("holder", &[id])).await.unwrap();
         assert_eq!(response.claims.len(), 1);
     })
     .await;
@@ -116,7 +116,7 @@ database_test!(named_work_is_taken_by_one_statement, bed, {
     for holder in ["one", "other"] {
         let mut answer = None;
         let texts = heard(bed, async |store| {
-            answer = Some(store.claim(&claim_request(holder, &[id])).await.unwrap().0);
+            answer = Some(store.claim_take(&claim_request(holder, &[id])).await.unwrap().0);
         })
         .await;
         let takes = texts.iter().filter(|text| text.contains("UPDATE pending"));

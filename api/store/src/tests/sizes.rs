@@ -225,7 +225,7 @@ database_test!(what_is_large_makes_short_pages_and_light_changes, bed, {
     }
     assert_eq!(query.after, None);
 
-    let changes = bed.store.changes_since(start, 10, std::time::Duration::ZERO);
+    let changes = bed.store.watch_changes(start, 10, std::time::Duration::ZERO);
     let changes = changes.await.unwrap().items;
     for (((name, spec, is_whole), object), change) in specs.iter().zip(&listed).zip(&changes) {
         assert!(object.spec == *spec, "{name} is listed with something else");
@@ -259,7 +259,7 @@ database_test!(annotations_are_counted_and_left_out_as_specifications_are, bed, 
     assert!(page.continue_token.is_some());
     let note = |object: &Object| object.metadata.annotations.get("note").map(String::len);
     assert!(page.items.iter().all(|object| note(object) == Some(BYTES)));
-    let changes = store.changes_since(start, 40, std::time::Duration::ZERO);
+    let changes = store.watch_changes(start, 40, std::time::Duration::ZERO);
     let changes = changes.await.unwrap().items;
     assert_eq!(changes.len(), 40);
     assert!(

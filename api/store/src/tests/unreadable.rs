@@ -27,7 +27,13 @@ async fn damage(bed: &Bed, table: &str, column: &str, key: &str, id: Uuid) {
 /// What a sweep gets, and is done with.
 async fn given(store: &Store) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for claim in store.claim(&claim_request("holder", &[])).await.unwrap().0.claims {
+    for claim in store
+        .claim_take(&claim_request("holder", &[]))
+        .await
+        .unwrap()
+        .0
+        .claims
+    {
         store.claim_complete(&done(&claim)).await.unwrap();
         names.insert(claim.object.metadata.name);
     }
@@ -115,13 +121,13 @@ database_test!(who_counts_what_cannot_be_read_is_told, bed, {
     bed.store.claim_complete(&done(&counted)).await.unwrap();
     damage(bed, "object", "spec", "id", instance).await;
     let wanted = claim_request("holder", &[instance]);
-    let (response, notices) = bed.store.claim(&wanted).await.unwrap();
+    let (response, notices) = bed.store.claim_take(&wanted).await.unwrap();
     assert!(response.claims.is_empty());
     assert_eq!(ready_reason(bed, instance).await, "Unreadable");
     let told: Vec<Uuid> = notices.iter().map(|notice| notice.id).collect();
     assert_eq!(told, [definition]);
     expire(bed).await;
-    let (_, notices) = bed.store.claim(&wanted).await.unwrap();
+    let (_, notices) = bed.store.claim_take(&wanted).await.unwrap();
     assert!(notices.is_empty(), "of what was said already: {notices:?}");
 });
 
@@ -153,7 +159,7 @@ database_test!(
         let mut since = start;
         let (mut seen, mut skipped) = (Vec::new(), Vec::new());
         loop {
-            let changes = bed.store.changes_since(since, 1, Duration::ZERO).await.unwrap();
+            let changes = bed.store.watch_changes(since, 1, Duration::ZERO).await.unwrap();
             seen.extend(
                 changes
                     .items

@@ -37,7 +37,7 @@ database_test!(every_change_is_seen_in_order, bed, {
     let mut order = Vec::new();
     let mut overlap = Duration::from_secs(15);
     loop {
-        let changes = bed.store.changes_since(cursor, 6, overlap).await.unwrap();
+        let changes = bed.store.watch_changes(cursor, 6, overlap).await.unwrap();
         overlap = Duration::ZERO;
         for change in changes.items {
             order.push(change.cursor);
@@ -54,12 +54,12 @@ database_test!(every_change_is_seen_in_order, bed, {
     assert_eq!(seen["w3"].object.generation(), 2);
     assert_eq!(seen["w5"].version, (1, 2), "a status has a version of its own");
     assert!(seen["w7"].deleted);
-    let nothing = bed.store.changes_since(cursor, 6, Duration::ZERO).await.unwrap();
+    let nothing = bed.store.watch_changes(cursor, 6, Duration::ZERO).await.unwrap();
     assert!(nothing.items.is_empty());
     assert_eq!(nothing.next, cursor);
     let again = bed
         .store
-        .changes_since(cursor, 100, Duration::from_secs(60))
+        .watch_changes(cursor, 100, Duration::from_secs(60))
         .await
         .unwrap();
     assert_eq!(
@@ -102,7 +102,7 @@ database_test!(pages_lose_no_change_of_status, bed, {
     let mut cursor = start;
     let mut seen = BTreeSet::new();
     loop {
-        let changes = store.changes_since(cursor, 200, Duration::ZERO).await.unwrap();
+        let changes = store.watch_changes(cursor, 200, Duration::ZERO).await.unwrap();
         assert!(changes.items.iter().all(|change| change.version.1 == 2));
         seen.extend(
             changes
@@ -125,7 +125,7 @@ database_test!(a_change_of_a_definition_is_one_of_its_instances, bed, {
     bed.instance("web", "web").await;
     for claim in bed
         .store
-        .claim(&claim_request("holder", &[]))
+        .claim_take(&claim_request("holder", &[]))
         .await
         .unwrap()
         .0
@@ -136,7 +136,7 @@ database_test!(a_change_of_a_definition_is_one_of_its_instances, bed, {
         bed.store.claim_complete(&end).await.unwrap();
     }
     let heard = async |since| {
-        let changes = bed.store.changes_since(since, 100, Duration::ZERO).await.unwrap();
+        let changes = bed.store.watch_changes(since, 100, Duration::ZERO).await.unwrap();
         let of_instance = |change: &crate::Change| change.object.kind == "WorkloadInstance";
         changes
             .items
@@ -176,7 +176,7 @@ database_test!(a_clock_that_was_set_back_hides_no_change, bed, {
         let names = changes.items.iter().map(|change| &change.object.metadata.name);
         names.cloned().collect()
     };
-    let changes = bed.store.changes_since(start, 10, Duration::ZERO).await.unwrap();
+    let changes = bed.store.watch_changes(start, 10, Duration::ZERO).await.unwrap();
     assert_eq!(names(&changes), ["after"]);
     assert!(
         !changes.more && !changes.next.is_ahead(changes.now),
@@ -186,14 +186,14 @@ database_test!(a_clock_that_was_set_back_hides_no_change, bed, {
     let look_back = Duration::from_secs(15);
     let changes = bed
         .store
-        .changes_since(at(5_000_000), 10, look_back)
+        .watch_changes(at(5_000_000), 10, look_back)
         .await
         .unwrap();
     assert_eq!(names(&changes), ["after"], "a little ahead is nothing");
     let ahead = at(HOUR - 1_000_000);
-    let gone = bed.store.changes_since(ahead, 10, look_back).await.unwrap_err();
+    let gone = bed.store.watch_changes(ahead, 10, look_back).await.unwrap_err();
     assert_eq!(gone.code(), Code::Gone);
-    let last = bed.store.news_since(ahead, 10, Duration::ZERO, |_, _| true).await;
+    let last = bed.store.watch_news(ahead, 10, Duration::ZERO, |_, _| true).await;
     let last = last.unwrap();
     assert_eq!(names(&last), ["before"], "what was written before is not lost");
     assert!(last.next.is_ahead(last.now));
