@@ -31,7 +31,7 @@ pub struct ApiStatus {
     /// does not have what you see.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub synced_generation: Option<i64>,
-    /// The ETag of REST.
+    /// With the id, the ETag of REST.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub resource_version: Option<i64>,
     /// Who may change the specification.

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::Value;
 use threeport_model::{
-    KindDescriptor, Object,
+    Etag, KindDescriptor, Object,
     kinds::{
         event::Event,
         operation::{Operation, Revision},
@@ -100,15 +100,16 @@ impl Client {
             .await
     }
 
-    /// Replaces an object's specification, labels and annotations; `if_match` is a resource version.
+    /// Replaces an object's specification, labels and annotations; with `if_match`, only where it is that version of that
+    /// object.
     pub async fn object_replace(
         &self,
         kind: &KindDescriptor,
         object: &Object,
-        if_match: Option<i64>,
+        if_match: Option<Etag>,
     ) -> Result<Object, Error> {
         self.request(Method::PUT, &path(kind, &object.metadata.name))?
-            .header("if-match", if_match.map(|version| format!("\"{version}\"")))
+            .header("if-match", if_match)
             .json(object)
             .send()
             .await

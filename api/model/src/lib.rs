@@ -12,6 +12,7 @@ pub mod condition;
 pub mod digest;
 pub mod document;
 pub mod duration;
+pub mod etag;
 mod explain;
 pub mod identity;
 pub mod image;
@@ -28,6 +29,7 @@ pub mod typed;
 pub mod yaml;
 
 pub use condition::{Condition, ConditionStatus};
+pub use etag::Etag;
 pub use explain::explain;
 pub use kind::{Column, Kind, KindDescriptor, Reference, find_kind};
 pub use object::{API_VERSION, GROUP, ManagedBy, Metadata, Object, VERSION};

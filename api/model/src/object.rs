@@ -96,7 +96,7 @@ pub struct Metadata {
     /// +1 per change of the desired state: specification, pins, deletion.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
-    /// The ETag: changes with metadata and specification, not with status.
+    /// Changes with metadata and specification, not with status. With the id the ETag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_version: Option<i64>,
     /// Who may change the object.

@@ -6,7 +6,9 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use threeport_model::{KindDescriptor, ManagedBy, find_kind, name, problem::Code, protocol::whoami::Role};
+use threeport_model::{
+    Etag, KindDescriptor, ManagedBy, find_kind, name, problem::Code, protocol::whoami::Role,
+};
 use threeport_store::{Idempotency, Request};
 
 use crate::{authentication::Caller, operation::OperationId, problem::ApiError};
@@ -175,8 +177,8 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     }
 }
 
-/// The resource version in `If-Match`; nothing where it is absent or `*`.
-pub struct IfMatch(pub Option<i64>);
+/// The ETag in `If-Match`; nothing where it is absent or `*`.
+pub struct IfMatch(pub Option<Etag>);
 
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = ApiError;
@@ -189,12 +191,8 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
         if text == "*" {
             return Ok(Self(None));
         }
-        let version = text
-            .strip_prefix('"')
-            .and_then(|text| text.strip_suffix('"'))
-            .and_then(|text| text.parse().ok());
-        match version {
-            Some(version) => Ok(Self(Some(version))),
+        match Etag::from_header(text) {
+            Some(etag) => Ok(Self(Some(etag))),
             None => Err(ApiError::field(
                 "if-match",
                 "must be one ETag as it was answered, quotes included",

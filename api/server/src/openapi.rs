@@ -140,7 +140,8 @@ fn parameters(route: &Route, of_kind: bool) -> Vec<Value> {
     let writes = !matches!(route.method, "GET");
     let takes_version = writes && route.path.ends_with("{name}");
     let if_match = takes_version.then(|| {
-        let description = "the ETag that was read; refused (412) where the object changed since";
+        let description =
+            "the ETag that was read; refused (412) where the object changed since or is another";
         json!({"name": "If-Match", "in": "header", "description": description, "schema": {"type": "string"}})
     });
     let key = takes_key(route, of_kind).then(|| {

@@ -12,7 +12,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::Value;
 use threeport_model::{
-    Object,
+    Etag, Object,
     object::ObjectList,
     problem::Code,
     protocol::{apply::Outcome, whoami::Role},
@@ -243,9 +243,9 @@ async fn patch(
     }
     for tried in 1..=PATCH_TRIES {
         let current = app.store.object_get(path.kind.kind, &path.name).await?;
-        let version = if_match.or(current.metadata.resource_version);
+        let read = if_match.unwrap_or_else(|| Etag::of(&current));
         let object = patched(&app, current, &patch, &path)?;
-        match app.store.object_update(&request, object, version).await {
+        match app.store.object_update(&request, object, Some(read)).await {
             Ok(mut written) => {
                 app.committed(&request, &mut written);
                 return first(&request, written, StatusCode::OK);
@@ -267,17 +267,14 @@ async fn patch(
     .next("send it again in a moment; GET /v1alpha1/operations shows who changes it"))
 }
 
-/// What is to be written, over the very object that was read.
+/// What was read, patched.
 fn patched(app: &App, current: Object, patch: &Value, path: &ObjectPath) -> Result<Object, ApiError> {
-    let id = current.metadata.id;
     let mut value =
         serde_json::to_value(current).map_err(|error| ApiError::new(Code::Internal, error.to_string()))?;
     json_patch::merge(&mut value, patch);
     let submitted = object::submitted(value, &app.namespace).map_err(ApiError::invalid)?;
     validate::is_named(&submitted, path.kind, &path.name)?;
-    let mut object = validate::object(submitted, &app.control_plane)?;
-    object.metadata.id = id;
-    Ok(object)
+    validate::object(submitted, &app.control_plane)
 }
 
 #[derive(Deserialize)]
@@ -347,13 +344,13 @@ pub fn replayed(
 
 /// An object with its ETag.
 pub fn answer(status: StatusCode, object: Object) -> Response {
-    let version = object.metadata.resource_version.unwrap_or_default();
+    let etag = Etag::of(&object).to_string();
     let location = (status == StatusCode::CREATED)
         .then(|| threeport_model::find_kind(&object.kind))
         .flatten()
         .map(|kind| format!("/v1alpha1/{}/{}", kind.plural, object.metadata.name));
     let mut response = (status, Json(object)).into_response();
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}\"")) {
+    if let Ok(tag) = HeaderValue::from_str(&etag) {
         response.headers_mut().insert(header::ETAG, tag);
     }
     if let Some(Ok(location)) = location.map(|location| HeaderValue::from_str(&location)) {

@@ -1,5 +1,7 @@
 //! Asking for the deletion of one object, and of what refers to it where that is wanted.
 
+use threeport_model::Etag;
+
 use super::{owner, read, remove};
 use crate::{
     Store,
@@ -16,7 +18,7 @@ impl Store {
         request: &Request,
         kind: &str,
         name: &str,
-        if_match: Option<i64>,
+        if_match: Option<Etag>,
         cascade: bool,
     ) -> Result<Written> {
         let input = (kind.to_owned(), name.to_owned(), if_match, cascade);

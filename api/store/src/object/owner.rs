@@ -1,8 +1,7 @@
 //! Who may change what: each object has one owner, and an operation that reaches another owner's object is refused as a
 //! whole, naming all of them.
 
-use threeport_model::ManagedBy;
-use uuid::Uuid;
+use threeport_model::{Etag, ManagedBy};
 
 use super::{change::Change, row::ObjectRow};
 use crate::error::{Error, Result};
@@ -43,25 +42,26 @@ pub(crate) fn check_changes(writer: ManagedBy, changes: &[Change<'_>]) -> Result
     Ok(())
 }
 
-/// Fails where another object has the name by now. Its resource version may be the same: each begins with 1.
-pub(crate) fn check_same(object: &ObjectRow, read: Option<Uuid>) -> Result<()> {
-    match read {
-        Some(id) if id != object.id => Err(Error::PreconditionFailed(format!(
-            "{} is another object than the one that was read, which is gone",
-            object.reference()
-        ))),
-        _ => Ok(()),
-    }
-}
-
-/// Fails where the object is not as the caller read it.
-pub(crate) fn check_match(object: &ObjectRow, if_match: Option<i64>) -> Result<()> {
-    match if_match {
-        Some(wanted) if wanted != object.resource_version => Err(Error::PreconditionFailed(format!(
-            "{} has resource version {}, not {wanted}",
-            object.reference(),
-            object.resource_version
-        ))),
-        _ => Ok(()),
-    }
+/// Fails where the object is not as the caller read it: changed since, or another that has the name by now, whose version may
+/// be the same.
+pub(crate) fn check_match(object: &ObjectRow, if_match: Option<Etag>) -> Result<()> {
+    let Some(read) = if_match else {
+        return Ok(());
+    };
+    let what = object.reference();
+    let message = match read.id {
+        None => format!(
+            "{what} may be another object than the one that was read: the ETag {read} does not say which that was, \
+             as \"<id>.<resourceVersion>\" does"
+        ),
+        Some(id) if id != object.id => {
+            format!("{what} is another object than the one that was read, which is gone")
+        }
+        Some(_) if read.resource_version != object.resource_version => format!(
+            "{what} has resource version {}, not {}",
+            object.resource_version, read.resource_version
+        ),
+        Some(_) => return Ok(()),
+    };
+    Err(Error::PreconditionFailed(message))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use threeport_model::{Code, ConditionStatus, ManagedBy, Object, protocol::apply::Outcome};
+use threeport_model::{Code, ConditionStatus, Etag, ManagedBy, Object, protocol::apply::Outcome};
 
 use super::harness::{database_test, definition_spec, object, ready, status};
 use crate::{Error, ListQuery, StatusFence};
@@ -73,8 +73,7 @@ database_test!(of_fifty_creates_of_one_name_one_succeeds, bed, {
 });
 
 database_test!(of_two_writers_with_one_etag_one_succeeds, bed, {
-    let created = bed.definition("web").await;
-    let version = created.metadata.resource_version;
+    let etag = Etag::of(&bed.definition("web").await);
     let mut tasks = Vec::new();
     for index in 0..2 {
         let (store, request) = (bed.store.clone(), bed.request());
@@ -84,7 +83,7 @@ database_test!(of_two_writers_with_one_etag_one_succeeds, bed, {
             definition_spec(&format!("changed {index}")),
         );
         tasks.push(tokio::spawn(async move {
-            store.object_update(&request, changed, version).await
+            store.object_update(&request, changed, Some(etag)).await
         }));
     }
     let mut codes = Vec::new();
@@ -402,18 +401,43 @@ database_test!(
     what_was_read_is_not_written_over_another_object_of_its_name,
     bed,
     {
-        let mut read = bed.definition("web").await;
+        let read = bed.definition("web").await;
         bed.delete("WorkloadDefinition", "web").await.unwrap();
         let other = bed.definition("web").await;
-        let version = read.metadata.resource_version;
-        assert_eq!(version, other.metadata.resource_version);
-        read.spec = object("WorkloadDefinition", "web", definition_spec("two")).spec;
-        let update = async |wanted| bed.store.object_update(&bed.request(), wanted, version).await;
-        let error = update(read.clone()).await.unwrap_err();
-        assert_eq!(error.code(), Code::PreconditionFailed);
-        assert_eq!(bed.get("WorkloadDefinition", "web").await, other);
-        read.metadata.id = other.metadata.id;
-        let written = update(read).await.unwrap();
-        assert_eq!(written.object().unwrap().generation(), 2);
+        assert_eq!(read.metadata.resource_version, other.metadata.resource_version);
+        let former = Etag {
+            id: None,
+            ..Etag::of(&other)
+        };
+        for (etag, why) in [
+            (Etag::of(&read), "is another object than the one that was read"),
+            (former, r#"the ETag "1" does not say which"#),
+        ] {
+            let refused = |error: Error| {
+                assert_eq!(error.code(), Code::PreconditionFailed);
+                assert!(error.to_string().contains(why), "{error}");
+            };
+            let changed = object("WorkloadDefinition", "web", definition_spec("two"));
+            let updated = bed.store.object_update(&bed.request(), changed, Some(etag)).await;
+            refused(updated.unwrap_err());
+            let deleted = bed
+                .store
+                .object_delete(&bed.request(), "WorkloadDefinition", "web", Some(etag), false)
+                .await;
+            refused(deleted.unwrap_err());
+            assert_eq!(bed.get("WorkloadDefinition", "web").await, other);
+        }
+        let changed = object("WorkloadDefinition", "web", definition_spec("two"));
+        let etag = Some(Etag::of(&other));
+        let written = bed
+            .store
+            .object_update(&bed.request(), changed, etag)
+            .await
+            .unwrap();
+        let etag = written.object().map(Etag::of);
+        bed.store
+            .object_delete(&bed.request(), "WorkloadDefinition", "web", etag, false)
+            .await
+            .unwrap();
     }
 );

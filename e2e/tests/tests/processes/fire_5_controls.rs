@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use threeport_e2e::form;
-use threeport_model::Code;
+use threeport_model::{Code, Etag, Object};
 use uuid::Uuid;
 
 use crate::{
@@ -69,7 +69,7 @@ async fn fire_5_all_damage_that_is_planted_is_found() -> Result<()> {
 type Twist = fn(&mut Vec<Entry>, &mut Facts) -> Option<()>;
 
 /// Ways in which what clients were told and what is there can differ.
-const TWISTS: [(&str, Twist); 10] = [
+const TWISTS: [(&str, Twist); 11] = [
     ("an acknowledged write is not there", |entries, facts| {
         let marker = acknowledged(entries, is_apply)?.write.marker.clone();
         facts
@@ -144,9 +144,17 @@ const TWISTS: [(&str, Twist); 10] = [
     }),
     ("one version is replaced twice", |entries, _| {
         let entry = acknowledged(entries, is_single)?;
-        entry.if_match = Some(1);
+        entry.if_match = Some(answered(entry)?);
         let again = entry.clone();
         entries.push(again);
+        Some(())
+    }),
+    ("another object is replaced", |entries, _| {
+        let entry = acknowledged(entries, is_single)?;
+        entry.if_match = Some(Etag {
+            id: Some(Uuid::new_v4()),
+            ..answered(entry)?
+        });
         Some(())
     }),
 ];
@@ -155,6 +163,17 @@ fn acknowledged(entries: &mut [Entry], of: fn(&Action) -> bool) -> Option<&mut E
     entries.iter_mut().find(|entry| {
         of(&entry.write.action) && matches!(entry.answers.as_slice(), [Answer::Acknowledged { .. }])
     })
+}
+
+/// The ETag of the object that an acknowledged write answered.
+fn answered(entry: &Entry) -> Option<Etag> {
+    match entry.answers.first()? {
+        Answer::Acknowledged { body, .. } => {
+            let object: Object = serde_json::from_value(body.clone()).ok()?;
+            Some(Etag::of(&object))
+        }
+        _ => None,
+    }
 }
 
 fn is_apply(action: &Action) -> bool {

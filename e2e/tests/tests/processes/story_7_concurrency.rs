@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use threeport_client::{ApplyBody, Client, Error};
 use threeport_e2e::form;
-use threeport_model::{Code, KindDescriptor, Object, find_kind};
+use threeport_model::{Code, Etag, KindDescriptor, Object, find_kind};
 use tokio::sync::mpsc;
 
 use crate::api::Installation;
@@ -54,16 +54,15 @@ async fn story_7_two_writers_with_one_etag_make_one_change() -> Result<()> {
     let kind = definitions()?;
     for round in 0..20 {
         let name = format!("etag-{round}");
-        let version = processes[0]
+        let created = processes[0]
             .client
             .object_create(kind, &definition(&name, "0"))
-            .await?
-            .metadata
-            .resource_version;
+            .await?;
+        let etag = Some(Etag::of(&created));
         let (left, right) = (definition(&name, "left"), definition(&name, "right"));
         let (left, right) = tokio::join!(
-            processes[0].client.object_replace(kind, &left, version),
-            processes[1].client.object_replace(kind, &right, version),
+            processes[0].client.object_replace(kind, &left, etag),
+            processes[1].client.object_replace(kind, &right, etag),
         );
         let refused = [&left, &right]
             .into_iter()

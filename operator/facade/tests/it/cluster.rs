@@ -9,6 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use threeport_facade::{FacadeOptions, Metrics};
+use threeport_model::selector::LabelSelector;
 use threeport_telemetry::stages::Stages;
 use threeport_testbed::{ControlPlane, ControlPlaneFiles, ControlPlaneOptions, kubectl::Kubectl, process};
 use tokio::task::JoinHandle;
@@ -46,6 +47,8 @@ pub(crate) struct Place {
     pub(crate) kubectl: Kubectl,
     /// How often its facade compares everything.
     pub(crate) list_interval: Duration,
+    /// What its facade mirrors.
+    pub(crate) mirror_selector: LabelSelector,
     client_of_api: threeport_client::Client,
     kubeconfig: std::path::PathBuf,
     audit_log: std::path::PathBuf,
@@ -82,6 +85,7 @@ impl Place {
             api,
             kubectl: cluster.kubectl().unwrap(),
             list_interval: Duration::from_secs(300),
+            mirror_selector: LabelSelector::default(),
             kubeconfig: cluster.kubeconfig(),
             audit_log: cluster.audit_log(),
             starts: Vec::new(),
@@ -152,6 +156,7 @@ impl Place {
         let metrics = Metrics::register(&mut self.registry, stages);
         FacadeOptions {
             list_interval: self.list_interval,
+            mirror_selector: self.mirror_selector.clone(),
             ..FacadeOptions::new(self.client_of_api.clone(), kube, &self.namespace, metrics)
         }
     }

@@ -62,6 +62,39 @@ async fn an_object_is_mirrored_changed_and_removed_with_its_object() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_selected_is_mirrored_for_as_long_as_it_is_and_nothing_else() {
+    let mut place = Place::prepare("mirror-selector").await;
+    place.mirror_selector = "env in (a,b),!hidden".parse().unwrap();
+    place.start_facade().await;
+    for (name, env) in [("other", "c"), ("one", "a"), ("two", "b")] {
+        let mut definition = object("WorkloadDefinition", name, 1, json!({"yamlDocument": name}));
+        definition.metadata.labels = [("env".to_owned(), env.to_owned())].into();
+        place.api.set(definition);
+    }
+    let mirrored = async |name: &str| {
+        let shown = |found: &serde_json::Value| is(found, "Ready", "True", "Healthy");
+        place.wait("mirrored", "tpwd", name, shown).await;
+    };
+    mirrored("one").await;
+    mirrored("two").await;
+    assert_eq!(place.get("tpwd", "other"), None);
+    let label = |name: &str, key: &str, value: &str| {
+        place.api.change("WorkloadDefinition", name, |definition| {
+            definition
+                .metadata
+                .labels
+                .insert(key.to_owned(), value.to_owned());
+        });
+    };
+    label("one", "env", "c");
+    label("two", "hidden", "");
+    label("other", "env", "b");
+    place.wait_gone("tpwd", "one").await;
+    place.wait_gone("tpwd", "two").await;
+    mirrored("other").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_measured_once_and_from_its_own_time() {
     let place = Place::start("mirror-lag").await;
     let mut web = object("WorkloadInstance", "web", 1, json!({"definition": "web"}));

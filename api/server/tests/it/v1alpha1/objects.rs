@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, Database};
 use serde_json::json;
 
-use crate::harness::{ADMIN, Api, definition, instance, object};
+use crate::harness::{ADMIN, Answer, Api, definition, instance, object};
 
 const DEFINITIONS: &str = "/v1alpha1/workloaddefinitions";
 const WEB: &str = "/v1alpha1/workloaddefinitions/web";
@@ -91,6 +91,49 @@ async fn of_two_writers_with_one_etag_one_wins() {
         api.send("PUT", WEB, ADMIN, &wrong, Some(definition("web", "4")))
             .await
             .expect(422);
+    }
+}
+
+#[tokio::test]
+async fn an_etag_is_of_one_object_and_not_of_another_that_has_its_name() {
+    for api in Api::everywhere().await {
+        let create = async || {
+            api.admin("POST", DEFINITIONS, definition("web", "1"))
+                .await
+                .expect(201)
+        };
+        let gone = create().await;
+        api.admin("DELETE", WEB, None).await.expect(202);
+        let other = create().await;
+        let version = |answer: &Answer| answer.json()["metadata"]["resourceVersion"].clone();
+        assert_eq!(version(&gone), version(&other));
+        assert_ne!(gone.header("etag"), other.header("etag"));
+        let writes = async |etag: &str| {
+            let tied = ("if-match", etag);
+            let merge = [tied, ("content-type", "application/merge-patch+json")];
+            let label = json!({"metadata": {"labels": {"app": "shop"}}});
+            [
+                api.send("PUT", WEB, ADMIN, &[tied], Some(definition("web", "2")))
+                    .await,
+                api.send("PATCH", WEB, ADMIN, &merge, Some(label)).await,
+                api.send("DELETE", WEB, ADMIN, &[tied], None).await,
+            ]
+        };
+        let former = format!("\"{}\"", version(&other));
+        for etag in [gone.header("etag"), former.as_str()] {
+            for refused in writes(etag).await {
+                let problem = refused.expect(412).json();
+                assert_eq!(problem["code"], "PreconditionFailed");
+                assert!(
+                    problem["next"].as_str().unwrap().starts_with("read it again"),
+                    "{problem}"
+                );
+            }
+        }
+        let unchanged = api.admin("GET", WEB, None).await.expect(200);
+        assert_eq!(unchanged.json()["metadata"], other.json()["metadata"]);
+        let [put, patch, delete] = writes(other.header("etag")).await;
+        assert_eq!((put.status, patch.status, delete.status), (200, 412, 412));
     }
 }
 

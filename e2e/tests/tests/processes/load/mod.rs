@@ -11,6 +11,7 @@ pub(crate) mod write;
 use std::{fmt, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
+use threeport_model::{Etag, Object};
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
 use self::{
@@ -30,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Entry {
     pub(crate) write: Write,
     /// The version that it was tied to.
-    pub(crate) if_match: Option<i64>,
+    pub(crate) if_match: Option<Etag>,
     /// What it was answered, each time that it was sent.
     pub(crate) answers: Vec<Answer>,
 }
@@ -39,8 +40,8 @@ impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let request = self.write.request();
         write!(f, "{} {} {}", self.write.marker, request.method, request.path)?;
-        if let Some(version) = self.if_match {
-            write!(f, " if {version}")?;
+        if let Some(etag) = self.if_match {
+            write!(f, " if {etag}")?;
         }
         if self.write.key.is_some() {
             write!(f, " with a key")?;
@@ -92,7 +93,7 @@ pub(crate) async fn run(rest: &Arc<Rest>, seed: u64) -> Result<Vec<Entry>> {
 /// Sends a write and, where it has a key, again until it is answered.
 async fn perform(rest: &Rest, write: Write) -> Entry {
     let if_match = match &write.action {
-        Action::Replace { thing, tied: true } => version(rest, thing.path()).await,
+        Action::Replace { thing, tied: true } => etag(rest, thing.path()).await,
         _ => None,
     };
     let request = Request {
@@ -116,9 +117,12 @@ async fn perform(rest: &Rest, write: Write) -> Entry {
 }
 
 /// The version that an object has now, if that can be told.
-async fn version(rest: &Rest, path: String) -> Option<i64> {
+async fn etag(rest: &Rest, path: String) -> Option<Etag> {
     match rest.send(&Request::get(path)).await {
-        Answer::Acknowledged { body, .. } => body["metadata"]["resourceVersion"].as_i64(),
+        Answer::Acknowledged { body, .. } => {
+            let object: Object = serde_json::from_value(body).ok()?;
+            Some(Etag::of(&object))
+        }
         _ => None,
     }
 }

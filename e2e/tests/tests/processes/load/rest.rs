@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use reqwest::{Method, header};
 use serde_json::Value;
-use threeport_model::{Code, Problem};
+use threeport_model::{Code, Etag, Problem};
 use uuid::Uuid;
 
 use crate::api::{Installation, Process};
@@ -28,7 +28,7 @@ pub(crate) struct Request {
     pub(crate) path: String,
     /// Content type and text.
     pub(crate) body: Option<(&'static str, String)>,
-    pub(crate) if_match: Option<i64>,
+    pub(crate) if_match: Option<Etag>,
     pub(crate) key: Option<String>,
 }
 
@@ -129,8 +129,8 @@ impl Rest {
                 .header(header::CONTENT_TYPE, *content_type)
                 .body(text.clone());
         }
-        if let Some(version) = request.if_match {
-            builder = builder.header(header::IF_MATCH, format!("\"{version}\""));
+        if let Some(etag) = request.if_match {
+            builder = builder.header(header::IF_MATCH, etag.to_string());
         }
         if let Some(key) = &request.key {
             builder = builder.header("idempotency-key", key);

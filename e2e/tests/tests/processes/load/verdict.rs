@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use threeport_model::Code;
+use threeport_model::{Code, Etag};
 use uuid::Uuid;
 
 use super::{
@@ -63,7 +63,7 @@ pub(crate) fn judge(entries: &[Entry], facts: &Facts) -> Vec<String> {
             wrong.push(format!("{what}: {entry}"));
         }
     }
-    wrong.extend(versions_used_twice(entries));
+    wrong.extend(versions_misused(entries));
     wrong
 }
 
@@ -206,20 +206,20 @@ fn id(object: &Value) -> Result<Uuid, String> {
     id.parse().map_err(|_| format!("{id:?} is no id"))
 }
 
-/// A version can be replaced once.
-fn versions_used_twice(entries: &[Entry]) -> Vec<String> {
-    let mut used: BTreeMap<(Uuid, i64), &Entry> = BTreeMap::new();
+/// A version can be replaced once, and by another of the same object alone.
+fn versions_misused(entries: &[Entry]) -> Vec<String> {
+    let mut used: BTreeMap<Etag, &Entry> = BTreeMap::new();
     let mut wrong = Vec::new();
     for entry in entries {
-        let (Some(version), Some(Answer::Acknowledged { body, .. })) = (entry.if_match, entry.answers.last())
+        let (Some(etag), Some(Answer::Acknowledged { body, .. })) = (entry.if_match, entry.answers.last())
         else {
             continue;
         };
-        let Ok(id) = id(body) else { continue };
-        if let Some(other) = used.insert((id, version), entry) {
-            wrong.push(format!(
-                "both replaced version {version} of {id}: {entry} and {other}"
-            ));
+        if etag.id != id(body).ok() {
+            wrong.push(format!("replaced another object: {entry}"));
+        }
+        if let Some(other) = used.insert(etag, entry) {
+            wrong.push(format!("both replaced {etag}: {entry} and {other}"));
         }
     }
     wrong
