@@ -8,6 +8,7 @@ mod environment;
 mod hanging;
 mod manifests;
 mod proxy;
+mod removal;
 mod several;
 mod terminal;
 mod waiting;
