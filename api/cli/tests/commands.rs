@@ -8,6 +8,7 @@ mod environment;
 mod hanging;
 mod manifests;
 mod proxy;
+mod removal;
 mod several;
 mod terminal;
 mod waiting;
@@ -424,7 +425,8 @@ async fn doctor_names_a_remedy_for_each_failed_line() {
     assert!(well.stdout.contains("ok       API: answers over TLS"), "{well:?}");
     // This API has no NATS, and says so.
     assert!(
-        well.stdout.contains("warning  database and NATS: ok, degraded"),
+        well.stdout
+            .contains("warning  database and NATS: NATS is not connected"),
         "{well:?}"
     );
     assert!(

@@ -127,7 +127,8 @@ mod tests {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let _ = stream.read(&mut [0; 4096]);
-                let answer = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+                let answer =
+                    "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 15\r\n\r\n{\"degraded\":[]}";
                 stream.write_all(answer.as_bytes()).unwrap();
             }
         });
@@ -198,6 +199,7 @@ mod tests {
         let url = format!("http://threeport-api.threeport-system.svc:{}", address.port());
         let mut options = Options::new(url, "test");
         options.address = Some(address);
-        assert_eq!(Client::new(options).unwrap().ready().await.unwrap(), "ok");
+        let ready = Client::new(options).unwrap().ready().await.unwrap();
+        assert!(ready.degraded.is_empty(), "{ready:?}");
     }
 }

@@ -1,7 +1,10 @@
 //! The API about itself.
 
 use reqwest::Method;
-use threeport_model::protocol::whoami::{Version, WhoAmI};
+use threeport_model::protocol::{
+    readiness::Readiness,
+    whoami::{Version, WhoAmI},
+};
 
 use crate::{Client, Error};
 
@@ -16,9 +19,8 @@ impl Client {
         self.request(Method::GET, "/version")?.send().await
     }
 
-    /// Whether the API can serve; the text says how it is, degradations included.
-    pub async fn ready(&self) -> Result<String, Error> {
-        let text = self.request(Method::GET, "/readyz")?.send_text().await?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+    /// Whether the API can serve, and what does not work all the same.
+    pub async fn ready(&self) -> Result<Readiness, Error> {
+        self.request(Method::GET, "/readiness")?.send().await
     }
 }

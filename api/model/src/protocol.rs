@@ -6,6 +6,7 @@ pub mod apply;
 pub mod claim;
 pub mod inventory;
 pub mod notification;
+pub mod readiness;
 pub mod source;
 pub mod watch;
 pub mod whoami;

@@ -8,10 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use threeport_model::protocol::readiness::{CERTIFICATE_ENDS, Degradation};
+
 /// How long something may not work before the control plane's own record tells.
 pub const LAPSE: Duration = Duration::from_secs(15);
-/// How a degradation begins that is the serving certificate's.
-pub const CERTIFICATE_ENDS: &str = "the serving certificate ends on";
 
 /// Shared by whoever looks and whoever tells.
 #[derive(Clone)]
@@ -20,14 +20,14 @@ pub struct Health(Arc<RwLock<State>>);
 struct State {
     unready: Option<String>,
     /// Nothing, before anybody looked.
-    degraded: Option<Vec<Degradation>>,
+    degraded: Option<Vec<Seen>>,
     /// When the serving certificate ends, where that is soon.
     certificate_ends: Option<jiff::Timestamp>,
 }
 
-/// Something that does not work, though the API serves.
-struct Degradation {
-    reason: String,
+/// What does not work, though the API serves.
+struct Seen {
+    degradation: Degradation,
     since: Instant,
 }
 
@@ -53,18 +53,18 @@ impl Health {
     }
 
     /// What is seen not to work at `now`, though the API serves.
-    pub fn set_degraded(&self, reasons: Vec<String>, now: Instant) {
+    pub fn set_degraded(&self, degraded: Vec<Degradation>, now: Instant) {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let before = state.degraded.take().unwrap_or_default();
-        let since = |reason: &String| {
-            let known = before.iter().find(|degradation| degradation.reason == *reason);
-            known.map_or(now, |degradation| degradation.since)
+        let since = |degradation: &Degradation| {
+            let known = before.iter().find(|seen| seen.degradation == *degradation);
+            known.map_or(now, |seen| seen.since)
         };
-        let degraded = reasons.into_iter().map(|reason| Degradation {
-            since: since(&reason),
-            reason,
+        let seen = degraded.into_iter().map(|degradation| Seen {
+            since: since(&degradation),
+            degradation,
         });
-        state.degraded = Some(degraded.collect());
+        state.degraded = Some(seen.collect());
     }
 
     /// When the serving certificate ends, where that is soon. It is news at once: no interruption brings it about.
@@ -73,19 +73,19 @@ impl Health {
         state.certificate_ends = ends;
     }
 
-    /// What does not work, though the API serves.
-    pub fn degraded(&self) -> Vec<String> {
+    /// What does not work, though the API serves; the most urgent is first.
+    pub fn degraded(&self) -> Vec<Degradation> {
         let state = self.state();
-        reasons(&state, state.degraded.as_deref().unwrap_or_default())
+        all(&state, state.degraded.as_deref().unwrap_or_default())
     }
 
     /// The same, where it is news: nothing while that is not known yet, or changed less than [`LAPSE`] ago to the worse.
-    pub fn lasting_degraded(&self, now: Instant) -> Option<Vec<String>> {
+    pub fn lasting_degraded(&self, now: Instant) -> Option<Vec<Degradation>> {
         let state = self.state();
-        let degradations = state.degraded.as_deref()?;
-        let lasts = |degradation: &Degradation| now.saturating_duration_since(degradation.since) >= LAPSE;
-        let all_last = degradations.iter().all(lasts);
-        all_last.then(|| reasons(&state, degradations))
+        let seen = state.degraded.as_deref()?;
+        let lasts = |seen: &Seen| now.saturating_duration_since(seen.since) >= LAPSE;
+        let all_last = seen.iter().all(lasts);
+        all_last.then(|| all(&state, seen))
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -93,17 +93,20 @@ impl Health {
     }
 }
 
-fn reasons(state: &State, degradations: &[Degradation]) -> Vec<String> {
+fn all(state: &State, seen: &[Seen]) -> Vec<Degradation> {
     let renewal = "nobody can connect after that, and its renewal (the chart's CronJob) does not work";
-    let certificate = state
-        .certificate_ends
-        .map(|ends| format!("{CERTIFICATE_ENDS} {ends}: {renewal}"));
-    let seen = degradations.iter().map(|degradation| degradation.reason.clone());
+    let certificate = state.certificate_ends.map(|ends| {
+        let message = format!("the serving certificate ends on {ends}: {renewal}");
+        Degradation::new(CERTIFICATE_ENDS, message)
+    });
+    let seen = seen.iter().map(|seen| seen.degradation.clone());
     seen.chain(certificate).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use threeport_model::protocol::readiness::NATS_UNAVAILABLE;
+
     use super::*;
 
     #[test]
@@ -113,7 +116,7 @@ mod tests {
         health.set_degraded(Vec::new(), start);
         assert_eq!(health.lasting_degraded(start), Some(Vec::new()));
 
-        let away = vec!["NATS is away".to_owned()];
+        let away = vec![Degradation::new(NATS_UNAVAILABLE, "NATS is away")];
         for second in [1, 8, 15] {
             let now = start + Duration::from_secs(second);
             health.set_degraded(away.clone(), now);
@@ -122,14 +125,14 @@ mod tests {
         }
         assert_eq!(
             health.lasting_degraded(start + Duration::from_secs(16)),
-            Some(away)
+            Some(away.clone())
         );
 
         // What works again is told at once, and what fails once more begins anew.
         let later = start + Duration::from_secs(20);
         health.set_degraded(Vec::new(), later);
         assert_eq!(health.lasting_degraded(later), Some(Vec::new()));
-        health.set_degraded(vec!["NATS is away".to_owned()], later);
+        health.set_degraded(away, later);
         assert_eq!(health.lasting_degraded(later), None);
     }
 }

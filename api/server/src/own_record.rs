@@ -11,20 +11,21 @@ use threeport_model::{
     Condition, ConditionStatus, condition,
     kind::Kind,
     kinds::{ControlPlaneInstance, control_plane_instance::Status},
-    protocol::claim::StatusUpdate,
+    protocol::{claim::StatusUpdate, readiness::Degradation},
 };
 use threeport_store::{Error, StatusFence};
 use uuid::Uuid;
 
-use crate::{app::App, health::CERTIFICATE_ENDS};
+use crate::app::App;
 
 /// How often it looks.
 pub const EVERY: Duration = Duration::from_secs(15);
 const DEGRADED: &str = "Degraded";
+const NO_AUTHENTICATION: &str = "AUTHENTICATION IS DISABLED: everybody who reaches the API is admin";
 
 /// Writes the condition where it differs.
 pub async fn report(app: &App, authentication_disabled: bool, now: Instant) -> Result<(), Error> {
-    let Some(reasons) = app.health.lasting_degraded(now) else {
+    let Some(degradations) = app.health.lasting_degraded(now) else {
         return Ok(());
     };
     let (record, version) = app
@@ -38,7 +39,7 @@ pub async fn report(app: &App, authentication_disabled: bool, now: Instant) -> R
     if status.observed_generation != record.generation() {
         return Ok(());
     }
-    let wanted = degraded(reasons, authentication_disabled, record.generation());
+    let wanted = degraded(&degradations, authentication_disabled, record.generation());
     let same = |found: &Condition| {
         let Condition {
             status,
@@ -73,35 +74,50 @@ pub async fn report(app: &App, authentication_disabled: bool, now: Instant) -> R
     Ok(())
 }
 
-fn degraded(mut reasons: Vec<String>, authentication_disabled: bool, generation: i64) -> Condition {
-    if authentication_disabled {
-        reasons.push("AUTHENTICATION IS DISABLED: everybody who reaches the API is admin".to_owned());
-    }
-    let of_certificate = |reason: &String| reason.starts_with(CERTIFICATE_ENDS);
-    let (status, reason) = match (reasons.is_empty(), authentication_disabled) {
-        (true, _) => (ConditionStatus::False, "AllPartsWork"),
-        (false, true) => (ConditionStatus::True, "AuthenticationDisabled"),
-        (false, false) if reasons.iter().all(of_certificate) => (ConditionStatus::True, "CertificateEnds"),
-        (false, false) => (ConditionStatus::True, "NatsUnavailable"),
+fn degraded(degradations: &[Degradation], authentication_disabled: bool, generation: i64) -> Condition {
+    let (status, reason) = match (degradations.first(), authentication_disabled) {
+        (_, true) => (ConditionStatus::True, "AuthenticationDisabled"),
+        (Some(most_urgent), false) => (ConditionStatus::True, most_urgent.reason.as_str()),
+        (None, false) => (ConditionStatus::False, "AllPartsWork"),
     };
-    Condition::new(DEGRADED, status, reason, reasons.join("; "), generation)
+    let messages = degradations.iter().map(|one| one.message.as_str());
+    let messages: Vec<_> = messages
+        .chain(authentication_disabled.then_some(NO_AUTHENTICATION))
+        .collect();
+    Condition::new(DEGRADED, status, reason, messages.join("; "), generation)
 }
 
 #[cfg(test)]
 mod tests {
+    use threeport_model::protocol::readiness::{CERTIFICATE_ENDS, NATS_UNAVAILABLE};
+
     use super::*;
 
     #[test]
     fn what_is_degraded_has_its_reason() {
-        let certificate = format!("{CERTIFICATE_ENDS} 2027-01-01T00:00:00Z");
-        let nats = "NATS is away".to_owned();
-        for (reasons, disabled, expected) in [
-            (vec![], false, "AllPartsWork"),
-            (vec![certificate.clone()], false, "CertificateEnds"),
-            (vec![nats, certificate.clone()], false, "NatsUnavailable"),
-            (vec![certificate], true, "AuthenticationDisabled"),
+        let certificate = Degradation::new(CERTIFICATE_ENDS, "it ends");
+        let nats = Degradation::new(NATS_UNAVAILABLE, "NATS is away");
+        for (degradations, disabled, reason, message) in [
+            (vec![], false, "AllPartsWork", ""),
+            (vec![certificate.clone()], false, "CertificateEnds", "it ends"),
+            (
+                vec![nats, certificate.clone()],
+                false,
+                "NatsUnavailable",
+                "NATS is away; it ends",
+            ),
+            (
+                vec![certificate],
+                true,
+                "AuthenticationDisabled",
+                "it ends; AUTHENTICATION IS DISABLED: everybody who reaches the API is admin",
+            ),
         ] {
-            assert_eq!(degraded(reasons, disabled, 1).reason, expected);
+            let condition = degraded(&degradations, disabled, 1);
+            assert_eq!(
+                (condition.reason.as_str(), condition.message.as_str()),
+                (reason, message)
+            );
         }
     }
 }

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use threeport_model::explain;
+use threeport_model::{
+    explain,
+    protocol::readiness::{Degradation, NATS_UNAVAILABLE},
+};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +18,7 @@ use crate::{app::App, notifications::jetstream::JetStream, own_record};
 const HEALTH_EVERY: Duration = Duration::from_secs(2);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 const SILENT: &str = "the database does not answer";
+const DISCONNECTED: &str = "NATS is not connected: controllers find work by their sweep";
 const VERIFY_EVERY: Duration = Duration::from_secs(5);
 /// How many objects become due for re-verification in one step: spread out, never a wave.
 const VERIFY_BATCH: u32 = 50;
@@ -55,7 +59,7 @@ pub async fn health(app: App, jetstream: Option<JetStream>, shutdown: Cancellati
         let connected = jetstream.as_ref().is_some_and(JetStream::is_connected);
         let mut degraded = Vec::new();
         if !connected {
-            degraded.push("NATS is not connected: controllers find work by their sweep".to_owned());
+            degraded.push(Degradation::new(NATS_UNAVAILABLE, DISCONNECTED));
         }
         app.health.set_degraded(degraded, Instant::now());
     })

@@ -130,3 +130,40 @@ fn the_database_outlives_the_release() {
         "keep"
     );
 }
+
+/// Who has only the namespace may have nothing to remove it with.
+#[test]
+fn a_test_takes_away_what_it_delivers_however_it_ends() {
+    let objects = rendered("threeport", "team", &[]);
+    let is_test = |object: &&Value| name(object) == "Job/threeport-test";
+    let job = &objects.iter().find(is_test).unwrap()["spec"];
+    let pod = &job["template"]["spec"];
+    let words = |container: &Value| -> Vec<String> {
+        let words = container["args"].as_array().unwrap().iter();
+        words.map(|word| word.as_str().unwrap().to_owned()).collect()
+    };
+    let (clears, delivers) = (words(&pod["initContainers"][0]), words(&pod["containers"][0]));
+    assert_eq!(delivers[..2], ["run", "threeport-helm-test"]);
+    for word in ["--wait", "--remove"] {
+        assert!(delivers.iter().any(|one| one == word), "{word}: {delivers:?}");
+    }
+    // Of a test that was broken off, too.
+    let both = [
+        "delete",
+        "workloadinstance/threeport-helm-test",
+        "workloaddefinition/threeport-helm-test",
+    ];
+    assert_eq!(clears[..3], both);
+    for word in ["--wait", "--ignore-not-found"] {
+        assert!(clears.iter().any(|one| one == word), "{word}: {clears:?}");
+    }
+    // The Job is not ended in the middle of it.
+    let seconds = |words: &[String]| -> i64 {
+        let mut all = words
+            .iter()
+            .filter_map(|word| word.strip_prefix("--timeout=")?.strip_suffix('s'));
+        all.next().unwrap().parse().unwrap()
+    };
+    let longest = seconds(&clears) + 2 * seconds(&delivers);
+    assert!(job["activeDeadlineSeconds"].as_i64().unwrap() > longest);
+}

@@ -146,7 +146,7 @@ fn a_test_of_a_release_without_rights_brings_what_it_needs() {
     let rendered = |arguments: &[&str]| objects(&template("threeport", "team", arguments).unwrap()).unwrap();
     let arguments = |objects: &[Value]| {
         let job = objects.iter().find(|object| name(object) == "Job/threeport-test");
-        strings(&job.unwrap()["spec"]["template"]["spec"]["initContainers"][0]["args"])
+        strings(&job.unwrap()["spec"]["template"]["spec"]["containers"][0]["args"])
     };
     let own = "--workload-namespace=team";
     for setting in ["workloads.clusterAdmin=false", "rbac.create=false"] {
@@ -294,7 +294,7 @@ fn what_the_test_delivers_may_pull_its_image() {
             .unwrap();
         let workload: Value = serde_saphyr::from_str(workload).unwrap();
         let job = is("Job/threeport-test")["spec"]["template"]["spec"].clone();
-        let arguments = strings(&job["initContainers"][0]["args"]);
+        let arguments = strings(&job["containers"][0]["args"]);
         assert!(arguments.contains("--filename=/etc/threeport/test/workload.yaml"));
         let beside = arguments.contains("--workload-namespace=threeport-system");
         (

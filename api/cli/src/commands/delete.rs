@@ -56,16 +56,23 @@ impl Delete {
             objects.reverse();
             objects.sort_by_key(|(kind, _)| kind.kind.ends_with("Definition"));
         }
+        self.delete_and_wait(session, &api.client, objects).await
+    }
+
+    async fn delete_and_wait(
+        &self,
+        session: &Session,
+        client: &Client,
+        objects: Vec<Named>,
+    ) -> anyhow::Result<Exit> {
         let mut progress = Progress::new(session.quiet);
         let deadline = Instant::now() + self.timeout;
-        let (targets, asked) = self
-            .delete_all(&api.client, objects, deadline, &mut progress)
-            .await?;
+        let (targets, asked) = self.delete_all(client, objects, deadline, &mut progress).await?;
         if !self.wait || asked == Exit::TimedOut {
             return Ok(asked);
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        let gone = wait(&api.client, targets, &Goal::Gone, left, &mut progress).await?;
+        let gone = wait(client, targets, &Goal::Gone, left, &mut progress).await?;
         Ok(asked.worse(gone))
     }
 
@@ -144,6 +151,24 @@ impl Delete {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Deletes what is there of `objects`, and waits until it is gone.
+pub(super) async fn remove(
+    session: &Session,
+    client: &Client,
+    objects: Vec<Named>,
+    timeout: Duration,
+) -> anyhow::Result<Exit> {
+    let delete = Delete {
+        what: Vec::new(),
+        files: Files::default(),
+        cascade: false,
+        wait: true,
+        timeout,
+        ignore_not_found: true,
+    };
+    delete.delete_and_wait(session, client, objects).await
 }
 
 /// What a refused deletion waits for, where all of that is going with the same command.

@@ -81,7 +81,8 @@ impl Get {
             output::say("no objects found");
         }
         output::objects(&groups, single, self.output)?;
-        let Some(mut events) = events else {
+        // As in kubectl, what is named and is not there is an error, and nothing to wait for.
+        let Some(mut events) = events.filter(|_| exit == Exit::Ok) else {
             return Ok(exit);
         };
         // A watch ends when the API restarts, and from time to time by itself: the next one goes on where it was.

@@ -5,19 +5,20 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
-use threeport_client::ApplyBody;
+use threeport_client::{ApplyBody, Client};
 use threeport_model::{
-    Kind, Object, find_kind,
+    Code, Kind, Object, find_kind,
     kinds::{WorkloadDefinition, WorkloadInstance, workload_definition},
     manifest, name,
 };
 
-use super::{Session, print_outcomes, wait_ready};
+use super::{Session, delete, print_outcomes, wait_ready};
 use crate::{
     arguments::duration,
-    exit::Exit,
+    exit::{self, Exit},
     input,
     output::{self, Format},
+    selection::{self, Named},
 };
 
 /// Run Kubernetes manifests: makes a WorkloadDefinition and a WorkloadInstance of them
@@ -40,7 +41,10 @@ pub struct Run {
     /// Wait until it is Ready
     #[arg(long)]
     wait: bool,
-    /// The longest to wait
+    /// Delete both again, however the wait ends; refused where one of them is there already
+    #[arg(long, requires = "wait")]
+    remove: bool,
+    /// The longest to wait; with --remove, also until they are gone
     #[arg(long, value_parser = duration, default_value = "5m")]
     timeout: Duration,
     /// Print the two objects and send nothing
@@ -74,8 +78,37 @@ impl Run {
             return Ok(Exit::Ok);
         }
         let api = session.connect().await?;
+        if !self.remove {
+            return self.deliver(session, &api.client, &objects).await;
+        }
+        let both = self.absent(&api.client).await?;
+        let delivered = self.deliver(session, &api.client, &objects).await;
+        // A request whose answer was lost may have been carried out.
+        let delivered = delivered.unwrap_or_else(|error| exit::report(&error));
+        let removed = delete::remove(session, &api.client, both, self.timeout).await?;
+        Ok(delivered.worse(removed))
+    }
+
+    /// The instance and the definition, which are not there: what somebody else made is not ours to delete.
+    async fn absent(&self, client: &Client) -> anyhow::Result<Vec<Named>> {
+        let words = ["workloadinstance", "workloaddefinition"].map(|kind| format!("{kind}/{}", self.name));
+        let both = selection::objects(&words)?;
+        for (kind, name) in &both {
+            match client.object_get(kind, name).await {
+                Err(error) if error.code() == Some(Code::NotFound) => {}
+                Err(error) => return Err(error.into()),
+                Ok(_) => bail!(
+                    "{}/{name} is there already, and --remove would delete it",
+                    kind.singular
+                ),
+            }
+        }
+        Ok(both)
+    }
+
+    async fn deliver(&self, session: &Session, client: &Client, objects: &[Object]) -> anyhow::Result<Exit> {
         let body = objects.iter().map(written).collect();
-        let response = api.client.apply(ApplyBody::Objects(body), false).await?;
+        let response = client.apply(ApplyBody::Objects(body), false).await?;
         match self.output {
             None => print_outcomes(&response)?,
             Some(format) => {
@@ -94,7 +127,7 @@ impl Run {
             }
             return Ok(Exit::Ok);
         }
-        wait_ready(session, &api.client, &response, self.timeout).await
+        wait_ready(session, client, &response, self.timeout).await
     }
 
     fn objects(&self) -> anyhow::Result<[Object; 2]> {

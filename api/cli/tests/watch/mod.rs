@@ -88,3 +88,23 @@ async fn each_change_is_a_yaml_document_of_its_own() {
     let kinds: Vec<_> = documents.iter().map(|document| &document.value["kind"]).collect();
     assert_eq!(kinds, ["List", "WorkloadDefinition"], "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_not_there_is_told_after_the_others_and_ends_it() {
+    let world = World::new().await;
+    apply(&world, "web", "web").await;
+    for (names, shown) in [
+        (&["none"][..], ""),
+        (&["web", "none"], "workloaddefinition.threeport.io/web\n"),
+        (&["none", "nothing"], ""),
+    ] {
+        let arguments = [&["get", "tpwd", "-o", "name"][..], names].concat();
+        let ended = watching(&world, &arguments).wait_with_output();
+        let ended = tokio::time::timeout(DEADLINE, ended).await;
+        let ended = ended.unwrap_or_else(|_| panic!("it watches {names:?}")).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        assert_eq!(String::from_utf8_lossy(&ended.stdout), shown, "{names:?}");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(said.contains("NotFound") && said.contains("none"), "{said}");
+    }
+}

@@ -53,6 +53,7 @@ const TABLE: &[(&str, &str, Who)] = &[
     ("GET", "/v1alpha1/watch", Who::Only(&[F])),
     ("GET", "/healthz", Who::Public),
     ("GET", "/readyz", Who::Public),
+    ("GET", "/readiness", Who::Public),
     ("GET", "/metrics", Who::Only(&[])),
     ("GET", "/openapi.json", Who::Public),
     ("GET", "/docs", Who::Public),

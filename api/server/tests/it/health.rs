@@ -1,7 +1,10 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use threeport_model::protocol::claim::StatusUpdate;
+use threeport_model::protocol::{
+    claim::StatusUpdate,
+    readiness::{Degradation, NATS_UNAVAILABLE},
+};
 use threeport_server::{health::LAPSE, limits::Admission, own_record, tasks};
 use threeport_store::StatusFence;
 
@@ -14,9 +17,7 @@ async fn ready_says_what_is_degraded_and_why_it_is_not() {
         api.send("GET", "/readyz", "", &[], None).await.expect(200).text,
         "ok"
     );
-    api.app
-        .health
-        .set_degraded(vec!["NATS is away".to_owned()], Instant::now());
+    api.app.health.set_degraded(vec![away()], Instant::now());
     let degraded = api.send("GET", "/readyz", "", &[], None).await.expect(200).text;
     assert_eq!(degraded, "ok, degraded: NATS is away");
     api.app
@@ -28,6 +29,37 @@ async fn ready_says_what_is_degraded_and_why_it_is_not() {
         api.send("GET", "/healthz", "", &[], None).await.expect(200).text,
         "ok"
     );
+}
+
+#[tokio::test]
+async fn readiness_says_the_reason_of_each_degradation_in_a_field() {
+    let api = Api::new().await;
+    let ask = || api.send("GET", "/readiness", "", &[], None);
+    assert_eq!(ask().await.expect(200).json(), json!({"degraded": []}));
+    api.app.health.set_degraded(vec![away()], Instant::now());
+    let ends = "2027-01-01T00:00:00Z".parse().unwrap();
+    api.app.health.set_certificate_ends(Some(ends));
+    let told = ask().await.expect(200).json();
+    let degraded = told["degraded"].as_array().unwrap();
+    let message = degraded[1]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("the serving certificate ends on 2027-01-01T00:00:00Z: "),
+        "{message}"
+    );
+    let nats = json!({"reason": "NatsUnavailable", "message": "NATS is away"});
+    let certificate = json!({"reason": "CertificateEnds", "message": message});
+    assert_eq!(degraded[..], [nats, certificate]);
+    // People are told the same.
+    let text = api.send("GET", "/readyz", "", &[], None).await.expect(200).text;
+    assert_eq!(text, format!("ok, degraded: NATS is away; {message}"));
+
+    let silent = Err("the database does not answer".to_owned());
+    api.app.health.set_ready(silent);
+    assert_eq!(ask().await.expect(503).json()["code"], "Unavailable");
+}
+
+fn away() -> Degradation {
+    Degradation::new(NATS_UNAVAILABLE, "NATS is away")
 }
 
 /// What the database says may show more than readers of a probe are to see.
@@ -134,10 +166,9 @@ async fn the_own_record_tells_what_is_degraded_once_it_lasts() {
         .status_put(kind, name, &status, StatusFence::default());
     put.await.unwrap();
     let start = Instant::now();
-    let report = async |after, reasons: &[&str]| {
+    let report = async |after, degraded: &[Degradation]| {
         let now = start + after;
-        let reasons = reasons.iter().map(|&reason| reason.to_owned());
-        api.app.health.set_degraded(reasons.collect(), now);
+        api.app.health.set_degraded(degraded.to_vec(), now);
         own_record::report(&api.app, false, now).await.unwrap();
         let record = api.admin("GET", "/v1alpha1/controlplaneinstances/threeport", None);
         let status = record.await.expect(200).json()["status"].clone();
@@ -147,15 +178,15 @@ async fn the_own_record_tells_what_is_degraded_once_it_lasts() {
             .find(|condition| condition["type"] == "Degraded");
         degraded.and_then(|found| found["status"].as_str().map(str::to_owned))
     };
-    let away = ["NATS is away"];
+    let away = [away()];
     assert_eq!(report(Duration::ZERO, &[]).await.as_deref(), Some("False"));
     let before = LAPSE - Duration::from_secs(1);
-    for (after, reasons, told) in [
+    for (after, degraded, told) in [
         (Duration::from_secs(1), away.as_slice(), "False"),
         (before, &away, "False"),
         (Duration::from_secs(1) + LAPSE, &away, "True"),
         (Duration::from_secs(2) + LAPSE, &[], "False"),
     ] {
-        assert_eq!(report(after, reasons).await.as_deref(), Some(told), "{after:?}");
+        assert_eq!(report(after, degraded).await.as_deref(), Some(told), "{after:?}");
     }
 }

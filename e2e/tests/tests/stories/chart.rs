@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use threeport_e2e::{World, audit, kubectl, workload, world::variable};
+use threeport_e2e::{World, audit, kubectl, kubectl::run, workload, world::variable};
 
 use crate::{
     installation::{RELEASE, helm, install, uninstall},
@@ -15,6 +15,15 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn chart_test_delivers_a_workload() -> Result<()> {
     let world = World::connect().await?;
+    // What a test that was broken off left is no hindrance.
+    let name = format!("{RELEASE}-helm-test");
+    let leftover = workload::text(&[
+        workload::definition(&name, &[workload::config(&name)]),
+        workload::instance(&name, &name, &json!({"suspend": true})),
+    ]);
+    run("tptctl", &["apply", "-f", "-"], Some(&leftover))
+        .await?
+        .success()?;
     let offset = audit::end(&world.audit_log)?;
     helm(&["test", RELEASE, "--timeout", "170s"], &world.namespace).await?;
     let mut written = audit::since(&world.audit_log, offset)?;

@@ -6,7 +6,10 @@ use threeport_model::{
     condition::{self, READY},
     find_kind,
     kinds::{KubernetesRuntimeInstance, WorkloadInstance},
-    protocol::whoami::Role,
+    protocol::{
+        readiness::{CERTIFICATE_ENDS, Degradation, NATS_UNAVAILABLE},
+        whoami::Role,
+    },
 };
 
 use super::{Check, place::Place};
@@ -16,8 +19,6 @@ use crate::{arguments::Connection, connect, exit::explain};
 const MOST_NAMED: usize = 5;
 /// What the API needs, as a line is called.
 const PARTS: &str = "database and NATS";
-/// How the API begins to tell that nobody renews its certificate.
-const CERTIFICATE_ENDS: &str = "the serving certificate ends on";
 
 pub(super) async fn checks(connection: &Connection) -> Vec<Check> {
     let namespace = connect::namespace(connection);
@@ -38,7 +39,10 @@ pub(super) async fn checks(connection: &Connection) -> Vec<Check> {
         installation: api.installation.as_ref(),
     };
     match ready(&api.client, &place).await {
-        Ok(ready) => checks.extend([Check::ok("API", "answers over TLS"), ready]),
+        Ok(ready) => {
+            checks.push(Check::ok("API", "answers over TLS"));
+            checks.extend(ready);
+        }
         Err(unreachable) => {
             checks.push(unreachable);
             return checks;
@@ -93,25 +97,32 @@ fn renewal(namespace: &str, release: &str) -> String {
     )
 }
 
-/// What an API says that serves all the same, with what to do about each part of it.
-fn degraded(text: &str, namespace: &str, release: &str) -> Check {
-    let ends = text.contains(CERTIFICATE_ENDS);
-    let mut remedies = Vec::new();
-    if !ends || text.contains("NATS") {
-        remedies.push(format!(
-            "nothing is lost: work is found by the sweep, later; see kubectl get pods -n {namespace} -l \
-             app.kubernetes.io/component=nats"
-        ));
+/// What does not work of an API that serves all the same, with what to do about it.
+async fn degraded(degradation: &Degradation, place: &Place<'_>) -> Check {
+    let Degradation { reason, message } = degradation;
+    let namespace = place.namespace;
+    match reason.as_str() {
+        NATS_UNAVAILABLE => {
+            let remedy = format!(
+                "nothing is lost: work is found by the sweep, later; see kubectl get pods -n {namespace} -l \
+                 app.kubernetes.io/component=nats"
+            );
+            Check::warning(PARTS, message, remedy)
+        }
+        CERTIFICATE_ENDS => {
+            let remedy = renewal(namespace, &place.release().await);
+            Check::warning("certificate", message, remedy)
+        }
+        // Of an API that is newer.
+        unknown => {
+            let detail = format!("{unknown}: {message}");
+            Check::warning(
+                "degraded",
+                detail,
+                "docs/failures.md of the API's version says more",
+            )
+        }
     }
-    if ends {
-        remedies.push(renewal(namespace, release));
-    }
-    let name = if remedies.len() == 1 && ends {
-        "certificate"
-    } else {
-        PARTS
-    };
-    Check::warning(name, text, remedies.join("\n"))
 }
 
 async fn skew(client: &Client) -> Check {
@@ -133,16 +144,20 @@ fn compare(server: &str, database: &str, schema: i64) -> Check {
 }
 
 /// What the API says of itself; or, as the error, that it can't be reached.
-async fn ready(client: &Client, place: &Place<'_>) -> Result<Check, Check> {
+async fn ready(client: &Client, place: &Place<'_>) -> Result<Vec<Check>, Check> {
     let namespace = place.namespace;
     match client.ready().await {
-        Ok(text) if text.trim() == "ok" => Ok(Check::ok(PARTS, "ready")),
-        Ok(text) if text.contains(CERTIFICATE_ENDS) => {
-            Ok(degraded(text.trim(), namespace, &place.release().await))
+        Ok(ready) => {
+            let mut checks = Vec::new();
+            for degradation in &ready.degraded {
+                checks.push(degraded(degradation, place).await);
+            }
+            if checks.iter().all(|check| check.name != PARTS) {
+                checks.insert(0, Check::ok(PARTS, "ready"));
+            }
+            Ok(checks)
         }
-        // What is called as the release is has no part in it.
-        Ok(text) => Ok(degraded(text.trim(), namespace, "")),
-        Err(error @ Error::Refused(_)) => Ok(Check::failed(
+        Err(error @ Error::Refused(_)) => Ok(vec![Check::failed(
             PARTS,
             explain(&error.into()),
             format!(
@@ -150,7 +165,7 @@ async fn ready(client: &Client, place: &Place<'_>) -> Result<Check, Check> {
                  whether the database runs and takes its credentials",
                 place.release().await
             ),
-        )),
+        )]),
         Err(error) => {
             let text = explain(&error.into());
             let remedy = remedy(&text, namespace, &place.release().await);
@@ -245,7 +260,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::commands::doctor::Finding;
+    use crate::{commands::doctor::Finding, connect::Installation};
 
     #[test]
     fn remedies_fit_what_went_wrong() {
@@ -268,23 +283,38 @@ mod tests {
         }
     }
 
-    #[test]
-    fn each_part_of_what_the_api_lacks_has_its_remedy() {
-        let (nats, certificate) = (
-            "NATS is not connected",
-            "the serving certificate ends on 2027-01-01",
-        );
-        let both = format!("{nats}; {certificate}");
-        for (text, name, by_sweep, by_renewal) in [
-            (nats, PARTS, true, false),
-            (certificate, "certificate", false, true),
-            (both.as_str(), PARTS, true, true),
+    #[tokio::test]
+    async fn each_part_of_what_the_api_lacks_has_the_remedy_of_its_reason() {
+        let installation = Installation {
+            namespace: "here".to_owned(),
+            service: "trial-api".to_owned(),
+        };
+        let place = Place {
+            connection: &Connection::default(),
+            namespace: "here",
+            installation: Some(&installation),
+        };
+        // Whatever is said in words.
+        let message = "the serving certificate ends on a day without NATS";
+        for (reason, name, detail, remedy) in [
+            ("NatsUnavailable", PARTS, message, "the sweep"),
+            (
+                "CertificateEnds",
+                "certificate",
+                message,
+                "cronjob/trial-renewal ",
+            ),
+            (
+                "Another",
+                "degraded",
+                "Another: the serving certificate ends on a day without NATS",
+                "docs/failures.md",
+            ),
         ] {
-            let check = degraded(text, "here", "trial");
-            assert_eq!((check.name, check.detail.as_str()), (name, text));
+            let check = degraded(&Degradation::new(reason, message), &place).await;
+            assert_eq!((check.name, check.detail.as_str()), (name, detail));
             assert_eq!(check.result, Finding::Warning);
-            assert_eq!(check.remedy.contains("the sweep"), by_sweep, "{text}");
-            assert_eq!(check.remedy.contains("trial-renewal"), by_renewal, "{text}");
+            assert!(check.remedy.contains(remedy), "{check:?}");
         }
     }
 
