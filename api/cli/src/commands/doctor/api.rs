@@ -157,21 +157,31 @@ async fn ready(client: &Client, place: &Place<'_>) -> Result<Vec<Check>, Check> 
             }
             Ok(checks)
         }
-        Err(error @ Error::Refused(_)) => Ok(vec![Check::failed(
-            PARTS,
-            explain(&error.into()),
-            format!(
-                "the API does not reach its database; see kubectl logs -n {namespace} deployment/{}-api, and \
-                 whether the database runs and takes its credentials",
-                place.release().await
-            ),
-        )]),
+        Err(Error::Refused(problem)) => Ok(vec![refused(problem, place).await]),
         Err(error) => {
             let text = explain(&error.into());
             let remedy = remedy(&text, namespace, &place.release().await);
             Err(Check::failed("API", text, remedy))
         }
     }
+}
+
+/// What to do about an API that does not say how it is.
+async fn refused(problem: Box<Problem>, place: &Place<'_>) -> Check {
+    let is_former = problem.code == Code::NotFound;
+    let text = explain(&Error::Refused(problem).into());
+    if is_former {
+        let remedy =
+            "it is older than this tptctl: upgrade the control plane, or use a tptctl of its version";
+        return Check::warning(PARTS, text, remedy);
+    }
+    let remedy = format!(
+        "the API does not reach its database; see kubectl logs -n {} deployment/{}-api, and whether the database runs \
+         and takes its credentials",
+        place.namespace,
+        place.release().await
+    );
+    Check::failed(PARTS, text, remedy)
 }
 
 async fn token(client: &Client, place: &Place<'_>) -> (Check, bool) {
@@ -283,16 +293,38 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn each_part_of_what_the_api_lacks_has_the_remedy_of_its_reason() {
-        let installation = Installation {
+    fn installation() -> Installation {
+        Installation {
             namespace: "here".to_owned(),
             service: "trial-api".to_owned(),
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn an_api_that_does_not_say_how_it_is_lacks_its_database_or_is_older() {
         let place = Place {
             connection: &Connection::default(),
             namespace: "here",
-            installation: Some(&installation),
+            installation: Some(&installation()),
+        };
+        for (code, result, remedy) in [
+            (Code::Unavailable, Finding::Failed, "deployment/trial-api"),
+            (Code::NotFound, Finding::Warning, "upgrade the control plane"),
+        ] {
+            let problem = json!({"type": "", "title": "", "status": 0, "detail": "no", "code": code});
+            let problem = Box::new(serde_json::from_value(problem).unwrap());
+            let check = refused(problem, &place).await;
+            assert_eq!((check.name, check.result), (PARTS, result));
+            assert!(check.remedy.contains(remedy), "{check:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn each_part_of_what_the_api_lacks_has_the_remedy_of_its_reason() {
+        let place = Place {
+            connection: &Connection::default(),
+            namespace: "here",
+            installation: Some(&installation()),
         };
         // Whatever is said in words.
         let message = "the serving certificate ends on a day without NATS";
