@@ -2,7 +2,7 @@
 
 use threeport_client::{Client, Error};
 use threeport_model::{
-    Code, ConditionStatus, Kind, KindDescriptor, Object,
+    Code, ConditionStatus, Kind, KindDescriptor, Object, Problem,
     condition::{self, READY},
     find_kind,
     kinds::{KubernetesRuntimeInstance, WorkloadInstance},
