@@ -5,7 +5,7 @@
 #   make bench [BENCH="--quick --part burst ..."]    (`Error 1`: a required figure is missed, `Error 3`: one was not shown)
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/threeport
-# Builds are kept in the cache, where every checkout finds them.
+# Builds are kept in the cache, where every checkout finds them; e2e/checkout.sh tells those of another one.
 export CARGO_TARGET_DIR ?= $(cache)/target
 # The pinned cargo tools that `make test` installs.
 export PATH := $(cache)/tools/bin:$(PATH)
@@ -28,13 +28,16 @@ help: ## say what there is
 
 up: ## bring up Kubernetes, the control plane and the sample
 	@$(call known,CLUSTER,testbed current)$(call known,DATABASE,sqlite postgresql)$(prepare)
+	@e2e/checkout.sh
 	@$(up) up $(up_options) $(if $(DATABASE),--database $(DATABASE)) $(if $(REGISTRY),--registry $(REGISTRY))
 
 down: ## remove what `make up` started
-	@$(call known,CLUSTER,testbed current)$(up) down $(up_options)
+	@$(call known,CLUSTER,testbed current)e2e/checkout.sh
+	@$(up) down $(up_options)
 
 dev: ## run the control plane as processes of this machine, until Ctrl-C
 	@$(call known,CLUSTER,testbed)$(call known,DATABASE,sqlite)$(prepare)
+	@e2e/checkout.sh
 	@$(up) dev
 
 test: ## run every test, or those of one number
@@ -45,6 +48,7 @@ soak: ## run the long forms of all stories, an hour or so
 
 bench: ## measure speed against a bare loop, and hold the required figures
 	@$(prepare)
+	@e2e/checkout.sh
 	@cargo build --locked --quiet --profile image --package threeport-testbed --package threeport-bench
 	@$(CARGO_TARGET_DIR)/image/threeport-bench $(BENCH)
 
@@ -53,6 +57,7 @@ mutants: ## prove that each answer has a test that fails without it
 
 lint: ## check format, lints and dependencies
 	cargo fmt --all --check
+	@e2e/checkout.sh
 	cargo clippy --locked --workspace --all-targets --features threeport-failpoint/failpoints -- -D warnings
 	e2e/dependencies.sh
 
@@ -60,6 +65,7 @@ fmt: ## format the sources
 	cargo fmt --all
 
 generate: ## write anew what is generated and checked in
+	@e2e/checkout.sh
 	cargo run --locked --package threeport-crds --bin crdgen
 	cargo run --locked --package threeport-server --bin threeport-api -- generate openapi > api/server/openapi.json.new
 	mv api/server/openapi.json.new api/server/openapi.json

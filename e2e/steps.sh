@@ -106,6 +106,7 @@ finish() {
 prepare() {
     step "what the machine needs" e2e/testbed/prepare.sh || finish
     step "cargo-nextest" e2e/tools.sh cargo-nextest || finish
+    e2e/checkout.sh || exit
     step "testbed program" cargo build --locked -q "${packages[@]}" --bin testbed --bin threeport-up || finish
     export PATH=$CARGO_TARGET_DIR/debug:$PATH
     step "Debian packages of the testbed" testbed install || finish

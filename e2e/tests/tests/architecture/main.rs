@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic)]
 
+mod checkout;
 mod clusters;
 mod failpoints;
 mod kinds;

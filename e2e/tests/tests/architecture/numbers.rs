@@ -79,6 +79,7 @@ impl Tree {
             ("bin/testbed", TESTBED),
             ("bin/threeport-up", "echo \"threeport-up $1\" >>called"),
             ("e2e/tools.sh", ""),
+            ("e2e/checkout.sh", ""),
             ("e2e/testbed/prepare.sh", ""),
         ] {
             tree.write(program, &format!("#!/usr/bin/env bash\n{text}\n"));
