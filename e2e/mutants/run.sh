@@ -7,11 +7,11 @@
 # applied alone: it must apply and compile, and every test that its filter names must run and fail.
 #
 # It works on a git worktree of HEAD in the cache, with a target directory of its own: nothing here touches the tree that
-# one works in. The worktree is one for all patches, so that only what a patch touches is built again, and is removed at
-# the end. Ends with `N passed, N failed`.
+# one works in, and what one does there changes nothing here: the patches are those of the beginning, committed or not. The
+# worktree is one for all patches, so that only what a patch touches is built again, and is removed at the end. Ends with
+# `N passed, N failed`.
 set -uo pipefail
 patches=$(cd "$(dirname "$0")" && pwd)
-repository=$(git -C "$patches" rev-parse --show-toplevel)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/threeport
 home=$cache/mutants
 tree=$home/tree
@@ -139,6 +139,7 @@ if [ "${1:-}" = --within-postgres ]; then
 fi
 
 set -e
+repository=$(git -C "$patches" rev-parse --show-toplevel)
 mkdir -p "$home"
 exec 9>"$home/lock"
 flock --nonblock 9 || {
@@ -151,8 +152,10 @@ e2e/tools.sh cargo-nextest
 remove_tree
 trap remove_tree EXIT
 git worktree add --quiet --detach "$tree" HEAD
+rm -rf "$home/patches"
+cp -r "$patches" "$home/patches"
 cd "$tree"
 cargo fetch --locked --quiet
 nice cargo build --offline --quiet -p threeport-testbed
 testbed install
-testbed postgres run -- "$patches/run.sh" --within-postgres "$@" 9>&-
+testbed postgres run -- "$home/patches/run.sh" --within-postgres "$@" 9>&-
