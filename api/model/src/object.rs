@@ -70,7 +70,7 @@ impl ManagedBy {
 
 /// Where an object that Kubernetes manages came from: one incarnation of one custom resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Source {
     /// `metadata.uid` of the custom resource.
     pub uid: String,
