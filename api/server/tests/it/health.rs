@@ -199,7 +199,7 @@ async fn the_own_record_tells_what_is_degraded_once_it_lasts() {
     let generation = record.generation();
     let status = StatusUpdate {
         observed_generation: generation,
-        status: json!({"observedGeneration": generation, "conditions": []}),
+        status: json!({"observedGeneration": generation, "conditions": [], "novel": 1}),
     };
     let put = api
         .app
@@ -230,4 +230,6 @@ async fn the_own_record_tells_what_is_degraded_once_it_lasts() {
     ] {
         assert_eq!(report(after, degraded).await.as_deref(), Some(told), "{after:?}");
     }
+    let (record, _) = api.app.store.status_get(kind, name).await.unwrap();
+    assert_eq!(record.status["novel"], 1, "a later version's field stays");
 }

@@ -101,7 +101,7 @@ impl Controller for InstanceController {
             report.finalize = true;
             return report;
         }
-        let previous: Status = object.typed_status().unwrap_or_default();
+        let previous: Status = object.typed_status();
         let status = status(&previous, object.generation(), world, &self.endpoint, now);
         Report::new(Outcome::RequeueAfter(INTERVAL)).with_status(to_value(&status))
     }
