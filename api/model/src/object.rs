@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::problem::FieldError;
+use crate::{condition, problem::FieldError};
 
 /// The API group of every kind.
 pub const GROUP: &str = "threeport.io";
@@ -70,7 +70,7 @@ impl ManagedBy {
 
 /// Where an object that Kubernetes manages came from: one incarnation of one custom resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Source {
     /// `metadata.uid` of the custom resource.
     pub uid: String,
@@ -157,13 +157,13 @@ impl Object {
         T::deserialize(&self.spec)
     }
 
-    /// The status as its kind's type; an absent status is the default one.
-    pub fn typed_status<T: DeserializeOwned + Default>(&self) -> Result<T, serde_json::Error> {
+    /// The status as its kind's type; an absent status is the default one. What can't be read of it (of another version, after
+    /// a downgrade say) is left out alone: only who goes on without it writes it anew.
+    pub fn typed_status<T: DeserializeOwned + Default>(&self) -> T {
         if self.status.is_null() {
-            Ok(T::default())
-        } else {
-            T::deserialize(&self.status)
+            return T::default();
         }
+        T::deserialize(&self.status).unwrap_or_else(|_| readable(&self.status))
     }
 
     /// The id that the server gave; nil for an object that was never stored.
@@ -185,6 +185,19 @@ impl Object {
     pub fn reference(&self) -> String {
         format!("{}/{}", self.kind, self.metadata.name)
     }
+}
+
+/// What can be read of a status. Every field of one has a default, so each can be tried alone.
+fn readable<T: DeserializeOwned + Default>(status: &Value) -> T {
+    let mut fields = status.as_object().cloned().unwrap_or_default();
+    if fields.contains_key("conditions") {
+        fields.insert("conditions".to_owned(), json!(condition::of_status(status)));
+    }
+    fields.retain(|name, value| {
+        let alone = Map::from_iter([(name.clone(), value.clone())]);
+        T::deserialize(Value::Object(alone)).is_ok()
+    });
+    T::deserialize(Value::Object(fields)).unwrap_or_default()
 }
 
 /// A page of objects.

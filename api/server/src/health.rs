@@ -19,6 +19,8 @@ pub struct Health(Arc<RwLock<State>>);
 
 struct State {
     unready: Option<String>,
+    /// Why this program can't serve the schema that there is.
+    unfit: Option<String>,
     /// Nothing, before anybody looked.
     degraded: Option<Vec<Seen>>,
     /// When the serving certificate ends, where that is soon.
@@ -35,6 +37,7 @@ impl Default for Health {
     fn default() -> Self {
         Self(Arc::new(RwLock::new(State {
             unready: Some("the database was not asked yet".to_owned()),
+            unfit: None,
             degraded: None,
             certificate_ends: None,
         })))
@@ -50,6 +53,16 @@ impl Health {
     /// Why not, where it is not ready.
     pub fn ready(&self) -> Result<(), String> {
         self.state().unready.clone().map_or(Ok(()), Err)
+    }
+
+    /// Whether this program can serve the schema that there is.
+    pub fn set_fit(&self, fit: Result<(), String>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).unfit = fit.err();
+    }
+
+    /// Why not, where it can't: whoever is still connected to it must not go on reading and writing as if it could.
+    pub fn fit(&self) -> Result<(), String> {
+        self.state().unfit.clone().map_or(Ok(()), Err)
     }
 
     /// What is seen not to work at `now`, though the API serves.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use threeport_model::{
     Condition, ConditionStatus, condition,
     kind::Kind,
-    kinds::{ControlPlaneInstance, control_plane_instance::Status},
+    kinds::ControlPlaneInstance,
     protocol::{claim::StatusUpdate, readiness::Degradation},
 };
 use threeport_store::{Error, StatusFence};
@@ -32,14 +32,12 @@ pub async fn report(app: &App, authentication_disabled: bool, now: Instant) -> R
         .store
         .status_get(ControlPlaneInstance::KIND, &app.control_plane)
         .await?;
-    let Ok(mut status) = record.typed_status::<Status>() else {
-        return Ok(());
-    };
+    let generation = record.generation();
     // Until its controller has said something, there is nothing to add to.
-    if status.observed_generation != record.generation() {
+    if record.status.get("observedGeneration").and_then(Value::as_i64) != Some(generation) {
         return Ok(());
     }
-    let wanted = degraded(&degradations, authentication_disabled, record.generation());
+    let wanted = degraded(&degradations, authentication_disabled, generation);
     let same = |found: &Condition| {
         let Condition {
             status,
@@ -49,18 +47,15 @@ pub async fn report(app: &App, authentication_disabled: bool, now: Instant) -> R
         } = &wanted;
         (&found.status, &found.reason, &found.message) == (status, reason, message)
     };
-    if condition::find(&status.conditions, DEGRADED).is_some_and(same) {
+    if condition::find(&condition::of_status(&record.status), DEGRADED).is_some_and(same) {
         return Ok(());
     }
-    status.conditions = condition::replace(
-        &status.conditions,
-        &[DEGRADED],
-        vec![wanted],
-        jiff::Timestamp::now(),
-    );
+    // As JSON, so that what the controller of a later version says beside stays.
+    let mut status = record.status;
+    condition::say(&mut status, &[DEGRADED], vec![wanted], jiff::Timestamp::now());
     let update = StatusUpdate {
-        observed_generation: status.observed_generation,
-        status: serde_json::to_value(&status).unwrap_or(Value::Null),
+        observed_generation: generation,
+        status,
     };
     let fence = StatusFence {
         version: Some(version),

@@ -105,6 +105,9 @@ pub enum Answer {
 /// A request that is a stream has no time limit, and a bound of its own.
 pub const WATCH_PATH: &str = "/v1alpha1/watch";
 
+/// What reads or writes the database is below it.
+const DATABASE_PATHS: &str = "/v1alpha1/";
+
 /// Every route that is served.
 pub static ROUTES: LazyLock<Vec<&'static Route>> = LazyLock::new(|| {
     let groups = [
@@ -138,7 +141,7 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// What stands before every handler: who asks, whether he may, the query, and a place. The place is last: who is not
+/// What stands before every handler: who asks, whether he may, the query, the schema, and a place. The place is last: who is not
 /// known takes none from those who are.
 async fn guard(
     State((app, route)): State<(App, &'static Route)>,
@@ -153,6 +156,10 @@ async fn guard(
     app.admission.count(&caller.actor, Instant::now())?;
     authorize(route, &caller)?;
     check_query(route, request.uri())?;
+    if route.path.starts_with(DATABASE_PATHS) {
+        let fit = app.health.fit();
+        fit.map_err(|reason| ApiError::new(Code::Unavailable, reason))?;
+    }
     let is_watch = route.path == WATCH_PATH;
     let _place = if is_watch {
         None

@@ -40,12 +40,19 @@ async fn every<F: Future<Output = ()>>(
     }
 }
 
-/// Whether database and schema are what this program needs, and whether NATS is there.
+/// Whether database and schema are what this program needs, and whether NATS is there. A database that does not answer says
+/// nothing of its schema.
 pub async fn health(app: App, jetstream: Option<JetStream>, shutdown: CancellationToken) {
     every(HEALTH_EVERY, &shutdown, || async {
         let ready = match tokio::time::timeout(HEALTH_TIMEOUT, app.store.check()).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                app.health.set_fit(Ok(()));
+                Ok(())
+            }
             Ok(Err(error)) => {
+                if error.is_about_schema() {
+                    app.health.set_fit(Err(error.to_string()));
+                }
                 tracing::warn!("not ready: {}", explain(&error));
                 // What is behind it is not for whoever asks the probe.
                 Err(error.to_string())
@@ -69,6 +76,9 @@ pub async fn health(app: App, jetstream: Option<JetStream>, shutdown: Cancellati
 /// Every object is looked at again from time to time.
 pub async fn verification(app: App, shutdown: CancellationToken) {
     every(VERIFY_EVERY, &shutdown, || async {
+        if app.health.fit().is_err() {
+            return;
+        }
         if let Err(error) = app.store.pending_verify(VERIFY_BATCH).await {
             tracing::warn!("failed to plan re-verification: {}", explain(&error));
         }
@@ -80,6 +90,9 @@ pub async fn verification(app: App, shutdown: CancellationToken) {
 pub async fn retention(app: App, shutdown: CancellationToken) {
     const BATCHES: usize = 20;
     every(PURGE_EVERY, &shutdown, || async {
+        if app.health.fit().is_err() {
+            return;
+        }
         for _ in 0..BATCHES {
             match app.store.purge().await {
                 Ok(purged) if purged.more() => {}
@@ -121,6 +134,9 @@ pub async fn metrics(app: App, shutdown: CancellationToken) {
 /// The control plane's own record says what is degraded.
 pub async fn own_record(app: App, authentication_disabled: bool, shutdown: CancellationToken) {
     every(own_record::EVERY, &shutdown, || async {
+        if app.health.fit().is_err() {
+            return;
+        }
         if let Err(error) = own_record::report(&app, authentication_disabled, Instant::now()).await {
             tracing::debug!(
                 "failed to write the control plane's own status: {}",

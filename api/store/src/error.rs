@@ -211,6 +211,11 @@ impl Error {
         }
     }
 
+    /// Whether this program and the schema don't go together.
+    pub fn is_about_schema(&self) -> bool {
+        matches!(self, Self::SchemaOlder { .. } | Self::SchemaNewer { .. })
+    }
+
     /// The same for all that were tried together, where it is about none of them.
     pub(crate) fn about_none(&self) -> Option<Self> {
         match self {

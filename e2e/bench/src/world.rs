@@ -200,7 +200,7 @@ impl World {
                 .api()
                 .object_get(kind_of::<WorkloadDefinition>()?, definition)
                 .await?;
-            let status: workload_definition::Status = object.typed_status()?;
+            let status: workload_definition::Status = object.typed_status();
             let (counts, wanted) = (status.instances, i64::try_from(instances)?);
             let all = counts.total == wanted && counts.ready == wanted && counts.current == wanted;
             let current = status.observed_generation == object.generation();

@@ -78,6 +78,32 @@ fn names_that_would_not_fit_are_refused() {
     assert!(format!("{message:#}").contains("longer than 40"), "{message:#}");
 }
 
+/// With --reuse-values there is nothing but what the chart before had: what is new in this one would be rendered as nothing.
+#[test]
+fn what_the_chart_before_did_not_have_is_missed() {
+    for (settings, wanted) in [
+        (["rbac=null"], "at '': missing property 'rbac'"),
+        (
+            ["controllers.concurrency=null"],
+            "at '/controllers': missing property 'concurrency'",
+        ),
+        (
+            ["nats.image.version=null"],
+            "at '/nats/image': missing property 'version'",
+        ),
+    ] {
+        let message = refusal(&settings);
+        assert!(message.contains(wanted), "{settings:?}: {message}");
+    }
+    // What is empty may be missing: that is the same to the templates.
+    template(
+        "threeport",
+        "threeport-system",
+        &["--set", "extraLabels=null,image.tag=null,image.pullSecrets=null"],
+    )
+    .unwrap();
+}
+
 #[test]
 fn every_value_has_a_schema_and_every_object_of_the_schema_is_closed() {
     let read = |name: &str| std::fs::read_to_string(chart().join(name)).unwrap();
@@ -86,9 +112,17 @@ fn every_value_has_a_schema_and_every_object_of_the_schema_is_closed() {
     compare("", &values, &schema, &schema);
 }
 
+fn is_empty(value: &Value) -> bool {
+    value.is_null()
+        || value == ""
+        || value.as_object().is_some_and(serde_json::Map::is_empty)
+        || value.as_array().is_some_and(Vec::is_empty)
+}
+
 /// Walks values and schema together; a free-form map is one whose schema describes its values.
 fn compare(path: &str, value: &Value, schema: &Value, root: &Value) {
-    let schema = match schema["$ref"].as_str() {
+    let reference = schema["$ref"].as_str();
+    let schema = match reference {
         Some(reference) => root.pointer(reference.trim_start_matches('#')).unwrap(),
         None => schema,
     };
@@ -102,10 +136,18 @@ fn compare(path: &str, value: &Value, schema: &Value, root: &Value) {
         schema["additionalProperties"], false,
         "{path} accepts unknown fields"
     );
+    let required = schema["required"].as_array().into_iter().flatten();
+    let required: Vec<&str> = required.filter_map(Value::as_str).collect();
     for (name, value) in fields {
         let path = format!("{path}/{name}");
         let schema = &schema["properties"][name];
         assert!(schema.is_object(), "{path} is not in the schema");
+        // Each of these may be left out.
+        let is_quantity = reference == Some("#/definitions/quantities");
+        assert!(
+            is_empty(value) || is_quantity || required.contains(&name.as_str()),
+            "{path} may be missing"
+        );
         compare(&path, value, schema, root);
     }
 }

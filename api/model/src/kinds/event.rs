@@ -42,7 +42,7 @@ pub enum EventType {
 
 /// An event as a controller reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct NewEvent {
     /// The object that it happened to.
     pub object_id: Uuid,

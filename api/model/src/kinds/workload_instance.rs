@@ -1,7 +1,9 @@
 //! WorkloadInstance: places a definition into a runtime.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     condition::Condition,
@@ -132,9 +134,7 @@ pub struct ResourceCounts {
 }
 
 /// How a live object is: kstatus' words.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 pub enum Health {
     /// It failed, and does not mend itself (as far as can be seen).
     Failed,
@@ -174,6 +174,13 @@ impl Health {
             "Current" => Self::Current,
             _ => Self::Unknown,
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Health {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = Cow::<str>::deserialize(deserializer)?;
+        Ok(Self::from_word(&word))
     }
 }
 

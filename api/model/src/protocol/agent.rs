@@ -19,7 +19,7 @@ pub const MAX_OBSERVATIONS: usize = 500;
 
 /// `POST /v1alpha1/agents`: registers an agent of a runtime.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct RegisterRequest {
     /// Name of the KubernetesRuntimeInstance; the one the control plane runs in where absent.
     #[serde(default)]
@@ -66,7 +66,7 @@ pub struct WatchedKind {
 
 /// `POST /v1alpha1/agents/{runtimeId}/heartbeat`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct HeartbeatRequest {
     /// The agent's epoch.
     pub epoch: i64,
@@ -89,7 +89,7 @@ pub struct HeartbeatResponse {
 
 /// `POST /v1alpha1/agents/{runtimeId}/observations`: what the agent saw, in the order in which it saw it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ObservationsRequest {
     /// The agent's epoch.
     pub epoch: i64,

@@ -4,10 +4,10 @@
 //! A claim has an epoch, monotone per object. Everything that the holder writes names it, and the store refuses an
 //! older one: a replica that was paused past its claim can't overwrite what its successor did.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ pub const MAX_CLAIMS: usize = 64;
 
 /// Asks for work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ClaimRequest {
     /// Who asks: one process, unique per start.
     pub holder: String,
@@ -117,9 +117,7 @@ impl Claim {
 }
 
 /// What made an object pending.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Trigger {
     /// A change of desired state, by a person or through a reference.
@@ -155,9 +153,16 @@ impl Trigger {
     }
 }
 
+impl<'de> Deserialize<'de> for Trigger {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = Cow::<str>::deserialize(deserializer)?;
+        Ok(Self::from_word(&word))
+    }
+}
+
 /// Keeps claims.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct RenewRequest {
     /// As in the claim.
     pub holder: String,
@@ -169,7 +174,7 @@ pub struct RenewRequest {
 
 /// One claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ClaimKey {
     /// The object.
     pub id: Uuid,
@@ -188,7 +193,7 @@ pub struct RenewResponse {
 /// Ends a run: status, events, and what becomes of the pending row, in one transaction that is refused as a whole
 /// (412 PreconditionFailed) where the epoch is not the newest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct CompleteRequest {
     /// The object.
     pub id: Uuid,
@@ -218,7 +223,7 @@ pub struct CompleteRequest {
 
 /// A status as its controller writes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct StatusUpdate {
     /// The generation that it speaks about; refused where it is in the future.
     pub observed_generation: i64,

@@ -84,7 +84,7 @@ pub struct Observed {
 
 /// Writes rows with intent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct IntentRequest {
     /// The instance.
     pub instance_id: Uuid,

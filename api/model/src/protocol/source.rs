@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// A custom resource as its author left it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct SourceRequest {
     /// The kind.
     pub kind: String,

@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use sea_orm::{ConnectionTrait, Database};
 use serde_json::json;
 use threeport_model::protocol::{
     claim::StatusUpdate,
@@ -111,6 +112,46 @@ async fn why_the_database_fails_is_logged_by_each_task_and_told_by_no_probe() {
     assert_eq!(problem["detail"], "the database failed");
 }
 
+/// Clients stay connected to a replica that is not ready: what it went on to write, as to the schema before, would be lost or
+/// worse.
+#[tokio::test]
+async fn an_api_that_can_t_serve_the_schema_reads_and_writes_nothing_for_anybody() {
+    let api = Api::new().await;
+    let database = Database::connect(&api.url).await.unwrap();
+    let list = || api.admin("GET", "/v1alpha1/workloaddefinitions", None);
+    list().await.expect(200);
+    let newer = api.store.schema_version() + 1;
+    for (minimum, served) in [(newer, false), (0, true)] {
+        let migrated = format!("UPDATE schema_version SET version = {newer}, minimum = {minimum}");
+        database.execute_unprepared(&migrated).await.unwrap();
+        let looks = tasks::health(api.app.clone(), None, api.shutdown.clone());
+        let seen = async {
+            while api.app.health.fit().is_ok() != served {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), async {
+            tokio::select! {
+                () = looks => {}
+                () = seen => {}
+            }
+        });
+        waited.await.unwrap();
+        if served {
+            break;
+        }
+        let refused = list().await.expect(503).json();
+        let detail = refused["detail"].as_str().unwrap();
+        assert!(detail.contains("can't serve it"), "{detail}");
+        let definition = crate::harness::definition("web", "1");
+        let written = api.admin("POST", "/v1alpha1/workloaddefinitions", definition);
+        assert_eq!(written.await.expect(503).json()["code"], "Unavailable");
+        api.admin("GET", "/version", None).await.expect(200);
+        api.send("GET", "/healthz", "", &[], None).await.expect(200);
+    }
+    assert_eq!(list().await.expect(200).json()["items"], json!([]));
+}
+
 #[tokio::test]
 async fn requests_are_counted_by_route_and_status() {
     let api = Api::new().await;
@@ -158,7 +199,7 @@ async fn the_own_record_tells_what_is_degraded_once_it_lasts() {
     let generation = record.generation();
     let status = StatusUpdate {
         observed_generation: generation,
-        status: json!({"observedGeneration": generation, "conditions": []}),
+        status: json!({"observedGeneration": generation, "conditions": [], "novel": 1}),
     };
     let put = api
         .app
@@ -189,4 +230,6 @@ async fn the_own_record_tells_what_is_degraded_once_it_lasts() {
     ] {
         assert_eq!(report(after, degraded).await.as_deref(), Some(told), "{after:?}");
     }
+    let (record, _) = api.app.store.status_get(kind, name).await.unwrap();
+    assert_eq!(record.status["novel"], 1, "a later version's field stays");
 }

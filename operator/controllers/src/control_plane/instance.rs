@@ -135,7 +135,7 @@ fn is_lacking(component: &Component) -> bool {
 fn report(world: &World, lacking: SignedDuration, now: Timestamp) -> Report {
     let summary = summary(&world.version.version, world.components.as_deref());
     let object = &world.claim.object;
-    let previous: Status = object.typed_status().unwrap_or_default();
+    let previous: Status = object.typed_status();
     let generation = object.generation();
     if summary.ready != ConditionStatus::True && lacking < LAPSE && is_ready(&previous, generation) {
         return Report::new(Outcome::RequeueAfter(NOT_READY_INTERVAL));

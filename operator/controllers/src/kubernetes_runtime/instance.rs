@@ -74,7 +74,10 @@ impl Controller for InstanceController {
             let probe = not_asked("it is being deleted".to_owned());
             return Ok(World { claim, probe });
         }
-        let spec: Spec = claim.object.typed_spec().unwrap_or_default();
+        // Of the cluster that says nothing, neither that it is away.
+        let unreadable =
+            |error: serde_json::Error| RunError::Failed(format!("failed to read the runtime: {error}"));
+        let spec: Spec = claim.object.typed_spec().map_err(unreadable)?;
         let probe = match self.targets.get(id, &spec.connection, None) {
             Ok(target) => self.prober.probe(id, &target).await,
             Err(error) => not_asked(error.to_string()),
@@ -101,7 +104,7 @@ impl Controller for InstanceController {
             report.finalize = true;
             return report;
         }
-        let previous: Status = object.typed_status().unwrap_or_default();
+        let previous: Status = object.typed_status();
         let status = status(&previous, object.generation(), world, &self.endpoint, now);
         Report::new(Outcome::RequeueAfter(INTERVAL)).with_status(to_value(&status))
     }
@@ -210,6 +213,23 @@ mod tests {
         assert_eq!(beat, first);
         assert_ne!(agent_status(&agent(60, true), Some(&first)), first);
         assert!(!agent_status(&agent(30, false), Some(&first)).connected);
+    }
+
+    /// It was written by another version, before a downgrade say.
+    #[tokio::test]
+    async fn a_specification_that_can_t_be_read_says_nothing_of_its_cluster() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry, Stages::default());
+        let targets = Arc::new(Targets::new(nowhere()));
+        let controller = InstanceController::new(targets, String::new(), metrics.unreachable.clone());
+        let spec = json!({"definition": "local", "connection": {"inCluster": {}}, "novel": 1});
+        let mut object = Object::new(KubernetesRuntimeInstance::KIND, "edge", spec);
+        object.metadata.id = Some(Uuid::from_u128(1));
+        let failed = controller.load(&run_of(Claim::of(object))).await.err();
+        assert!(
+            matches!(&failed, Some(RunError::Failed(why)) if why.contains("`novel`")),
+            "{failed:?}"
+        );
     }
 
     #[tokio::test]

@@ -55,7 +55,7 @@ impl Controller for DefinitionController {
 
 fn status(claim: &Claim, now: jiff::Timestamp) -> (Outcome, Status) {
     let generation = claim.object.generation();
-    let previous: Status = claim.object.typed_status().unwrap_or_default();
+    let previous: Status = claim.object.typed_status();
     let instances = claim.instances.unwrap_or_default();
     let manifests = read(claim);
     let (accepted, summary, outcome) = match &manifests {

@@ -177,7 +177,7 @@ fn summary(world: &World, plan: &Plan, applied: &Applied, healths: &[ResourceHea
 /// Whether the agent was silent and has not seen everything again: what it said before its silence must not be called
 /// Ready now.
 fn is_taking_stock(world: &World, applied: &Applied) -> bool {
-    let status: Status = world.claim.object.typed_status().unwrap_or_default();
+    let status: Status = world.claim.object.typed_status();
     let was_silent = condition::find(&status.conditions, READY)
         .is_some_and(|ready| ready.status == ConditionStatus::Unknown && ready.reason != RESOURCE_UNKNOWN);
     let agent = world.claim.agent.as_ref();

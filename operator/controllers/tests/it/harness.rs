@@ -426,9 +426,7 @@ impl World {
 
     pub(crate) fn status(&self, name: &str) -> Status {
         let store = self.api.0.lock().unwrap();
-        store.objects[&format!("WorkloadInstance/{name}")]
-            .typed_status()
-            .unwrap()
+        store.objects[&format!("WorkloadInstance/{name}")].typed_status()
     }
 
     /// Reason and message of `Ready`.

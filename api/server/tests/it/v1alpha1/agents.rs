@@ -99,3 +99,48 @@ async fn a_nul_in_a_message_stops_no_observations() {
         assert_eq!(messages, ["exit 1", "exit 2"]);
     }
 }
+
+/// The agent is upgraded before the API that it reports to, or alone. What was refused here it would not say again.
+#[tokio::test]
+async fn what_a_newer_agent_says_beside_is_left_out_and_the_rest_is_taken() {
+    let api = Api::new().await;
+    let definition = crate::harness::definition("web", "1");
+    api.admin("POST", "/v1alpha1/workloaddefinitions", definition)
+        .await
+        .expect(201);
+    let instance = crate::harness::instance("web", "web");
+    let instance = api
+        .admin("POST", "/v1alpha1/workloadinstances", instance)
+        .await
+        .expect(201)
+        .json();
+    let registered = post(&api, "/v1alpha1/agents", json!({"version": "9.0.0", "novel": 1}))
+        .await
+        .expect(200)
+        .json();
+    let runtime = registered["runtimeId"].as_str().unwrap();
+    let heartbeat = json!({"epoch": registered["epoch"], "novel": 1});
+    post(&api, &format!("/v1alpha1/agents/{runtime}/heartbeat"), heartbeat)
+        .await
+        .expect(200);
+    let seen = |name: &str, health: &str| {
+        json!({"group": "apps", "version": "v1", "kind": "Deployment", "namespace": "web", "name": name, "uid": "u",
+            "instanceId": instance["metadata"]["id"], "resourceVersion": "1", "health": health,
+            "ownershipDigest": "ours", "message": "seen", "novel": 1})
+    };
+    let observations = json!({"epoch": registered["epoch"], "sequence": 1, "novel": 1,
+        "observations": [seen("a", "Failed"), seen("b", "Perhaps")]});
+    let path = format!("/v1alpha1/agents/{runtime}/observations");
+    post(&api, &path, observations).await.expect(200);
+    let resources = api
+        .admin("GET", "/v1alpha1/workloadinstances/web/resources", None)
+        .await
+        .expect(200)
+        .json();
+    let rows = resources.as_array().unwrap().iter();
+    let told: Vec<(&Value, &Value)> = rows
+        .map(|row| (&row["observed"]["health"], &row["observed"]["message"]))
+        .collect();
+    let said = json!("seen");
+    assert_eq!(told, [(&json!("Failed"), &said), (&json!("Unknown"), &said)]);
+}

@@ -46,7 +46,7 @@ pub(super) async fn load(run: &Run, identity: &Identity, targets: &Targets) -> R
     let mut world = World {
         identity: identity.clone(),
         spec: claim.object.typed_spec().map_err(unreadable)?,
-        previous: claim.object.typed_status().map_err(unreadable)?,
+        previous: claim.object.typed_status(),
         runtime: None,
         target: None,
         elsewhere: BTreeMap::new(),
@@ -111,7 +111,7 @@ fn reach(world: &mut World, targets: &Targets) -> Result<(), Obstacle> {
     let runtime: kubernetes_runtime_instance::Spec = object
         .typed_spec()
         .map_err(|error| Obstacle::new(Reason::Invalid, object.reference(), error.to_string()))?;
-    let status: kubernetes_runtime_instance::Status = object.typed_status().unwrap_or_default();
+    let status: kubernetes_runtime_instance::Status = object.typed_status();
     world.runtime = Some(Runtime {
         id: object.id(),
         name: object.metadata.name.clone(),

@@ -3,6 +3,7 @@ use threeport_model::kinds::WorkloadInstance;
 
 use super::*;
 use crate::{
+    fixture::{identity, nowhere, run_of},
     target::{Resource, fake},
     workload::fixture::world,
 };
@@ -37,6 +38,25 @@ fn what_runs_already_is_healed_whatever_became_of_its_dependencies() {
         wait_for_dependencies(&world).is_err(),
         "what is new waits as ever"
     );
+}
+
+/// It was written by another version, before a downgrade say, and only a run of this instance writes it anew.
+#[tokio::test]
+async fn a_status_of_which_something_can_t_be_read_holds_up_no_instance() {
+    let mut claim = world().claim;
+    let novel = json!({"type": "Novel", "status": "Perhaps", "reason": "R"});
+    let ready = json!({"type": "Ready", "status": "True", "reason": "Ready"});
+    let revision = json!({"definition": 5, "instance": 2});
+    claim.object.status = json!({"namespace": "elsewhere", "revision": revision, "resources": "many", "worst": 7,
+        "conditions": [novel, ready]});
+    let targets = Targets::new(nowhere());
+    let world = load(&run_of(claim), &identity(), &targets).await.unwrap();
+    assert_eq!(world.namespace.as_deref(), Some("elsewhere"));
+    assert!(world.previous.revision.is_some() && world.previous.revision == world.revision());
+    let conditions = world.previous.conditions.iter();
+    let kinds: Vec<&str> = conditions.map(|one| one.kind.as_str()).collect();
+    assert_eq!(kinds, ["Ready"]);
+    assert_eq!(world.previous.resources.total, 0);
 }
 
 #[test]
