@@ -4,19 +4,24 @@
 //! that say so for ever. So a connection that has brought fewer bytes than an HTTP/2 preface has is ended here. Of
 //! HTTP/2, where a connection without a request is kept, the peer is asked from time to time whether it is still there:
 //! clients answer by themselves, so that watches are not cut.
+//!
+//! That does not keep a stranger from having all places: he asks for `/healthz` from time to time, or answers pings. So
+//! where there is no place, the oldest connection ends of those on which nobody has spoken who is [`Known`].
 
 use std::{
+    collections::VecDeque,
     io,
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
 };
 
+use axum::{Extension, middleware::AddExtension};
 use axum_server::{Server, accept::Accept};
 use futures::{FutureExt, future::BoxFuture};
 use hyper_util::rt::TokioTimer;
@@ -26,6 +31,8 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Sleep,
 };
+use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
+use tower::Layer;
 
 /// `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n`; no request of HTTP/1.1 is shorter.
 const PREFACE: usize = 24;
@@ -33,7 +40,7 @@ const PREFACE: usize = 24;
 /// What connections may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How many there are at once, whosever they are: one more is closed.
+    /// How many there are at once: for one more the oldest of a stranger ends, and where there is none, that one.
     pub connections: usize,
     /// How long a request's headers may take.
     pub headers: Duration,
@@ -61,6 +68,7 @@ pub fn server<A>(address: SocketAddr, inner: A, limits: &Limits) -> Server<Socke
         headers: limits.headers,
         places: Arc::new(Semaphore::new(limits.connections)),
         full: Arc::default(),
+        strangers: Arc::default(),
     });
     server
         .http_builder()
@@ -78,6 +86,64 @@ pub fn server<A>(address: SocketAddr, inner: A, limits: &Limits) -> Server<Socke
     server
 }
 
+/// An extension of each request: whether somebody who may something has spoken on its connection.
+#[derive(Clone, Debug, Default)]
+pub struct Known(Arc<AtomicBool>);
+
+impl Known {
+    /// He has.
+    pub fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether he has.
+    pub fn is_noted(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection on which nobody has spoken who is known, when it was taken.
+#[derive(Clone, Debug, Default)]
+struct Stranger {
+    /// Cancelled once the connection has ended, or is to end.
+    ends: CancellationToken,
+    known: Known,
+}
+
+impl Stranger {
+    fn may_go(&self) -> bool {
+        !self.ends.is_cancelled() && !self.known.is_noted()
+    }
+}
+
+/// The connections of strangers, the oldest first, and some that are none any more.
+#[derive(Debug, Default)]
+struct Strangers(Mutex<VecDeque<Stranger>>);
+
+impl Strangers {
+    fn add(&self) -> Stranger {
+        let stranger = Stranger::default();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() == all.capacity() {
+            all.retain(Stranger::may_go);
+        }
+        all.push_back(stranger.clone());
+        stranger
+    }
+
+    /// Ends the oldest. False where there is none.
+    fn end_oldest(&self) -> bool {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(oldest) = all.pop_front() {
+            if oldest.may_go() {
+                oldest.ends.cancel();
+                return true;
+            }
+        }
+        false
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Acceptor<A> {
@@ -86,11 +152,12 @@ pub struct Acceptor<A> {
     places: Arc<Semaphore>,
     /// Whether the last one found no place.
     full: Arc<AtomicBool>,
+    strangers: Arc<Strangers>,
 }
 
 impl<A, S> Accept<TcpStream, S> for Acceptor<A>
 where
-    A: Accept<TcpStream, S> + 'static,
+    A: Accept<TcpStream, AddExtension<S, Known>> + 'static,
     A::Stream: Send + 'static,
     A::Service: Send + 'static,
     A::Future: Send + 'static,
@@ -101,18 +168,35 @@ where
     type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let place = Arc::clone(&self.places).try_acquire_owned();
+        let places = Arc::clone(&self.places);
+        let place = Arc::clone(&places).try_acquire_owned();
         if !self.full.swap(place.is_err(), Ordering::Relaxed) && place.is_err() {
-            tracing::warn!("there are as many connections as may be; others are closed");
+            tracing::warn!("there are as many connections as may be; others are closed, of strangers first");
         }
+        let makes_room = place.is_err() && self.strangers.end_oldest();
+        let Stranger { ends, known } = self.strangers.add();
+        let service = Extension(known).layer(service);
         let (accepted, headers) = (self.inner.accept(stream, service), self.headers);
+        let ended = ends.clone().drop_guard();
         async move {
-            let place = place.map_err(io::Error::other)?;
-            let (stream, service) = accepted.await?;
+            let taken = async {
+                let place = if makes_room {
+                    let room = tokio::time::timeout(headers, places.acquire_owned());
+                    room.await?.map_err(io::Error::other)?
+                } else {
+                    place.map_err(io::Error::other)?
+                };
+                let (stream, service) = accepted.await?;
+                Ok::<_, io::Error>((place, stream, service))
+            };
+            let taken = ends.run_until_cancelled(taken).await;
+            let (place, stream, service) = taken.ok_or(io::ErrorKind::ConnectionAborted)??;
             let connection = Connection {
                 stream,
                 read: 0,
                 deadline: Some(Box::pin(tokio::time::sleep(headers))),
+                ends: Box::pin(ends.cancelled_owned()),
+                _ended: ended,
                 _place: place,
             };
             Ok((connection, service))
@@ -121,13 +205,24 @@ where
     }
 }
 
-/// A connection that fails where it doesn't begin to speak.
+/// A connection that fails where it doesn't begin to speak, or has to go.
 pub struct Connection<S> {
     stream: S,
     /// Bytes, as long as there is a deadline.
     read: usize,
     deadline: Option<Pin<Box<Sleep>>>,
+    ends: Pin<Box<WaitForCancellationFutureOwned>>,
+    _ended: DropGuard,
     _place: OwnedSemaphorePermit,
+}
+
+impl<S> Connection<S> {
+    fn ends(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.ends.as_mut().poll(context) {
+            Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
@@ -137,6 +232,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.ends(context)?;
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(context, buffer);
         let Some(deadline) = &mut this.deadline else {
@@ -154,7 +250,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(context, buffer)
+        let this = self.get_mut();
+        this.ends(context)?;
+        Pin::new(&mut this.stream).poll_write(context, buffer)
     }
 
     fn poll_write_vectored(
@@ -162,7 +260,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, buffers)
+        let this = self.get_mut();
+        this.ends(context)?;
+        Pin::new(&mut this.stream).poll_write_vectored(context, buffers)
     }
 
     fn is_write_vectored(&self) -> bool {

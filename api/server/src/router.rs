@@ -17,7 +17,7 @@ use axum::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use threeport_model::{FieldError, problem::Code, protocol::whoami::Role};
 
-use crate::{app::App, authentication::Caller, operation, problem::ApiError, routes};
+use crate::{app::App, authentication::Caller, connections::Known, operation, problem::ApiError, routes};
 
 /// Makes the schema of what goes in or out.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -166,6 +166,11 @@ async fn guard(
     } else {
         Some(app.admission.request()?)
     };
+    if caller.role != Role::None
+        && let Some(known) = request.extensions().get::<Known>()
+    {
+        known.note();
+    }
     request.extensions_mut().insert(caller);
     let answer = next.run(request);
     if is_watch {

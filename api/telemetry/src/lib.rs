@@ -3,6 +3,7 @@
 //! One place, so that all parts log alike (JSON unless a terminal reads), are probed alike and drain alike: without it each
 //! of four binaries would have its own copy.
 
+mod connections;
 pub mod reference;
 pub mod stages;
 
@@ -11,11 +12,14 @@ use std::{future::Future, io::IsTerminal, net::SocketAddr, sync::Arc, time::Dura
 use anyhow::Context;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use prometheus_client::registry::Registry;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How long a process has to drain after SIGTERM.
 pub const DRAIN: Duration = Duration::from_secs(10);
+/// The most connections of probes and scrapers at once: a handful is what there should be.
+const PROBES: usize = 128;
 
 /// Installs the TLS provider (two are linked, and rustls refuses to choose) and the log writer. The filter comes
 /// from `RUST_LOG`, by default `info`.
@@ -71,7 +75,7 @@ pub async fn serve_probes(
         .await
         .with_context(|| format!("failed to listen for probes on {address}"))?;
     let stopped = async move { shutdown.cancelled().await };
-    axum::serve(listener, router)
+    axum::serve(connections::Bounded::new(listener, PROBES), router)
         .with_graceful_shutdown(stopped)
         .await
         .context("failed to serve probes")
@@ -98,10 +102,42 @@ pub fn render(registry: &Registry) -> Result<String, std::fmt::Error> {
 /// Runs `main` on a runtime with `workers` threads: two cores are typical, and more threads cost memory only.
 pub fn run<F: Future<Output = anyhow::Result<()>>>(workers: usize, main: F) -> anyhow::Result<()> {
     init();
+    open_more_files();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()
         .build()
         .context("failed to start the runtime")?
         .block_on(main)
+}
+
+/// Programs are started with 1024 files that they may open (a connection is one, too) where they may allow themselves many
+/// more: a thousand connections of a stranger were enough to leave none for the database.
+fn open_more_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, most).context("failed to allow more open files") {
+        tracing::warn!("{error:#}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_may_open_as_many_files_as_it_can_allow_itself() {
+        let limit = getrlimit(Resource::Nofile);
+        let few = Rlimit {
+            current: Some(256),
+            ..limit
+        };
+        setrlimit(Resource::Nofile, few).unwrap();
+        assert_eq!(getrlimit(Resource::Nofile), few);
+        run(1, async { Ok(()) }).unwrap();
+        assert_eq!(getrlimit(Resource::Nofile).current, limit.maximum);
+    }
 }

@@ -6,9 +6,11 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::geteuid;
 
 /// The folder of the components' Go modules.
 #[must_use]
@@ -101,6 +103,23 @@ pub fn create_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("failed to create the folder {}", path.display()))
 }
 
+/// The same where every user may create one, in `/tmp`. In another user's folder a file could be a link to anything, which
+/// root would then write to: it is refused.
+pub fn create_own_folder(path: &Path) -> Result<()> {
+    create_folder(path)?;
+    for folder in path.ancestors().take_while(|folder| *folder != Path::new("/tmp")) {
+        let found = fs::symlink_metadata(folder)
+            .with_context(|| format!("failed to look at the folder {}", folder.display()))?;
+        let is_ours = [0, geteuid().as_raw()].contains(&found.uid());
+        ensure!(
+            found.is_dir() && is_ours,
+            "{} is another user's, or a link: remove it",
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
 /// Writes a file by rename, so that a reader or an interruption never meets half of it.
 pub fn write_file(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
     let parent = path
@@ -125,6 +144,18 @@ mod tests {
             assert!(Site::new(name, Path::new("/tmp")).is_err(), "{name:?}");
         }
         assert!(Site::new("main", Path::new("/tmp")).is_ok());
+    }
+
+    #[test]
+    fn a_folder_that_is_a_link_is_not_taken_for_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let [own, link] = ["own", "link"].map(|name| folder.path().join(name));
+        create_own_folder(&own.join("locks")).unwrap();
+        std::os::unix::fs::symlink(&own, &link).unwrap();
+        for within in [link.clone(), link.join("locks")] {
+            let refused = create_own_folder(&within).unwrap_err().to_string();
+            assert!(refused.starts_with(&link.display().to_string()), "{refused}");
+        }
     }
 
     #[test]

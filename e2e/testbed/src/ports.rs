@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
-use crate::paths::create_folder;
+use crate::paths::create_own_folder;
 
 const FIRST: u16 = 15_000;
 const COUNT: u16 = 10_000;
@@ -19,7 +19,7 @@ const LOCKS: &str = "/tmp/threeport-testbed/ports";
 /// A port on which nobody listens and which this process, until it ends, is the only testbed to be given.
 pub fn free() -> Result<u16> {
     static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
-    create_folder(Path::new(LOCKS))?;
+    create_own_folder(Path::new(LOCKS))?;
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
     // Different processes begin at different places, so that they seldom try each other's.
     let offset = u16::try_from(u64::from(std::process::id()) * 61 % u64::from(COUNT)).unwrap_or_default();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use crate::paths::create_folder;
+use crate::paths::{create_folder, create_own_folder};
 
 const FOLDER: &str = "/tmp/threeport-testbed/scratch";
 const LOCK: &str = ".lock";
@@ -24,6 +24,7 @@ pub struct Scratch {
 impl Scratch {
     /// A new, empty folder that every user may enter; removes what killed runs left.
     pub fn new(kind: &str) -> Result<Self> {
+        create_own_folder(Path::new(FOLDER))?;
         Self::new_in(Path::new(FOLDER), kind)
     }
 

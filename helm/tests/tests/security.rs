@@ -263,6 +263,29 @@ fn the_facade_may_write_exactly_the_definitions_of_the_models_kinds() {
     assert_eq!(named, kinds.collect::<BTreeSet<_>>());
 }
 
+/// Who may write a definition may have the custom resources of every control plane converted.
+#[test]
+fn a_facade_that_may_not_write_what_control_planes_share_only_reads_it() {
+    let shared = |setting: &str| {
+        let text = template("threeport", "team", &["--set", setting]).unwrap();
+        let rules = rules_of(&objects(&text).unwrap(), "threeport-facade");
+        let is_shared = |rule: &Value| {
+            let groups = strings(&rule["apiGroups"]);
+            groups.contains("apiextensions.k8s.io") || groups.contains("admissionregistration.k8s.io")
+        };
+        rules.into_iter().filter(is_shared).collect::<Vec<_>>()
+    };
+    let read = shared("facade.writesDefinitions=false");
+    let verbs = read.iter().map(|rule| &rule["verbs"]).collect::<Vec<_>>();
+    assert_eq!(verbs, [&json!(["get", "list", "watch"]), &json!(["get"])]);
+    assert!(
+        read.iter().all(|rule| rule["resourceNames"].is_array()),
+        "{read:?}"
+    );
+    let written = shared("facade.writesDefinitions=true");
+    assert_eq!(written.len(), 4, "the positive control: {written:?}");
+}
+
 #[test]
 fn budgets_are_only_where_there_are_two_replicas() {
     let budgets = |case: &str| {

@@ -3,9 +3,15 @@
 
 use std::sync::atomic::Ordering;
 
+use axum::{body::Body, http::Request};
 use futures::{StreamExt, stream::FuturesUnordered};
 use threeport_model::protocol::whoami::Role;
-use threeport_server::{limits::Admission, router::ROUTES};
+use threeport_server::{
+    connections::Known,
+    limits::Admission,
+    router::{ROUTES, router},
+};
+use tower::ServiceExt;
 use uuid::Uuid;
 
 use crate::harness::{ADMIN, AGENT, Api, CONTROLLERS, FACADE, HANGING, STRANGER, UNKNOWN, web_token};
@@ -175,6 +181,18 @@ async fn strangers_take_no_place() {
     );
     api.send("GET", "/whoami", AGENT, &[], None).await.expect(200);
     api.admin("GET", "/whoami", None).await.expect(200);
+}
+
+#[tokio::test]
+async fn who_may_something_is_known_on_his_connection_and_a_stranger_is_not() {
+    let api = Api::new().await;
+    for (token, expected) in [(ADMIN, true), (AGENT, true), (STRANGER, false), (UNKNOWN, false)] {
+        let known = Known::default();
+        let request = Request::get("/whoami").header("authorization", format!("Bearer {token}"));
+        let request = request.extension(known.clone()).body(Body::empty()).unwrap();
+        router(api.app.clone()).oneshot(request).await.unwrap();
+        assert_eq!(known.is_noted(), expected, "{token}");
+    }
 }
 
 #[tokio::test]

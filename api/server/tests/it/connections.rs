@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, routing::get};
+use axum::{Extension, Router, routing::get};
 use axum_server::{Handle, accept::NoDelayAcceptor};
-use threeport_server::connections::{self, Limits};
+use threeport_server::connections::{self, Known, Limits};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -18,6 +18,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// Longer than headers may take, and than a peer that is gone stays unnoticed.
 const SLOW: Duration = Duration::from_secs(3);
 const REQUEST: &str = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+/// The same, of somebody who is known.
+const KNOWN: &str = "GET /known HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 fn limits() -> Limits {
     Limits {
@@ -28,15 +30,20 @@ fn limits() -> Limits {
     }
 }
 
-/// A server without TLS that answers `served`, at `/slow` after a while.
+/// A server without TLS that answers `served`, at `/slow` after a while. Who asks for `/known` is.
 async fn serve(limits: &Limits) -> SocketAddr {
     crate::harness::init_log();
     let slow = || async {
         tokio::time::sleep(SLOW).await;
         "served"
     };
+    let known = |Extension(known): Extension<Known>| async move {
+        known.note();
+        "served"
+    };
     let router = Router::new()
         .route("/", get(|| async { "served" }))
+        .route("/known", get(known))
         .route("/slow", get(slow));
     let handle = Handle::new();
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -62,7 +69,11 @@ async fn heard(stream: &mut TcpStream) -> Vec<u8> {
 
 /// Whether a request is answered.
 async fn is_served(stream: &mut TcpStream) -> bool {
-    if stream.write_all(REQUEST.as_bytes()).await.is_err() {
+    is_answered(stream, REQUEST).await
+}
+
+async fn is_answered(stream: &mut TcpStream, request: &str) -> bool {
+    if stream.write_all(request.as_bytes()).await.is_err() {
         return false;
     }
     let (mut all, mut buffer) = (Vec::new(), [0; 1024]);
@@ -122,7 +133,7 @@ async fn one_connection_too_many_is_closed_until_another_one_is() {
     let address = serve(&limits).await;
     let mut kept = [connect(address, b"").await, connect(address, b"").await];
     for stream in &mut kept {
-        assert!(is_served(stream).await);
+        assert!(is_answered(stream, KNOWN).await);
     }
     assert_eq!(heard(&mut connect(address, b"").await).await, b"");
     let [first, mut second] = kept;
@@ -133,4 +144,28 @@ async fn one_connection_too_many_is_closed_until_another_one_is() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(is_served(&mut second).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_no_place_a_stranger_s_connection_goes_and_a_known_one_stays() {
+    let limits = Limits {
+        connections: 3,
+        // None ends by itself.
+        headers: DEADLINE * 2,
+        ..limits()
+    };
+    let address = serve(&limits).await;
+    let mut known = connect(address, b"").await;
+    assert!(is_answered(&mut known, KNOWN).await);
+    let mut strangers = [connect(address, b"").await, connect(address, b"").await];
+    for stream in &mut strangers {
+        assert!(is_served(stream).await);
+    }
+    let mut newest = connect(address, b"").await;
+    assert!(is_served(&mut newest).await, "it has a place");
+    let [mut oldest, mut other] = strangers;
+    assert_eq!(heard(&mut oldest).await, b"");
+    for stream in [&mut known, &mut other, &mut newest] {
+        assert!(is_served(stream).await);
+    }
 }
