@@ -10,6 +10,7 @@ mod claims;
 mod error;
 mod objects;
 mod options;
+mod refusal;
 mod request;
 #[cfg(test)]
 mod scripted;

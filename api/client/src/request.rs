@@ -8,9 +8,8 @@ use reqwest::{
     header::{ACCEPT, CONTENT_TYPE},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use threeport_model::Problem;
 
-use crate::{Client, Error};
+use crate::{Client, Error, refusal};
 
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -121,9 +120,9 @@ impl Request {
         }
         let status = response.status().as_u16();
         let bytes = response.bytes().await.unwrap_or_default();
-        Err(match serde_json::from_slice::<Problem>(&bytes) {
-            Ok(problem) => Error::Refused(Box::new(problem)),
-            Err(_) => {
+        Err(match refusal::read(status, &bytes) {
+            Some(problem) => Error::Refused(Box::new(problem)),
+            None => {
                 let body = String::from_utf8_lossy(&bytes).chars().take(200).collect();
                 Error::UnexpectedAnswer {
                     request,

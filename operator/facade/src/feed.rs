@@ -245,11 +245,21 @@ async fn follow(context: &Context, since: Option<String>) -> Option<WatchStream>
             }
             Ok(_) => return None,
             Err(error) if error.code() == Some(Code::Gone) => return None,
+            Err(error) if is_no_place(&error) => {
+                tracing::warn!(error = %explain(&error), "failed to watch the API from where the list ended, listing again");
+                tokio::time::sleep(RETRY).await;
+                return None;
+            }
             Err(error) => tracing::warn!(error = %explain(&error), "failed to watch the API, trying again"),
         }
         away = true;
         tokio::time::sleep(RETRY).await;
     }
+}
+
+/// Whether the API does not take the token, and never will: an older one may not read what a later one made.
+fn is_no_place(error: &Error) -> bool {
+    error.problem().is_some() && !error.is_transient()
 }
 
 async fn listen(context: &Context, stream: &mut WatchStream) {
@@ -308,10 +318,30 @@ pub(crate) async fn closing(context: Arc<Context>, shutdown: CancellationToken) 
 mod tests {
     use std::{cell::RefCell, future::ready};
 
+    use serde_json::json;
     use tokio::{sync::mpsc, time::Instant};
     use tokio_stream::wrappers::ReceiverStream;
 
     use super::*;
+
+    #[test]
+    fn who_may_not_watch_from_where_the_list_ended_lists_again() {
+        for (code, again) in [
+            (Code::Invalid, true),
+            (Code::Unavailable, false),
+            (Code::TooManyRequests, false),
+        ] {
+            let problem = json!({"type": "", "title": "", "status": 0, "detail": "no", "code": code});
+            let refused = Error::Refused(Box::new(serde_json::from_value(problem).unwrap()));
+            assert_eq!(is_no_place(&refused), again, "{code:?}");
+        }
+        let unreachable = Error::UnexpectedAnswer {
+            request: String::new(),
+            status: 502,
+            body: String::new(),
+        };
+        assert!(!is_no_place(&unreachable));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_told_while_all_is_listed_is_heard_at_once() {
