@@ -1,6 +1,9 @@
 //! `threeport-api bootstrap`: makes, once, what an installation must have before anything runs: a CA, serving
 //! certificates for the API and NATS, the encryption key, the admin token, NATS' passwords.
 //!
+//! The encryption key is made first, and only where there is no authority yet: an installation that has lost its key must
+//! not go on with another one, with which new values would be sealed while the old ones wait for the key that is restored.
+//!
 //! What is there is never overwritten, except that certificates which end within 30 days, or which lack a name they
 //! are now asked for, are issued anew for the same key. So it can run at every install and upgrade, and daily. What
 //! belongs together is one *bundle*; where it is kept is a [`Vault`]: a directory or the Secrets of a namespace.
@@ -80,6 +83,7 @@ async fn make(
     nats: &[String],
     now: jiff::Timestamp,
 ) -> anyhow::Result<()> {
+    ensure_encryption_key(vault).await?;
     let authority = ensure(vault, Bundle::Authority, |known| Authority::complete(known, now)).await?;
     let publish = vault.publish_authority(entry(&authority, "ca.crt")?);
     around(writes::AUTHORITY, publish)
@@ -97,9 +101,28 @@ async fn make(
         };
         ensure(vault, bundle, |known| serving.complete(known, now)).await?;
     }
-    for bundle in [Bundle::EncryptionKey, Bundle::AdminToken, Bundle::NatsUsers] {
+    for bundle in [Bundle::AdminToken, Bundle::NatsUsers] {
         ensure(vault, bundle, |known| bundle.complete(known)).await?;
     }
+    Ok(())
+}
+
+/// The authority is looked for first: who runs at the same time makes it after the key.
+async fn ensure_encryption_key(vault: &impl Vault) -> anyhow::Result<()> {
+    const BUNDLE: Bundle = Bundle::EncryptionKey;
+    let is_new = vault.read(Bundle::Authority).await?.is_empty();
+    ensure(vault, BUNDLE, |known| {
+        let missing = BUNDLE.complete(known)?;
+        if !is_new && !missing.is_empty() {
+            bail!(
+                "it is gone, and the rest of the installation is there. With another key the values of Secrets that the \
+                 database has can't be read. Restore it from its backup. Where there is none, put 32 random bytes in \
+                 base64 there as \"key\", and apply definitions with Secrets again"
+            );
+        }
+        Ok(missing)
+    })
+    .await?;
     Ok(())
 }
 

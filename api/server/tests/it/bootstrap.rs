@@ -20,6 +20,10 @@ const FILES: &[&str] = &[
 ];
 
 async fn run(directory: &Path, dns: &[&str], now: Timestamp) {
+    attempt(directory, dns, now).await.unwrap();
+}
+
+async fn attempt(directory: &Path, dns: &[&str], now: Timestamp) -> anyhow::Result<()> {
     let arguments = Arguments {
         directory: Some(directory.to_owned()),
         namespace: None,
@@ -27,7 +31,7 @@ async fn run(directory: &Path, dns: &[&str], now: Timestamp) {
         kubeconfig: None,
         dns: dns.iter().map(ToString::to_string).collect(),
     };
-    bootstrap::run(&arguments, now).await.unwrap();
+    bootstrap::run(&arguments, now).await
 }
 
 fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -81,6 +85,31 @@ async fn a_run_that_broke_off_is_finished() {
     let again = files(folder.path());
     assert_eq!(again.keys().map(String::as_str).collect::<Vec<_>>(), FILES);
     assert_eq!(changed(&first, &again), ["admin-token", "api.crt"]);
+}
+
+#[tokio::test]
+async fn a_lost_encryption_key_is_not_replaced_by_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), &[], now()).await;
+    let key = folder.path().join("encryption-key");
+    let first = std::fs::read(&key).unwrap();
+    std::fs::remove_file(&key).unwrap();
+    let refused = attempt(folder.path(), &[], now()).await.unwrap_err();
+    assert!(
+        format!("{refused:#}").contains("Restore it from its backup"),
+        "{refused:#}"
+    );
+    assert!(!key.exists());
+    std::fs::write(&key, &first).unwrap();
+    run(folder.path(), &[], now()).await;
+
+    // A first run that broke off before it had an authority.
+    let begun = tempfile::tempdir().unwrap();
+    std::fs::write(begun.path().join("encryption-key"), &first).unwrap();
+    run(begun.path(), &[], now()).await;
+    let made = files(begun.path());
+    assert_eq!(made.keys().map(String::as_str).collect::<Vec<_>>(), FILES);
+    assert_eq!(made["encryption-key"], first);
 }
 
 #[tokio::test]
