@@ -8,6 +8,7 @@ use std::{sync::LazyLock, time::Instant};
 
 use axum::{
     Router,
+    body::HttpBody,
     extract::{Request, State},
     http::Uri,
     middleware::{Next, from_fn_with_state},
@@ -90,6 +91,19 @@ pub enum Body {
     Objects,
 }
 
+impl Body {
+    /// How many bytes of objects a request has, as far as it says. What controllers and agents say is none of it: they don't
+    /// wait for whoever writes objects.
+    fn bytes_of_objects(&self, request: &Request) -> u64 {
+        match self {
+            Self::Object | Self::MergePatch | Self::Objects => {
+                request.body().size_hint().upper().unwrap_or(u64::MAX)
+            }
+            Self::None | Self::Json(_) => 0,
+        }
+    }
+}
+
 /// What comes out.
 pub enum Answer {
     /// JSON of a protocol type.
@@ -160,7 +174,11 @@ async fn guard(
         Some(app.admission.request()?)
     };
     request.extensions_mut().insert(caller);
-    let answer = next.run(request);
+    let bytes = route.body.bytes_of_objects(&request);
+    let answer = async {
+        let _room = app.admission.room(bytes).await;
+        next.run(request).await
+    };
     if is_watch {
         return Ok(answer.await);
     }
