@@ -33,6 +33,7 @@ pub mod writes;
 mod failure;
 mod held;
 mod run;
+mod weight;
 
 pub use controller::{Controller, Reconciler, Run, RunError};
 pub use engine::Engine;
