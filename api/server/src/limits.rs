@@ -1,5 +1,6 @@
 //! What keeps one caller, or all together, from taking everything: a token bucket per actor, a bound on requests and
-//! on watches that are served at once. Memory is bounded, too.
+//! on watches that are served at once. Memory is bounded, too: what is made of a large object while it is read, checked and
+//! written takes some times its size, so such objects wait for each other.
 
 use std::{
     collections::HashMap,
@@ -14,6 +15,10 @@ use crate::problem::ApiError;
 
 /// The most actors that are counted one by one; beyond, full buckets are forgotten.
 const MAX_ACTORS: usize = 4096;
+/// A body of objects that has no more bytes needs no room.
+const SMALL: u64 = 1 << 20;
+/// How many MiB of larger ones are worked on at once: as many as the largest has.
+const ROOM: u32 = 16;
 
 /// All limits of one process.
 pub struct Admission {
@@ -21,6 +26,7 @@ pub struct Admission {
     buckets: Mutex<HashMap<String, Bucket>>,
     requests: Arc<Semaphore>,
     watches: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
 }
 
 struct Bucket {
@@ -36,6 +42,7 @@ impl Admission {
             buckets: Mutex::default(),
             requests: Arc::new(Semaphore::new(requests)),
             watches: Arc::new(Semaphore::new(watches)),
+            bodies: Arc::new(Semaphore::new(ROOM as usize)),
         }
     }
 
@@ -75,6 +82,17 @@ impl Admission {
         place(&self.requests, "requests")
     }
 
+    /// Room for objects in a body of so many bytes, once there is; nothing where they need none.
+    pub async fn room(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        if bytes <= SMALL {
+            return None;
+        }
+        let mebibytes = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(ROOM);
+        let room = Arc::clone(&self.bodies).acquire_many_owned(mebibytes.min(ROOM));
+        // It is never closed, which is what its only error says.
+        room.await.ok()
+    }
+
     /// A place among the watches.
     pub fn watch(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         place(&self.watches, "watches")
@@ -99,7 +117,10 @@ fn too_many(detail: &str) -> ApiError {
 mod tests {
     use std::time::Duration;
 
+    use futures::FutureExt;
+
     use super::*;
+    use crate::body::MAX_APPLY;
 
     #[test]
     fn one_actor_gets_its_share_and_no_more() {
@@ -127,6 +148,28 @@ mod tests {
                 .unwrap();
         }
         assert!(admission.buckets.lock().unwrap().len() <= MAX_ACTORS);
+    }
+
+    #[tokio::test]
+    async fn large_bodies_wait_for_each_other_and_small_ones_for_nobody() {
+        assert_eq!(ROOM as usize, MAX_APPLY >> 20, "one of the largest is taken");
+        let admission = Admission::new(10, 1, 1);
+        let room = |bytes: u64| Box::pin(admission.room(bytes));
+        assert!(room(SMALL).await.is_none());
+        let largest = room(MAX_APPLY as u64).await.unwrap();
+        assert!(room(SMALL).now_or_never().unwrap().is_none());
+        let mut waits = room(SMALL + 1);
+        assert!(waits.as_mut().now_or_never().is_none());
+        drop(largest);
+        let held = waits.await.unwrap();
+        assert_eq!(held.num_permits(), 2);
+        let mut whole = room(u64::MAX);
+        assert!(
+            whole.as_mut().now_or_never().is_none(),
+            "it is refused later, by its size"
+        );
+        drop(held);
+        assert_eq!(whole.await.unwrap().num_permits(), ROOM as usize);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::{
 use futures::{StreamExt, stream::FuturesUnordered};
 use jetstream::{JetStream, Message};
 use threeport_failpoint::around;
-use threeport_model::find_kind;
+use threeport_model::{find_kind, protocol::notification::MANY};
 use threeport_store::Notice;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, time::DelayQueue};
@@ -28,6 +28,8 @@ use crate::{metrics::Metrics, writes};
 const QUEUE: usize = 8192;
 /// How many published messages may wait for their acknowledgement.
 const IN_FLIGHT: usize = 512;
+/// A commit that makes work for more objects than that has them wait for others. Not what an agent says at once.
+const OF_ONE: usize = 500;
 /// Work that becomes due later than this is left to the relay.
 const MAX_DELAY: Duration = Duration::from_secs(10);
 
@@ -47,6 +49,7 @@ pub struct Notifier {
 struct Queued {
     notice: Notice,
     operation: Uuid,
+    origin: &'static str,
     at: Instant,
 }
 
@@ -66,12 +69,14 @@ impl Notifier {
     pub fn committed(&self, operation: Uuid, notices: Vec<Notice>) {
         self.wake.notify_one();
         let at = Instant::now();
+        let origin = if notices.len() > OF_ONE { MANY } else { COMMIT };
         for notice in notices.into_iter().filter(|notice| notice.delay <= MAX_DELAY) {
             if self
                 .queue
                 .try_send(Queued {
                     notice,
                     operation,
+                    origin,
                     at,
                 })
                 .is_err()
@@ -117,7 +122,7 @@ pub async fn publish(
                 None => break,
             },
         };
-        let Some(message) = message(&queued.notice, COMMIT, None, Some(queued.operation)) else {
+        let Some(message) = message(&queued.notice, queued.origin, None, Some(queued.operation)) else {
             continue;
         };
         let due = queued.at + queued.notice.delay;
@@ -147,4 +152,29 @@ fn message(
         bucket,
         operation,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_that_makes_work_for_hundreds_says_so() {
+        for (count, expected) in [(1, COMMIT), (OF_ONE, COMMIT), (OF_ONE + 1, MANY)] {
+            let (notifier, mut queue) = Notifier::new(Metrics::default(), Arc::default());
+            let notice = |number: usize| Notice {
+                id: Uuid::from_u128(number as u128),
+                kind: "WorkloadInstance".to_owned(),
+                token: "t".to_owned(),
+                delay: Duration::ZERO,
+            };
+            notifier.committed(Uuid::nil(), (0..count).map(notice).collect());
+            for _ in 0..count {
+                let queued = queue.receiver.try_recv().unwrap();
+                let told = message(&queued.notice, queued.origin, None, None).unwrap();
+                assert_eq!(told.origin, expected, "{count}");
+            }
+            assert!(queue.receiver.try_recv().is_err());
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::{sync::LazyLock, time::Instant};
 
 use axum::{
     Router,
+    body::HttpBody,
     extract::{Request, State},
     http::Uri,
     middleware::{Next, from_fn_with_state},
@@ -88,6 +89,19 @@ pub enum Body {
     MergePatch,
     /// Any number of objects, JSON or YAML.
     Objects,
+}
+
+impl Body {
+    /// How many bytes of objects a request has, as far as it says. What controllers and agents say is none of it: they don't
+    /// wait for whoever writes objects.
+    fn bytes_of_objects(&self, request: &Request) -> u64 {
+        match self {
+            Self::Object | Self::MergePatch | Self::Objects => {
+                request.body().size_hint().upper().unwrap_or(u64::MAX)
+            }
+            Self::None | Self::Json(_) => 0,
+        }
+    }
 }
 
 /// What comes out.
@@ -172,7 +186,11 @@ async fn guard(
         known.note();
     }
     request.extensions_mut().insert(caller);
-    let answer = next.run(request);
+    let bytes = route.body.bytes_of_objects(&request);
+    let answer = async {
+        let _room = app.admission.room(bytes).await;
+        next.run(request).await
+    };
     if is_watch {
         return Ok(answer.await);
     }

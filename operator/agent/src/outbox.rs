@@ -4,7 +4,9 @@
 //! The API takes what a batch says of objects before what it says of kinds, and "can't be listed" makes all objects of a
 //! kind unknown. So what was seen after it waits for the next batch.
 //!
-//! All that is said passes here, so here the NULs go that programs print and no database keeps.
+//! All that is said passes here, so here the NULs go that programs print and no database keeps, and the rest of messages that
+//! are longer than anybody reads: a custom resource's condition may have a megabyte, which would be part of each claim and
+//! status of its instance.
 //!
 //! It is bounded by what is watched: one observation per object, one mark per kind.
 
@@ -14,6 +16,9 @@ use std::{
 };
 
 use threeport_model::protocol::agent::{Observation, ObservationsRequest, Unlistable, WatchedKind};
+
+/// The longest message that is said, in bytes.
+const LONGEST: usize = 2048;
 
 /// One object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,7 +78,7 @@ impl Outbox {
             }
         }
         observation.other_managers.iter_mut().for_each(without_nul);
-        without_nul(&mut observation.message);
+        shorten(&mut observation.message);
         let is_new = self.observations.insert(key.clone(), observation).is_none();
         let is_outdated = !is_new && matches!(self.marks.get(&key.kind), Some(Mark::Unlistable(_)));
         if is_outdated {
@@ -92,7 +97,7 @@ impl Outbox {
 
     /// A kind can't be listed now.
     pub fn unlistable(&mut self, kind: Arc<WatchedKind>, mut message: String) {
-        without_nul(&mut message);
+        shorten(&mut message);
         self.mark(kind, Mark::Unlistable(message));
     }
 
@@ -189,6 +194,15 @@ fn without_nul(text: &mut String) {
     text.retain(|character| character != '\0');
 }
 
+fn shorten(message: &mut String) {
+    without_nul(message);
+    if message.len() > LONGEST {
+        let end = message.floor_char_boundary(LONGEST);
+        message.truncate(end);
+        message.push('…');
+    }
+}
+
 impl Batch {
     /// The batch as the API takes it.
     pub fn to_request(&self, epoch: i64, sequence: i64) -> ObservationsRequest {
@@ -239,179 +253,4 @@ impl Batch {
 }
 
 #[cfg(test)]
-mod tests {
-    use threeport_model::kinds::workload_instance::Health;
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn kind(name: &str) -> Arc<WatchedKind> {
-        Arc::new(WatchedKind {
-            group: String::new(),
-            version: "v1".to_owned(),
-            kind: name.to_owned(),
-        })
-    }
-
-    fn key(kind_name: &str, name: &str) -> Key {
-        Key {
-            kind: kind(kind_name),
-            namespace: "shop".to_owned(),
-            name: name.to_owned(),
-        }
-    }
-
-    fn observation(name: &str, version: u32) -> Observation {
-        Observation {
-            group: String::new(),
-            version: "v1".to_owned(),
-            kind: "ConfigMap".to_owned(),
-            namespace: "shop".to_owned(),
-            name: name.to_owned(),
-            uid: String::new(),
-            instance_id: Uuid::nil(),
-            resource_version: version.to_string(),
-            ownership_digest: None,
-            other_managers: Vec::new(),
-            health: Health::Current,
-            message: String::new(),
-            images: Vec::new(),
-            completed: None,
-        }
-    }
-
-    fn seen(outbox: &mut Outbox, name: &str, version: u32) {
-        outbox.observe(key("ConfigMap", name), observation(name, version));
-    }
-
-    fn sent(batch: &Batch) -> Vec<String> {
-        let request = batch.to_request(1, 1);
-        request
-            .observations
-            .iter()
-            .map(|it| format!("{}@{}", it.name, it.resource_version))
-            .collect()
-    }
-
-    #[test]
-    fn what_was_seen_twice_is_sent_once_in_its_first_place() {
-        let mut outbox = Outbox::default();
-        seen(&mut outbox, "a", 1);
-        seen(&mut outbox, "b", 2);
-        seen(&mut outbox, "a", 3);
-        assert_eq!(sent(&outbox.take(10)), ["a@3", "b@2"]);
-        assert!(outbox.is_empty());
-    }
-
-    #[test]
-    fn a_list_is_closed_only_after_what_was_in_it() {
-        let mut outbox = Outbox::default();
-        for number in 0..5 {
-            seen(&mut outbox, &format!("m{number}"), 1);
-        }
-        outbox.close(kind("ConfigMap"));
-        seen(&mut outbox, "m0", 2);
-        assert!(outbox.take(3).to_request(1, 1).closed.is_empty());
-        let last = outbox.take(3);
-        assert_eq!(
-            last.to_request(1, 2).closed,
-            [WatchedKind::clone(&kind("ConfigMap"))]
-        );
-        assert_eq!(sent(&last), ["m3@1", "m4@1"]);
-    }
-
-    #[test]
-    fn what_comes_back_goes_first_but_never_over_what_is_newer() {
-        let mut outbox = Outbox::default();
-        seen(&mut outbox, "a", 1);
-        seen(&mut outbox, "b", 1);
-        outbox.close(kind("ConfigMap"));
-        let failed = outbox.take(10);
-        seen(&mut outbox, "c", 2);
-        seen(&mut outbox, "a", 2);
-        outbox.unlistable(kind("ConfigMap"), "forbidden".to_owned());
-        outbox.put_back(failed);
-        let batch = outbox.take(10);
-        assert_eq!(sent(&batch), ["b@1", "c@2", "a@2"]);
-        let request = batch.to_request(1, 1);
-        assert!(request.closed.is_empty());
-        assert_eq!(request.unlistable.len(), 1);
-    }
-
-    #[test]
-    fn of_a_kind_the_last_mark_counts() {
-        let mut outbox = Outbox::default();
-        outbox.unlistable(kind("A"), "no".to_owned());
-        outbox.close(kind("A"));
-        let request = outbox.take(10).to_request(1, 1);
-        assert_eq!((request.closed.len(), request.unlistable.len()), (1, 0));
-    }
-
-    fn unlistable(batch: &Batch) -> Vec<String> {
-        let request = batch.to_request(1, 1);
-        request.unlistable.into_iter().map(|it| it.kind.kind).collect()
-    }
-
-    #[test]
-    fn what_is_seen_after_a_kind_could_not_be_listed_is_sent_after_that() {
-        let mut outbox = Outbox::default();
-        outbox.unlistable(kind("ConfigMap"), "broken".to_owned());
-        outbox.unlistable(kind("Service"), "broken".to_owned());
-        seen(&mut outbox, "a", 1);
-        seen(&mut outbox, "b", 1);
-        let first = outbox.take(10);
-        assert_eq!(unlistable(&first), ["ConfigMap", "Service"]);
-        assert!(first.is_empty());
-        outbox.put_back(first);
-        let first = outbox.take(10);
-        assert_eq!(unlistable(&first), ["ConfigMap", "Service"]);
-        assert!(first.is_empty(), "nor when it is sent again");
-        let second = outbox.take(10);
-        assert_eq!(sent(&second), ["a@1", "b@1"]);
-        assert!(unlistable(&second).is_empty() && outbox.is_empty());
-    }
-
-    #[test]
-    fn what_is_seen_again_after_a_kind_could_not_be_listed_is_sent_after_that() {
-        let mut outbox = Outbox::default();
-        seen(&mut outbox, "a", 1);
-        seen(&mut outbox, "b", 1);
-        outbox.unlistable(kind("ConfigMap"), "broken".to_owned());
-        seen(&mut outbox, "a", 2);
-        assert_eq!(outbox.len(), 3);
-        let first = outbox.take(10);
-        assert_eq!(
-            (sent(&first), unlistable(&first)),
-            (vec!["b@1".to_owned()], vec!["ConfigMap".to_owned()])
-        );
-        let second = outbox.take(10);
-        assert_eq!(sent(&second), ["a@2"]);
-        assert!(unlistable(&second).is_empty() && outbox.is_empty());
-    }
-
-    #[test]
-    fn what_is_sent_holds_no_nul() {
-        let mut outbox = Outbox::default();
-        let mut said = observation("a", 1);
-        "exited\0 with\0\0 1".clone_into(&mut said.message);
-        said.other_managers = vec!["some\0body".to_owned()];
-        outbox.observe(key("ConfigMap", "a"), said);
-        outbox.unlistable(kind("A"), "no\0".to_owned());
-        let request = outbox.take(10).to_request(1, 1);
-        assert_eq!(request.observations[0].message, "exited with 1");
-        assert_eq!(request.observations[0].other_managers, ["somebody"]);
-        assert_eq!(request.unlistable[0].message, "no");
-    }
-
-    #[test]
-    fn nothing_is_said_of_a_kind_that_is_no_longer_watched() {
-        let mut outbox = Outbox::default();
-        seen(&mut outbox, "a", 1);
-        outbox.close(kind("ConfigMap"));
-        outbox.close(kind("Service"));
-        outbox.forget(&kind("ConfigMap"));
-        let request = outbox.take(10).to_request(1, 1);
-        assert!(request.observations.is_empty());
-        assert_eq!(request.closed, [WatchedKind::clone(&kind("Service"))]);
-    }
-}
+mod tests;

@@ -183,7 +183,7 @@ impl Loop {
     }
 
     fn start_runs(&mut self) {
-        while let Some(Parked { reconciler, run }) = self.held.start(Instant::now()) {
+        while let Some(Parked { reconciler, run, .. }) = self.held.start(Instant::now()) {
             let (source, metrics) = (Arc::clone(&self.source), self.metrics.clone());
             self.tasks
                 .spawn(async move { Event::Ended(run::run(reconciler, source, run, metrics).await) });

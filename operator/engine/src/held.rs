@@ -13,18 +13,22 @@ use uuid::Uuid;
 use crate::{
     controller::{Reconciler, Run},
     lease::Lease,
+    weight,
 };
 
 /// A claim that waits for its budget, and who is to run it.
 pub(crate) struct Parked {
     pub(crate) reconciler: Arc<dyn Reconciler>,
     pub(crate) run: Run,
+    /// What its claim [weighs](weight::of).
+    pub(crate) weight: usize,
 }
 
 #[derive(Debug)]
 struct Running {
     epoch: i64,
     budget: String,
+    weight: usize,
     lease: Arc<Lease>,
 }
 
@@ -102,6 +106,14 @@ impl Held {
             .is_none_or(|budget| !self.is_stuck(budget, now))
     }
 
+    /// Whether a claim of that weight can be held beside the others.
+    pub(crate) fn has_room_for(&self, weight: usize) -> bool {
+        let running = self.running.values().map(|running| running.weight);
+        let parked = self.parked.iter().map(|(_, parked)| parked.weight);
+        let held: usize = running.chain(parked).sum();
+        weight == 0 || held == 0 || held + weight <= weight::MOST
+    }
+
     /// When a budget may turn out to be stuck, if one is used up.
     pub(crate) fn next_stuck(&self, now: Instant) -> Option<Instant> {
         let full = self
@@ -136,6 +148,7 @@ impl Held {
         let running = Running {
             epoch: parked.run.claim.epoch,
             budget,
+            weight: parked.weight,
             lease: Arc::clone(&parked.run.lease),
         };
         self.running.insert(parked.run.claim.object.id(), running);

@@ -7,8 +7,9 @@
 //! a crash leaves behind, so a message is acknowledged as soon as its key is queued.
 //!
 //! **What runs.** The [`queue`] holds a key at most once: a duplicate merges, one that arrives during a run marks the
-//! key dirty and it runs again. Fresh changes go before retries, these before re-verification. A *budget* (a runtime,
-//! say; named by the claim) limits how many run at once against one thing, so one dead cluster slows no other.
+//! key dirty and it runs again. Fresh changes go before retries, these before re-verification; what one commit made for
+//! hundreds has a share of the runs and leaves the others to what else is fresh. A *budget* (a runtime, say; named by the
+//! claim) limits how many run at once against one thing, so one dead cluster slows no other.
 //!
 //! **How it ends.** A [`controller::Controller`] is four functions (load, plan, execute, status); its [`report`] says
 //! Done, RequeueAfter, WaitFor or Stalled, and becomes one `complete` request. Nothing is remembered between runs that
@@ -32,6 +33,7 @@ pub mod writes;
 mod failure;
 mod held;
 mod run;
+mod weight;
 
 pub use controller::{Controller, Reconciler, Run, RunError};
 pub use engine::Engine;

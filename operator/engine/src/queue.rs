@@ -3,6 +3,9 @@
 //! A key is in one of three states: *ready* (in the order class, then arrival), *later* (ready at a time), or *taken*
 //! (being claimed or running). That it is in at most one of them is what makes two runs of one key impossible; that
 //! `finish` is the only way out of taken, and puts a dirty key back, is what makes nothing get lost.
+//!
+//! Where one commit made work for hundreds (an edit of what thousands of instances are of), whoever changes anything else
+//! would wait until they are through. So these go behind, but for one of [`SHARE`], which they get however much is fresh.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,6 +17,8 @@ use std::{
 pub enum Class {
     /// Somebody changed something.
     Fresh,
+    /// The same, and it made work for hundreds.
+    Many,
     /// It failed or waits.
     Retry,
     /// It is looked at again from time to time.
@@ -55,6 +60,9 @@ pub enum Offered {
     Full,
 }
 
+/// Of so many keys that are taken one is of [`Class::Many`], where there are any.
+const SHARE: usize = 4;
+
 /// How often a key is tried again that somebody else holds, or that is due a little later.
 const MAX_BUSY: u8 = 8;
 
@@ -90,6 +98,8 @@ pub struct Queue<K> {
     ready: BTreeMap<(Class, u64), K>,
     later: BTreeSet<(u64, K)>,
     arrivals: u64,
+    /// How many were taken since a share was due.
+    taken: usize,
 }
 
 impl<K: Copy + Eq + Hash + Ord> Queue<K> {
@@ -101,6 +111,7 @@ impl<K: Copy + Eq + Hash + Ord> Queue<K> {
             ready: BTreeMap::new(),
             later: BTreeSet::new(),
             arrivals: 0,
+            taken: 0,
         }
     }
 
@@ -160,7 +171,7 @@ impl<K: Copy + Eq + Hash + Ord> Queue<K> {
         }
     }
 
-    /// Takes up to `limit` keys that are ready at `now` and `eligible`, the most urgent first.
+    /// Takes up to `limit` keys that are ready at `now` and `eligible`: the most urgent, and the share of [`Class::Many`].
     pub fn take(&mut self, limit: usize, now: u64, eligible: impl Fn(&K) -> bool) -> Vec<(K, Found)> {
         while let Some(&(at, key)) = self.later.first().filter(|(at, _)| *at <= now) {
             self.later.remove(&(at, key));
@@ -168,8 +179,19 @@ impl<K: Copy + Eq + Hash + Ord> Queue<K> {
                 self.make_ready(key, work);
             }
         }
-        let candidates = self.ready.iter().filter(|(_, key)| eligible(key)).take(limit);
-        let taken: Vec<_> = candidates.map(|(order, key)| (*order, *key)).collect();
+        let share = self.taken.saturating_add(limit) / SHARE;
+        let many = self.ready.range((Class::Many, 0)..(Class::Retry, 0));
+        let many = many.filter(|(_, key)| eligible(key)).take(share);
+        let mut taken: BTreeMap<(Class, u64), K> = many.map(|(order, key)| (*order, *key)).collect();
+        for (order, key) in &self.ready {
+            if taken.len() >= limit {
+                break;
+            }
+            if eligible(key) {
+                taken.insert(*order, *key);
+            }
+        }
+        self.taken = self.taken.saturating_add(taken.len()) % SHARE;
         taken
             .into_iter()
             .filter_map(|(order, key)| {
@@ -209,7 +231,7 @@ impl<K: Copy + Eq + Hash + Ord> Queue<K> {
         self.states.remove(&key);
         match (dirty, again) {
             // The relay repeating what is known already is no reason to skip a wait.
-            (Some(work), Some((at, class))) if work.class > Class::Fresh => {
+            (Some(work), Some((at, class))) if work.class >= Class::Retry => {
                 self.make_later(key, Work::new(class.min(work.class), Found::Retry), at);
             }
             (Some(work), _) => self.make_ready(key, work),

@@ -23,6 +23,38 @@ fn fresh_goes_before_retry_before_verification() {
 }
 
 #[test]
+fn what_one_commit_made_for_hundreds_holds_up_no_other_and_has_its_share() {
+    let mut queue = Queue::new(100);
+    queue.offer(60, Class::Retry, Found::Retry);
+    for key in 0..20 {
+        queue.offer(key, Class::Many, Found::Signal);
+    }
+    for key in 30..50 {
+        queue.offer(key, Class::Fresh, Found::Signal);
+    }
+    let one_by_one: Vec<u8> = (0..8).map(|_| queue.take(1, 0, |_| true)[0].0).collect();
+    assert_eq!(one_by_one, [30, 31, 32, 0, 33, 34, 35, 1]);
+    let mut take = |limit| {
+        let taken = queue.take(limit, 0, |key| *key != 36);
+        taken.into_iter().map(|(key, _)| key).collect::<Vec<u8>>()
+    };
+    assert_eq!(take(8), [37, 38, 39, 40, 41, 42, 2, 3]);
+    assert_eq!(take(0), [] as [u8; 0]);
+    let rest: Vec<u8> = (43..50).chain(4..20).chain([60]).collect();
+    assert_eq!(take(usize::MAX), rest, "they go before what is tried again");
+}
+
+#[test]
+fn a_change_of_hundreds_during_a_run_cuts_a_wait_short_as_any_other() {
+    let mut queue = Queue::new(10);
+    queue.offer(1, Class::Fresh, Found::Signal);
+    take_all(&mut queue, 0);
+    queue.offer(1, Class::Many, Found::Signal);
+    queue.finish(1, Some((100, Class::Retry)));
+    assert_eq!(take_all(&mut queue, 0), [1]);
+}
+
+#[test]
 fn a_duplicate_merges_and_takes_the_more_urgent_class() {
     let mut queue = Queue::new(10);
     assert_eq!(queue.offer(1, Class::Retry, Found::Retry), Offered::Queued);

@@ -18,7 +18,7 @@ use futures::StreamExt;
 use threeport_failpoint::around;
 use threeport_model::{
     explain,
-    protocol::notification::{Notification, ORIGIN_HEADER, STREAM, SUBJECT_PREFIX},
+    protocol::notification::{MANY, Notification, ORIGIN_HEADER, STREAM, SUBJECT_PREFIX},
 };
 use threeport_nats::{ConnectError, Nats};
 use tokio::sync::watch;
@@ -200,6 +200,7 @@ fn origin(message: &Message) -> (Class, Found) {
         .as_ref()
         .and_then(|headers| headers.get(ORIGIN_HEADER));
     match origin.map(async_nats::HeaderValue::as_str) {
+        Some(MANY) => (Class::Many, Found::Signal),
         Some("relay") => (Class::Retry, Found::Retry),
         _ => (Class::Fresh, Found::Signal),
     }

@@ -9,8 +9,10 @@ pub const STREAM: &str = "threeport-desired";
 pub const SUBJECT_PREFIX: &str = "threeport.desired";
 /// Header: W3C trace context.
 pub const TRACE_HEADER: &str = "traceparent";
-/// Header: `relay` where the relay published it, else `commit`.
+/// Header: `relay` where the relay published it, [`MANY`] where its commit made work for hundreds, else `commit`.
 pub const ORIGIN_HEADER: &str = "threeport-origin";
+/// See [`ORIGIN_HEADER`]. Who doesn't know it takes it for `commit`.
+pub const MANY: &str = "many";
 
 /// The payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

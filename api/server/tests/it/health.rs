@@ -180,6 +180,31 @@ async fn who_asks_too_much_is_told_to_wait() {
 }
 
 #[tokio::test]
+async fn large_objects_wait_for_room_and_others_are_written_meanwhile() {
+    let api = Api::new().await;
+    let write = |name: &str, bytes: usize| {
+        let data = json!({"v": "v".repeat(bytes)});
+        let manifest =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": data});
+        let object = json!({"apiVersion": "threeport.io/v1alpha1", "kind": "WorkloadDefinition",
+            "metadata": {"name": name}, "spec": {"manifests": [manifest]}});
+        api.admin("POST", "/v1alpha1/workloaddefinitions", object)
+    };
+    let room = api.app.admission.room(u64::MAX).await.unwrap();
+    let mut large = std::pin::pin!(write("large", 2 << 20));
+    for number in 0..20 {
+        let small = write(&format!("small-{number}"), 10);
+        tokio::select! {
+            biased;
+            answer = &mut large => panic!("it did not wait: {}", answer.text),
+            answer = small => drop(answer.expect(201)),
+        }
+    }
+    drop(room);
+    large.await.expect(201);
+}
+
+#[tokio::test]
 async fn more_requests_than_places_are_refused_and_probes_are_not() {
     let api = Api::with(Admission::new(1000, 0, 16)).await;
     assert_eq!(

@@ -1,7 +1,9 @@
 //! All that the holder of a claim needs to know, as of one moment.
 //!
 //! What a process holds of it is bounded: objects are read without what is large, which is read for those whose claims
-//! fit into an answer. What each claim carries counts for itself, the definition of fifty instances fifty times.
+//! fit into an answer. What each claim carries counts for itself, the definition of fifty instances fifty times. So do the
+//! secret values, of which specifications show nothing, and the rows of the inventory: an answer has room for as much of
+//! these again.
 //!
 //! What can't be read (a row that somebody damaged or that a newer version wrote, secret values without their key) fails
 //! the claims that need it and no others: [`Broken`] says which, and why.
@@ -84,16 +86,18 @@ async fn load(transaction: &Transaction, store: &Store, taken: &[Taken]) -> Resu
     let left = light.fit(&mut current)?;
     let read = read_whole(transaction, &light, &mut broken).await?;
     let mut parts = gather(transaction, store, read, light.references, inventory, broken).await?;
-    let mut worlds = Worlds {
-        left,
-        ..Worlds::default()
-    };
+    let mut worlds = Worlds::default();
+    let mut readable: Vec<&Taken> = Vec::with_capacity(current.len());
     for one in current {
         match parts.unreadable(one) {
             Some(why) => worlds.unreadable.push((one.clone(), why.clone())),
-            None => worlds.claims.extend(parts.claim(one)),
+            None => readable.push(one),
         }
     }
+    let room = fitting(readable.iter().map(|one| Ok(parts.weight(one))))?;
+    let heavy = readable.split_off(room);
+    worlds.claims = readable.into_iter().filter_map(|one| parts.claim(one)).collect();
+    worlds.left = heavy.into_iter().cloned().chain(left).collect();
     Ok(worlds)
 }
 

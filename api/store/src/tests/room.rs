@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     claims::expire,
-    harness::{claim_request, database_test, done},
+    harness::{Bed, claim_request, database_test, done},
 };
 use crate::claim::{Taken, world::Worlds};
 
@@ -60,8 +60,9 @@ database_test!(what_has_no_room_in_an_answer_is_given_back_as_it_was, bed, {
     assert!(rest.claims.is_empty() && rest.busy.is_empty(), "{:?}", rest.busy);
 });
 
-database_test!(each_claim_counts_what_it_refers_to, bed, {
-    bed.create("WorkloadDefinition", "web", large(5)).await;
+/// Of two instances of `web` an answer has room for one, with all that it carries.
+async fn are_given_apart(bed: &Bed, web: Value, has_all: impl Fn(&Claim) -> bool) {
+    bed.create("WorkloadDefinition", "web", web).await;
     bed.settle().await;
     let mut ids = Vec::new();
     for name in ["x", "y"] {
@@ -72,12 +73,25 @@ database_test!(each_claim_counts_what_it_refers_to, bed, {
         assert_eq!(response.claims.len(), 1);
         let claim = response.claims.remove(0);
         assert_eq!(claim.epoch, epoch);
-        assert!(claim.references[0].spec == large(5));
+        assert!(has_all(&claim));
         ids.retain(|id| *id != claim.object.id());
         assert_eq!(response.busy, ids);
         bed.store.claim_complete(&done(&claim)).await.unwrap();
     }
     assert_eq!(ids, Vec::<Uuid>::new());
+}
+
+database_test!(each_claim_counts_what_it_refers_to, bed, {
+    are_given_apart(bed, large(5), |claim| claim.references[0].spec == large(5)).await;
+});
+
+database_test!(each_claim_counts_its_secret_values, bed, {
+    const BYTES: usize = 4 << 20;
+    let secret = json!({"manifests": [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"},
+        "stringData": {"v": "v".repeat(BYTES)}}]});
+    // In base64.
+    let has_all = |claim: &Claim| claim.secrets.values().any(|value| value.len() > BYTES);
+    are_given_apart(bed, secret, has_all).await;
 });
 
 database_test!(what_was_taken_again_is_not_given_back, bed, {

@@ -22,12 +22,14 @@ use crate::{
     queue::{Class, Found},
     run,
     source::SourceError,
-    writes,
+    weight, writes,
 };
 
 /// How soon a key is tried again that somebody else holds.
 const BUSY_WAIT: Duration = Duration::from_millis(400);
 const CLAIM_RETRY_CAP: Duration = Duration::from_secs(10);
+/// How long no claims are asked for once one was too large to be held beside the others: the next may be as large.
+const FULL_WAIT: Duration = Duration::from_millis(250);
 
 impl Loop {
     pub(super) fn claim(&mut self, now: Instant) {
@@ -155,8 +157,18 @@ impl Loop {
         self.metrics.stage(reconciler.kind(), Stage::Notify, waited);
         let budget = reconciler.budget(&claim);
         let lease = Arc::new(Lease::until(asked + TTL));
+        let weight = weight::of(&claim);
         let run = Run { claim, found, lease };
-        let parked = Parked { reconciler, run };
+        let parked = Parked {
+            reconciler,
+            run,
+            weight,
+        };
+        if !self.held.has_room_for(weight) {
+            self.claim_not_before = Instant::now() + FULL_WAIT;
+            self.release(parked, OVER_BUDGET_WAIT);
+            return;
+        }
         if let Err(parked) = self.held.park(budget, parked, Instant::now()) {
             self.release(*parked, OVER_BUDGET_WAIT);
         }

@@ -1,6 +1,6 @@
 //! The engine on a clock that the test moves.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use threeport_engine::Found;
 use tokio::time::{Instant, timeout};
@@ -55,6 +55,34 @@ async fn work_that_came_during_a_run_is_done_at_once_without_a_signal() {
     .await;
     until("both", 10, || engine.world.0.lock().unwrap().completed.len() == 2).await;
     assert!(!engine.world.is_pending(key(1)));
+}
+
+/// Three of them would be more than are held at once.
+#[tokio::test(start_paused = true)]
+async fn what_is_large_is_run_a_few_at_a_time_and_what_is_not_beside_it() {
+    let engine = start(without_sweep);
+    engine.pass(1).await;
+    for number in 1..=5 {
+        engine.world.make_pending(key(number), "heavy");
+        engine.signal(key(number)).await;
+    }
+    let heavy = || {
+        let state = engine.world.0.lock().unwrap();
+        state.running.iter().filter(|id| **id != key(9)).count()
+    };
+    until("two", 2, || heavy() == 2).await;
+    engine.world.make_pending(key(9), "a");
+    engine.signal(key(9)).await;
+    until("the small one", 2, || engine.world.runs_of(key(9)).len() == 1).await;
+    let most = Cell::new(heavy());
+    assert_eq!(most.get(), 2, "they still run");
+    until("all", 60, || {
+        most.set(most.get().max(heavy()));
+        engine.world.0.lock().unwrap().completed.len() == 6
+    })
+    .await;
+    assert_eq!(most.get(), 2);
+    assert!(engine.world.0.lock().unwrap().released > 0);
 }
 
 /// A run that does not notice that its claim ran out, and a sweep that is given its object anew.

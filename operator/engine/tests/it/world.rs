@@ -96,7 +96,11 @@ impl World {
 }
 
 fn claim_of(id: Uuid, row: &Row) -> Claim {
-    let mut object = Object::new("Thing", "thing", json!({"budget": row.budget}));
+    let mut spec = json!({"budget": row.budget});
+    if row.budget == "heavy" {
+        spec["document"] = json!("d".repeat(6 << 20));
+    }
+    let mut object = Object::new("Thing", "thing", spec);
     object.metadata.id = Some(id);
     Claim {
         token: row.token.to_string(),
@@ -218,7 +222,7 @@ impl Reconciler for World {
             state.runs.push((id, run.found, Instant::now()));
         }
         let budget = self.budget(&run.claim);
-        let takes = if budget == "dead" {
+        let takes = if ["dead", "heavy"].contains(&&*budget) {
             Duration::from_secs(8)
         } else {
             Duration::from_millis(50)

@@ -21,6 +21,8 @@ use crate::{
 };
 
 const DEFINITION: &str = WorkloadDefinition::KIND;
+/// How many bytes a row of the inventory has in an answer, but for its message: names, ids and digests.
+const ROW: usize = 1024;
 
 /// What claims are made of.
 pub(super) struct Parts {
@@ -86,6 +88,17 @@ impl Parts {
         std::iter::once(&one.id)
             .chain(&named)
             .find_map(|id| self.broken.get(id))
+    }
+
+    /// How many bytes the claim carries beside specifications, which were weighed before they were read.
+    pub(super) fn weight(&self, one: &Taken) -> i64 {
+        let named = self.named(one);
+        let secrets = std::iter::once(&one.id).chain(&named);
+        let secrets = secrets.filter_map(|id| self.secrets.get(id)).flatten();
+        let secrets: usize = secrets.map(|(key, value)| key.len() + value.len()).sum();
+        let rows = self.inventory.get(&one.id).into_iter().flatten();
+        let rows: usize = rows.map(|row| ROW + row.observed.message.len()).sum();
+        i64::try_from(secrets + rows).unwrap_or(i64::MAX / 2)
     }
 
     /// The claim, made of what only it needs.
