@@ -62,7 +62,8 @@ impl Store {
     }
 
     /// The agent is there. [`Error::EpochStale`] where there is a newer one, and where the agent remembers a heartbeat that
-    /// the database does not: it was restored, lacks what was seen since, and must be told all of it anew.
+    /// the database does not: it was restored, lacks what was seen since, and must be told all of it anew. (Not where that
+    /// heartbeat is of a time from before the clock was set back.)
     pub async fn agent_heartbeat(
         &self,
         runtime_id: Uuid,
@@ -75,6 +76,7 @@ impl Store {
                 |transaction, (runtime_id, request)| {
                     Box::pin(async move {
                         let seen = request.seen.map_or(0, jiff::Timestamp::as_microsecond);
+                        let seen = if clock::is_ahead(seen, transaction.now) { 0 } else { seen };
                         let update = Sql::new(
                             "UPDATE agent SET last_seen = CASE WHEN last_seen < $1 THEN $1 ELSE last_seen END \
                              WHERE runtime_id = $2 AND epoch = $3 AND last_seen >= $4 RETURNING last_seen",

@@ -33,6 +33,7 @@ mod request;
 mod retention;
 mod revision;
 mod secret;
+mod set_back;
 mod status;
 mod system;
 #[cfg(test)]

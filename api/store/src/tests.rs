@@ -24,6 +24,7 @@ mod room;
 mod round_trips;
 mod run_out;
 mod secrets;
+mod set_back;
 mod sizes;
 mod sources;
 mod state_machine;
