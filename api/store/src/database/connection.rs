@@ -24,6 +24,7 @@ use threeport_model::explain;
 use tokio::time::{Instant, sleep};
 
 use super::{
+    pulse::Pulse,
     sql::{Fetch, Sql},
     transaction::is_retryable,
 };
@@ -123,8 +124,17 @@ impl Connections {
         }
         let writers = if sqlite { 1 } else { options.writers.max(1) };
         let readers = options.readers.max(1);
-        let writer = connect(configure(&options.url, writers, timeout, true)).await?;
-        let reader = connect(configure(&options.url, readers, timeout, false)).await?;
+        let pulse = Pulse::default();
+        let mut writer = connect(configure(&options.url, writers, timeout, true, &pulse)).await?;
+        let mut reader = connect(configure(&options.url, readers, timeout, false, &pulse)).await?;
+        for pool in [&mut writer, &mut reader] {
+            let pulse = pulse.clone();
+            pool.set_metric_callback(move |statement| {
+                if !statement.failed {
+                    pulse.beat();
+                }
+            });
+        }
         let dialect = if sqlite {
             Dialect::Sqlite
         } else {
@@ -172,7 +182,13 @@ async fn connect(options: ConnectOptions) -> Result<DatabaseConnection> {
     }
 }
 
-fn configure(url: &str, connections: u32, timeout: Option<Duration>, writes: bool) -> ConnectOptions {
+fn configure(
+    url: &str,
+    connections: u32,
+    timeout: Option<Duration>,
+    writes: bool,
+    pulse: &Pulse,
+) -> ConnectOptions {
     let mut options = ConnectOptions::new(url.replacen("postgresql://", "postgres://", 1));
     options
         .max_connections(connections)
@@ -194,7 +210,13 @@ fn configure(url: &str, connections: u32, timeout: Option<Duration>, writes: boo
             .statement_cache_capacity(256)
             .pragma("query_only", if writes { "OFF" } else { "ON" })
     });
+    let pulse = pulse.clone();
     options.map_sqlx_postgres_pool_opts(move |pool| {
+        let pulse = pulse.clone();
+        let pool = pool.after_release(move |session, _| {
+            let pulse = pulse.clone();
+            Box::pin(async move { pulse.check(session).await })
+        });
         pool.after_connect(move |connection, _| {
             Box::pin(async move {
                 refuse_standby(connection).await?;
