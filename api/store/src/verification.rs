@@ -101,6 +101,6 @@ mod tests {
             .collect();
         assert_eq!(times.iter().min(), Some(&600));
         assert_eq!(times.iter().max(), Some(&1799));
-        assert!(LONGEST > 1799 * SECOND);
+        assert!(times.iter().all(|time| time * SECOND < LONGEST));
     }
 }
