@@ -61,8 +61,9 @@ impl Store {
             .await
     }
 
-    /// The agent is there. [`Error::EpochStale`] where there is a newer one, and where the agent remembers a heartbeat that
-    /// the database does not: it was restored, lacks what was seen since, and must be told all of it anew.
+    /// The agent is there. [`Error::EpochStale`] where there is a newer one, and where the agent remembers that it was
+    /// heard and the database does not: it was restored, or a failover lost its last commits; it lacks what was seen since,
+    /// and must be told all of it anew. (Not where that was at a time from before the clock was set back.)
     pub async fn agent_heartbeat(
         &self,
         runtime_id: Uuid,
@@ -75,6 +76,7 @@ impl Store {
                 |transaction, (runtime_id, request)| {
                     Box::pin(async move {
                         let seen = request.seen.map_or(0, jiff::Timestamp::as_microsecond);
+                        let seen = if clock::is_ahead(seen, transaction.now) { 0 } else { seen };
                         let update = Sql::new(
                             "UPDATE agent SET last_seen = CASE WHEN last_seen < $1 THEN $1 ELSE last_seen END \
                              WHERE runtime_id = $2 AND epoch = $3 AND last_seen >= $4 RETURNING last_seen",
@@ -153,11 +155,12 @@ async fn runtime(transaction: &Transaction, origin: Uuid, name: Option<&str>) ->
     )
 }
 
-/// The statement that reads the epoch of a runtime's agent, and the clock: what a transaction can begin with.
+/// The statement that reads the epoch of a runtime's agent, when it was heard, and the clock: what a transaction can begin
+/// with.
 pub(crate) fn epoch_of(runtime_id: Uuid, dialect: Dialect) -> Sql {
     let clock = clock::expression(dialect);
     Sql::new(format!(
-        "SELECT epoch, {clock} AS now FROM agent WHERE runtime_id = $1"
+        "SELECT epoch, last_seen, {clock} AS now FROM agent WHERE runtime_id = $1"
     ))
     .values([runtime_id.into()])
 }
@@ -174,6 +177,19 @@ pub(crate) fn check_epoch(transaction: &Transaction, runtime_id: Uuid, epoch: i6
     } else {
         Err(Error::EpochStale { runtime_id, epoch })
     }
+}
+
+/// When an agent is heard by a transaction that began with [`epoch_of`], and the statement that says so. Later than ever
+/// before: whoever remembers it finds out that the database lost the transaction.
+pub(crate) fn heard(transaction: &Transaction, runtime_id: Uuid) -> Result<(i64, Sql)> {
+    let before: Option<i64> = transaction
+        .first
+        .first()
+        .map(|row| row.get("last_seen"))
+        .transpose()?;
+    let at = before.map_or(transaction.now, |before| transaction.now.max(before + 1));
+    let sql = Sql::new("UPDATE agent SET last_seen = $1 WHERE runtime_id = $2");
+    Ok((at, sql.values([at.into(), runtime_id.into()])))
 }
 
 /// The statement of the agents of runtimes, each once for every kind whose list was complete in its epoch, or once.

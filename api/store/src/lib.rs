@@ -33,6 +33,7 @@ mod request;
 mod retention;
 mod revision;
 mod secret;
+mod set_back;
 mod status;
 mod system;
 #[cfg(test)]
@@ -191,7 +192,7 @@ impl Store {
     }
 
     pub(crate) fn reader(&self) -> Reader<'_> {
-        Reader(&self.0.connections.reader)
+        Reader(&self.0.connections.reader, self.0.options.timeout)
     }
 
     pub(crate) fn transactions(&self) -> &Transactions {

@@ -5,6 +5,10 @@
 //! of a former epoch does not count), or the resource version where the last apply was not yet covered. A resource version
 //! alone is stored silently: the next apply may be answered with that very one. But if the instance is being worked on
 //! right now, that run's apply may be the one, so it runs again.
+//!
+//! What is written is said to be heard, at a time of its own: a database that loses it (a failover to a replica that lacks the
+//! last commits) does not remember that time, which the agent says with its next heartbeat, and is told all of it anew. What
+//! was seen is said once; else it would stay lost until it changed.
 
 mod effect;
 mod kinds;
@@ -23,6 +27,7 @@ use self::effect::{Effect, effect};
 use crate::{
     Store, agent,
     database::{
+        clock,
         random::Random,
         sql::{Sql, to_json},
         transaction::Transaction,
@@ -136,9 +141,10 @@ impl Batch<'_> {
         // Who has work now has a new token by that.
         let claimed = self.silent.difference(&self.relevant).copied().collect();
         let refreshed = pending::of_claimed(transaction, &claimed);
+        let (at, heard) = agent::heard(transaction, self.runtime)?;
         let woken = transaction
             .write_and_read(
-                update.into_iter().chain(refreshed).collect(),
+                update.into_iter().chain(refreshed).chain([heard]).collect(),
                 wakes.into_iter().collect(),
             )
             .await?;
@@ -147,6 +153,7 @@ impl Batch<'_> {
             ObservationsResponse {
                 changed: self.changed,
                 unknown,
+                seen: Some(clock::timestamp(at)?),
             },
             notices,
         ))

@@ -1,5 +1,5 @@
 //! Re-verification: every object is looked at again every ten to thirty minutes, spread out, behind fresh work, whether
-//! or not anything said that it should be.
+//! or not anything said that it should be. So it is here, too, that what waits is seen to where the clock was set back.
 
 use threeport_model::protocol::claim::Trigger;
 use uuid::Uuid;
@@ -8,8 +8,11 @@ use crate::{
     Store,
     database::{clock::SECOND, sql::Sql, transaction::Transaction},
     error::Result,
-    pending, writes,
+    pending, set_back, writes,
 };
+
+/// The longest until an object is verified next.
+pub(crate) const LONGEST: i64 = 1800 * SECOND;
 
 /// When an object is verified next: ten to thirty minutes from now, spread by its id.
 pub(crate) fn next(id: Uuid, now: i64) -> i64 {
@@ -60,11 +63,30 @@ impl Store {
     /// Makes objects pending whose re-verification is due: of at most `limit` of them, the most overdue first, those that
     /// are not pending already. Answers how many became so.
     pub async fn pending_verify(&self, limit: u32) -> Result<u64> {
-        self.transactions()
-            .run(writes::PENDING_VERIFY, &limit, |transaction, limit| {
-                Box::pin(verify(transaction, *limit))
-            })
-            .await
+        let input = (limit, self.is_clock_set_back().await?);
+        let transactions = self.transactions();
+        let done = transactions.run(
+            writes::PENDING_VERIFY,
+            &input,
+            |transaction, (limit, is_set_back)| {
+                Box::pin(async move {
+                    let brought_back = if *is_set_back {
+                        set_back::follow(transaction).await?
+                    } else {
+                        0
+                    };
+                    Ok((verify(transaction, *limit).await?, brought_back))
+                })
+            },
+        );
+        let (verified, brought_back) = done.await?;
+        if brought_back > 0 {
+            tracing::warn!(
+                rows = brought_back,
+                "the database's clock was set back: what waited for a time before that waits no longer"
+            );
+        }
+        Ok(verified)
     }
 }
 
@@ -79,5 +101,6 @@ mod tests {
             .collect();
         assert_eq!(times.iter().min(), Some(&600));
         assert_eq!(times.iter().max(), Some(&1799));
+        assert!(times.iter().all(|time| time * SECOND < LONGEST));
     }
 }

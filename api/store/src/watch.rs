@@ -26,9 +26,6 @@ use crate::{
     },
 };
 
-/// How far a cursor may be ahead of the clock: the most by which the clocks of a database's nodes, or a clock before and
-/// after it was corrected, differ without anybody having to begin anew. Whoever looks back so far sees all the same.
-const AHEAD: Duration = Duration::from_secs(15);
 /// How far ahead of the clock changes are looked at.
 const SKEW: Duration = Duration::from_secs(1);
 
@@ -76,9 +73,10 @@ fn micros(duration: Duration) -> i64 {
 }
 
 impl Cursor {
-    /// Whether it is further ahead of the clock than it may be: the clock was set back since.
+    /// Whether it is further ahead of the clock than it may be: the clock was set back since. Whoever looks back so far sees
+    /// all the same.
     pub fn is_ahead(&self, now: i64) -> bool {
-        self.at > now.saturating_add(micros(AHEAD))
+        clock::is_ahead(self.at, now)
     }
 
     /// The error for a token that is none.
@@ -192,7 +190,7 @@ impl Store {
             return Err(Error::Gone);
         }
         let horizon = if since.is_ahead(now) {
-            since.at.saturating_add(micros(AHEAD))
+            since.at.saturating_add(clock::AHEAD)
         } else {
             now.saturating_add(micros(SKEW))
         };

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`session`]: an epoch. Registration, heartbeats, which kinds to watch. It ends when the API says that there is
-//!   a newer epoch; then everything is seen anew.
+//!   a newer epoch, or that it does not remember what it was told ([`heard`]); then everything is seen anew.
 //! - [`watch`], [`discovery`]: lists and watches one kind. Kinds whose status says nothing, and Secrets always, are
 //!   watched by their metadata only.
 //! - [`project`]: what of an object is reported. [`health`]: how it is, by the rules of kstatus.
@@ -25,6 +25,7 @@
 pub mod control_plane;
 pub mod discovery;
 pub mod health;
+pub mod heard;
 pub mod metrics;
 pub mod outbox;
 pub mod pods;

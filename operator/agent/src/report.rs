@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     control_plane::{ControlPlane, epoch_is_over},
+    heard::Heard,
     metrics::Metrics,
     outbox::{Batch, Outbox},
     world::{Event, World},
@@ -42,6 +43,8 @@ pub struct Reporter {
     pub runtime: Uuid,
     /// The epoch.
     pub epoch: i64,
+    /// When the database heard of it.
+    pub heard: Arc<Heard>,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -137,6 +140,7 @@ impl Reporter {
         Metrics::count(&self.metrics.batches, sent.is_ok());
         if let Ok(response) = &sent {
             self.metrics.heard();
+            self.heard.observed(response.seen);
             self.metrics.observations.inc_by(batch.len() as u64);
             if !response.unknown.is_empty() {
                 tracing::debug!(instances = ?response.unknown, "objects of unknown instances are left alone");

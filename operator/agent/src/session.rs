@@ -1,8 +1,8 @@
 //! An epoch: registers, says every two seconds that the agent is there, and keeps the watches that the API asks for.
 //!
-//! When the API answers that the epoch is over (there is another agent of the same runtime, or the database was restored
-//! and does not remember the last heartbeat), everything that was seen is forgotten and seen anew under the next one. Two agents at once would take
-//! turns at that, so each waits longer every time.
+//! When the API answers that the epoch is over (there is another agent of the same runtime, or the database was set back
+//! and does not remember the last that it was told), everything that was seen is forgotten and seen anew under the next
+//! one. Two agents at once would take turns at that, so each waits longer every time.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use crate::{
     control_plane::{ControlPlane, epoch_is_over},
+    heard::Heard,
     metrics::Metrics,
     report::{End, Reporter},
     watch::Watcher,
@@ -109,10 +110,12 @@ impl Agent {
             selector: format!("{}={control_plane}", identity::CONTROL_PLANE).into(),
             events: sender,
         };
+        let heard = Arc::new(Heard::default());
         let reporter = Reporter {
             api: Arc::clone(&self.api),
             runtime: registration.runtime_id,
             epoch: registration.epoch,
+            heard: Arc::clone(&heard),
             metrics: self.metrics.clone(),
         };
         // Dropped with the epoch, which ends their tasks.
@@ -127,27 +130,27 @@ impl Agent {
         let reporting = reporter.run(events, shutdown.clone());
         tokio::select! {
             end = reporting => end,
-            () = self.heartbeats(registration.runtime_id, registration.epoch, &mut kinds) => End::Superseded,
+            () = self.heartbeats(registration.runtime_id, registration.epoch, &heard, &mut kinds) => End::Superseded,
         }
     }
 
     /// Returns when the epoch is over.
-    async fn heartbeats(&self, runtime: Uuid, epoch: i64, kinds: &mut Kinds) {
+    async fn heartbeats(&self, runtime: Uuid, epoch: i64, heard: &Heard, kinds: &mut Kinds) {
         let mut ticks = interval(Duration::from_secs(HEARTBEAT_SECONDS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut seen = None;
         loop {
             ticks.tick().await;
             self.metrics
                 .kinds
                 .set(i64::try_from(kinds.running.len()).unwrap_or(i64::MAX));
+            let seen = heard.last();
             let request = HeartbeatRequest { epoch, seen };
             let answer = timeout(ANSWER, self.heartbeat(runtime, &request, kinds)).await;
             Metrics::count(&self.metrics.heartbeats, matches!(answer, Ok(Ok(_))));
             match answer {
                 Ok(Ok(answer)) => {
                     self.metrics.heard();
-                    seen = answer.seen;
+                    heard.answered(seen, answer.seen);
                 }
                 Ok(Err(error)) if epoch_is_over(&error) => return,
                 Ok(Err(error)) => tracing::warn!(error = explain(&error), "failed to send a heartbeat"),

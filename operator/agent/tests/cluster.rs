@@ -404,13 +404,13 @@ async fn while_the_cluster_can_t_be_heard_its_kinds_are_unlistable_and_nothing_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_forgot_the_last_heartbeat_is_told_everything_anew() {
+async fn a_database_that_forgot_what_it_was_told_last_is_told_everything_anew() {
     let maps = kind("", "v1", "ConfigMap");
     let setup = Setup::new(false, &[("", "v1", "ConfigMap")], &config_map("stays")).await;
     setup
         .api
-        .wait("the agent was heard twice", || {
-            (setup.api.heartbeats() >= 2 && setup.api.closed(&maps)).then_some(())
+        .wait("the agent was heard twice after all was told", || {
+            (setup.api.heartbeats_since() >= 2 && setup.api.closed(&maps)).then_some(())
         })
         .await;
     assert_eq!(setup.api.epoch(), 1);
@@ -423,5 +423,19 @@ async fn a_database_that_forgot_the_last_heartbeat_is_told_everything_anew() {
         })
         .await;
     assert!(setup.api.last("stays").is_some());
+
+    setup.apply(&config_map("comes"));
+    setup
+        .until("comes", "Current", |it| it.health == Health::Current)
+        .await;
+    // A failover that lost a moment: no heartbeat was in it.
+    setup.api.forget_observation();
+    setup
+        .api
+        .wait("a third epoch has the whole list", || {
+            (setup.api.epoch() == 3 && setup.api.closed(&maps)).then_some(())
+        })
+        .await;
+    assert!(setup.api.last("comes").is_some());
     setup.stop().await;
 }

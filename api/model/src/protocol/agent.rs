@@ -70,8 +70,8 @@ pub struct WatchedKind {
 pub struct HeartbeatRequest {
     /// The agent's epoch.
     pub epoch: i64,
-    /// [`HeartbeatResponse::seen`] of the last answer: a database that does not remember it was set back, and with it
-    /// what it knows of the epoch.
+    /// [`HeartbeatResponse::seen`] or [`ObservationsResponse::seen`] of the last answer: a database that does not remember it
+    /// was set back, and with it what it knows of the epoch.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub seen: Option<jiff::Timestamp>,
 }
@@ -164,6 +164,9 @@ pub struct ObservationsResponse {
     /// Observed objects whose instance the database doesn't know; they are left alone.
     #[serde(default)]
     pub unknown: Vec<Uuid>,
+    /// When the agent was heard by this, by the database's clock; goes with the next heartbeat.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub seen: Option<jiff::Timestamp>,
 }
 
 /// What the database knows of a runtime's agent.

@@ -16,6 +16,14 @@ use crate::error::{Error, Result};
 
 /// A second, in microseconds.
 pub(crate) const SECOND: i64 = 1_000_000;
+/// How far a time that was written may be ahead of the clock: the most by which the clocks of a database's nodes, or a clock
+/// before and after it was corrected, differ without anybody having to begin anew.
+pub(crate) const AHEAD: i64 = 15 * SECOND;
+
+/// Whether a time is further ahead of the clock than it may be: the clock was set back since it was written.
+pub(crate) fn is_ahead(at: i64, now: i64) -> bool {
+    at > now.saturating_add(AHEAD)
+}
 
 /// The expression that reads the clock. Not the transaction's start: a long transaction must not write into the past
 /// of a watch.

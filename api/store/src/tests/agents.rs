@@ -488,6 +488,27 @@ database_test!(an_agent_that_a_restored_database_forgot_registers_anew, bed, {
     heartbeat(bed, &anew, None).await.unwrap();
 });
 
+database_test!(an_agent_registers_anew_where_a_failover_lost_what_it_saw, bed, {
+    let (claim, agent) = applied(bed).await;
+    let last_seen = async |at: Option<jiff::Timestamp>| {
+        let at = at.unwrap().as_microsecond();
+        let text = Sql::new(format!("UPDATE agent SET last_seen = {at}"));
+        bed.store.0.connections.writer.run(text).await.unwrap();
+    };
+    let beat = heartbeat(bed, &agent, None).await.unwrap().seen;
+    let request = report(&agent, 1, vec![seen(&claim, "a", "10", Health::Current)]);
+    let (answer, _) = bed.store.agent_observe(agent.runtime_id, &request).await.unwrap();
+    // However fine the clock is.
+    assert!(answer.seen > beat, "{beat:?} {:?}", answer.seen);
+    heartbeat(bed, &agent, answer.seen).await.unwrap();
+    // No heartbeat was lost.
+    last_seen(beat).await;
+    heartbeat(bed, &agent, beat).await.unwrap();
+    last_seen(beat).await;
+    let error = heartbeat(bed, &agent, answer.seen).await.unwrap_err();
+    assert_eq!(error.code(), Code::Conflict);
+});
+
 database_test!(watches_follow_the_inventory, bed, {
     let (_, agent) = applied(bed).await;
     assert_eq!(agent.watches.kinds, [kind()]);

@@ -110,6 +110,7 @@ async fn one_observation_that_the_api_never_takes_holds_up_no_other() {
             api: Arc::clone(&api) as _,
             runtime: Uuid::nil(),
             epoch: 1,
+            heard: Arc::default(),
             metrics: metrics.clone(),
         };
         let (events, received) = mpsc::channel(2000);

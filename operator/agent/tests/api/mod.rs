@@ -20,6 +20,8 @@ use tokio::{sync::Notify, time::timeout};
 use uuid::Uuid;
 
 const DEADLINE: Duration = Duration::from_secs(40);
+/// How much later the agent is heard with each observation. With a heartbeat it is a second: some of them are not taken for one.
+const OBSERVED: i64 = 10;
 
 pub(crate) struct Api {
     control_plane: Uuid,
@@ -33,8 +35,12 @@ struct Notes {
     available: bool,
     kinds: Vec<WatchedKind>,
     heartbeats: u64,
-    /// When the agent was heard, in seconds; it has to say so of the heartbeat before.
+    /// When the agent was heard, in seconds; it has to say so with the next heartbeat.
     seen: Option<i64>,
+    /// The same, by the last observation.
+    observed: Option<i64>,
+    /// Heartbeats since.
+    since: u64,
     said: BTreeMap<String, Observation>,
     closed: BTreeSet<WatchedKind>,
     unlistable: BTreeMap<WatchedKind, String>,
@@ -75,6 +81,11 @@ impl Notes {
             revision: format!("{:?}", self.kinds),
             kinds: self.kinds.clone(),
         }
+    }
+
+    fn heard(&self) -> Option<jiff::Timestamp> {
+        let seconds = self.seen?;
+        jiff::Timestamp::from_second(seconds).ok()
     }
 
     fn check(&self, epoch: i64) -> Result<(), Error> {
@@ -128,7 +139,12 @@ impl Api {
 
     /// As a database that was restored from before the last heartbeats, with the epoch that it was in.
     pub(crate) fn forget_heartbeats(&self) {
-        self.note(|notes| notes.seen = Some(0));
+        self.note(|notes| notes.seen = notes.observed);
+    }
+
+    /// As a database that lost the last observation, and no heartbeat.
+    pub(crate) fn forget_observation(&self) {
+        self.note(|notes| notes.seen = notes.seen.map(|seen| seen - OBSERVED));
     }
 
     pub(crate) fn epoch(&self) -> i64 {
@@ -137,6 +153,11 @@ impl Api {
 
     pub(crate) fn heartbeats(&self) -> u64 {
         self.read(|notes| notes.heartbeats)
+    }
+
+    /// How many there were since the last observation.
+    pub(crate) fn heartbeats_since(&self) -> u64 {
+        self.read(|notes| notes.since)
     }
 
     pub(crate) fn last(&self, name: &str) -> Option<Observation> {
@@ -200,12 +221,11 @@ impl ControlPlane for Api {
                 return Err(refused(Code::Conflict));
             }
             notes.heartbeats += 1;
+            notes.since += 1;
             notes.seen = Some(notes.seen.unwrap_or_default() + 1);
             Ok(HeartbeatResponse {
                 watches_revision: notes.watches().revision,
-                seen: notes
-                    .seen
-                    .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()),
+                seen: notes.heard(),
             })
         })
     }
@@ -230,7 +250,12 @@ impl ControlPlane for Api {
                     .unlistable
                     .insert(unlistable.kind.clone(), unlistable.message.clone());
             }
-            Ok(ObservationsResponse::default())
+            notes.seen = Some(notes.seen.unwrap_or_default() + OBSERVED);
+            (notes.observed, notes.since) = (notes.seen, 0);
+            Ok(ObservationsResponse {
+                seen: notes.heard(),
+                ..ObservationsResponse::default()
+            })
         })
     }
 }

@@ -40,12 +40,15 @@ pub(crate) fn is_connection_lost(error: &DbErr) -> bool {
     }
 }
 
+/// SQLSTATE of a server that takes no writes now: its administrator, or whoever hosts it, closed it for a while.
+const READ_ONLY: &str = "25006";
+
 /// Whether the same may succeed later.
 pub(crate) fn is_transient(error: &DbErr) -> bool {
     matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_))
         || is_retryable(error)
         || is_connection_lost(error)
-        || ["57014", "53300", "25P03"].contains(&code(error).as_str())
+        || ["57014", "53300", "25P03", READ_ONLY].contains(&code(error).as_str())
 }
 
 /// Whether the database has no room for what is to be written: SQLITE_FULL, or SQLSTATE class 53's disk_full.
