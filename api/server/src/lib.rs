@@ -20,6 +20,7 @@ pub mod files;
 pub mod health;
 pub mod limits;
 pub mod metrics;
+pub mod migrate;
 pub mod notifications;
 pub mod openapi;
 pub mod operation;

@@ -5,9 +5,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use threeport_server::{
     bootstrap,
     configuration::{Configuration, Database},
-    openapi, serve, writes,
+    migrate, openapi, serve, writes,
 };
-use threeport_store::{Options, Store};
 
 /// A request is hundreds of small allocations on one thread that end on another: with the C library's allocator they took
 /// a seventh of the time of a flood of creates.
@@ -29,7 +28,7 @@ struct Arguments {
 enum Command {
     /// Make, once, the CA, certificates, keys, tokens and passwords of an installation; renew certificates
     Bootstrap(bootstrap::Arguments),
-    /// Bring the database's schema up; any number at once are safe
+    /// Bring the database's schema up, and wait for a database that is not there yet; any number at once are safe
     Migrate(Database),
     /// Serve the API
     Serve(Box<Configuration>),
@@ -57,11 +56,9 @@ fn main() -> anyhow::Result<()> {
                 .context("failed to bootstrap")
         }),
         Command::Migrate(database) => threeport_telemetry::run(1, async move {
-            let version = Store::migrate(&Options::new(database.url()?))
+            migrate::run(&database)
                 .await
-                .context("failed to migrate the database")?;
-            tracing::info!("the database has schema version {version}");
-            Ok(())
+                .context("failed to migrate the database")
         }),
         Command::Serve(configuration) => threeport_telemetry::run(WORKERS, async move {
             serve::run(*configuration, threeport_telemetry::shutdown_token()?).await

@@ -211,6 +211,14 @@ impl Error {
         }
     }
 
+    /// Whether no database answered: it is not there yet, or no more. One that refuses a password or has no such name did.
+    pub fn is_unanswered(&self) -> bool {
+        match self {
+            Self::Database(error) => transaction::is_unanswered(error),
+            _ => false,
+        }
+    }
+
     /// Whether this program and the schema don't go together.
     pub fn is_about_schema(&self) -> bool {
         matches!(self, Self::SchemaOlder { .. } | Self::SchemaNewer { .. })

@@ -38,7 +38,10 @@ use threeport_failpoint::Write;
 
 use self::once::Begin;
 pub(crate) use self::{
-    failure::{Refusal, code, is_connection_lost, is_full, is_retryable, is_transient, refusal, violated},
+    failure::{
+        Refusal, code, is_connection_lost, is_full, is_retryable, is_transient, is_unanswered, refusal,
+        violated,
+    },
     open::{Stamp, Transaction},
 };
 

@@ -6,7 +6,7 @@ use threeport_model::Code;
 
 use super::harness::{TOUCH, database_test, on_servers};
 use crate::{
-    Error, Options,
+    Error, Options, Store,
     database::{
         connection::{Connections, Dialect},
         sql::{Fetch, Sql},
@@ -49,6 +49,27 @@ fn whoever_reads_sees_one_moment_and_writes_nothing() {
             assert_eq!((level.as_str(), reads.as_str()), expected);
         }
         connections.close().await;
+    });
+}
+
+#[test]
+fn who_refuses_has_answered_and_who_is_not_there_has_not() {
+    on_servers(&async |bed| {
+        let (before, rest) = bed.options.url.split_once('@').unwrap();
+        let (server, after) = rest.split_once('/').unwrap();
+        let migrate = async |url: String| {
+            let options = Options {
+                url,
+                ..bed.options.clone()
+            };
+            Store::migrate(&options).await.unwrap_err()
+        };
+        // Port 1 is nobody's.
+        let nobody = migrate(format!("{before}@127.0.0.1:1/{after}")).await;
+        assert!(nobody.is_unanswered(), "{nobody}");
+        let (_, parameters) = after.split_once('?').unwrap_or_default();
+        let no_such = migrate(format!("{before}@{server}/no_such_database?{parameters}")).await;
+        assert!(!no_such.is_unanswered(), "{no_such}");
     });
 }
 

@@ -51,6 +51,13 @@ pub(crate) fn is_transient(error: &DbErr) -> bool {
         || ["57014", "53300", "25P03", READ_ONLY].contains(&code(error).as_str())
 }
 
+/// Whether no server answered, or one that only starts or ends.
+pub(crate) fn is_unanswered(error: &DbErr) -> bool {
+    matches!(error, DbErr::ConnectionAcquire(_))
+        || matches!(sqlx_error(error), Some(sqlx::Error::PoolTimedOut))
+        || is_connection_lost(error)
+}
+
 /// Whether the database has no room for what is to be written: SQLITE_FULL, or SQLSTATE class 53's disk_full.
 pub(crate) fn is_full(error: &DbErr) -> bool {
     ["13", "53100"].contains(&code(error).as_str())
