@@ -9,6 +9,9 @@
 //! Where the database's clock was set back, what is written has times behind the cursor. So a cursor that is ahead of the
 //! clock is set back, too.
 //!
+//! A database that is back may have lost its last commits (a failover), of which watchers heard, and that they are not there
+//! any more is no change. So once it was away, all watches are ended: who keeps what he heard lists again.
+//!
 //! Delivery is at least once and nobody's correctness rests on it. A watcher that can't keep up is ended, and begins
 //! again from its last token.
 
@@ -16,7 +19,7 @@ mod looks;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -37,6 +40,8 @@ pub const OVERLAP: Duration = Duration::from_secs(15);
 const LOOK_BACK_EVERY: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const BATCH: u32 = 500;
+/// For how long looks fail until the database was away. A server that only starts again loses nothing, and is quicker.
+const AWAY: Duration = Duration::from_secs(5);
 /// How many changes a slow watcher may be behind.
 const BEHIND: usize = 1024;
 
@@ -64,7 +69,7 @@ pub struct Encoded {
 /// Where watchers subscribe.
 #[derive(Clone)]
 pub struct Changes {
-    sender: broadcast::Sender<Arc<Encoded>>,
+    sender: Arc<RwLock<broadcast::Sender<Arc<Encoded>>>>,
     cursor: Arc<watch::Sender<Option<Cursor>>>,
     /// Wakes the tailer.
     pub wake: Arc<Notify>,
@@ -74,7 +79,7 @@ impl Default for Changes {
     fn default() -> Self {
         let (sender, _) = broadcast::channel(BEHIND);
         Self {
-            sender,
+            sender: Arc::new(RwLock::new(sender)),
             cursor: Arc::new(watch::channel(None).0),
             wake: Arc::new(Notify::new()),
         }
@@ -84,7 +89,17 @@ impl Default for Changes {
 impl Changes {
     /// All changes that the tailer sees from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Encoded>> {
-        self.sender.subscribe()
+        self.sender().subscribe()
+    }
+
+    fn sender(&self) -> broadcast::Sender<Arc<Encoded>> {
+        self.sender.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends all that are subscribed.
+    fn end(&self) {
+        let (sender, _) = broadcast::channel(BEHIND);
+        *self.sender.write().unwrap_or_else(PoisonError::into_inner) = sender;
     }
 
     /// How far the tailer is; nothing before its first look.
@@ -94,19 +109,14 @@ impl Changes {
 
     /// Reads and sends until `shutdown`.
     pub async fn tail(&self, store: Store, shutdown: CancellationToken) {
-        let mut tailer = Tailer {
-            changes: self,
-            store,
-            cursor: None,
-            seen: HashMap::new(),
-            looked_back: Instant::now(),
-            looks: Looks::default(),
-        };
+        let mut tailer = Tailer::new(self, store);
         loop {
             let began = Instant::now();
-            if let Err(error) = tailer.look().await {
-                tracing::warn!("failed to read changes: {}", explain(&error));
+            let looked = tailer.look().await;
+            if let Err(error) = &looked {
+                tracing::warn!("failed to read changes: {}", explain(error));
             }
+            tailer.answered(looked.is_ok(), Instant::now());
             let pause = tailer.looks.pause(began.elapsed());
             let pause = async {
                 tokio::time::sleep(pause).await;
@@ -127,9 +137,41 @@ struct Tailer<'a> {
     seen: HashMap<Uuid, ((i64, i64), i64)>,
     looked_back: Instant,
     looks: Looks,
+    /// When the first of the looks failed that failed one after another.
+    failing_since: Option<Instant>,
 }
 
-impl Tailer<'_> {
+impl<'a> Tailer<'a> {
+    fn new(changes: &'a Changes, store: Store) -> Self {
+        Self {
+            changes,
+            store,
+            cursor: None,
+            seen: HashMap::new(),
+            looked_back: Instant::now(),
+            looks: Looks::default(),
+            failing_since: None,
+        }
+    }
+
+    /// Ends the watches once the database was away.
+    fn answered(&mut self, is_answered: bool, now: Instant) {
+        if !is_answered {
+            self.failing_since.get_or_insert(now);
+        } else if let Some(since) = self.failing_since.take()
+            && now.saturating_duration_since(since) >= AWAY
+        {
+            tracing::warn!("the database was away: watches begin anew");
+            self.begin_anew();
+        }
+    }
+
+    /// What was sent may not be there any more, or be there once more under the same version.
+    fn begin_anew(&mut self) {
+        self.seen.clear();
+        self.changes.end();
+    }
+
     async fn look(&mut self) -> Result<(), Error> {
         let Some(mut cursor) = self.cursor else {
             self.advance(self.store.watch_start().await?);
@@ -143,7 +185,7 @@ impl Tailer<'_> {
             let changes = match read {
                 Err(Error::Gone) => {
                     // After a long pause of this process: watchers list again, the tailer begins anew.
-                    self.seen.clear();
+                    self.begin_anew();
                     self.advance(self.store.watch_start().await?);
                     return Ok(());
                 }
@@ -203,12 +245,13 @@ impl Tailer<'_> {
         if !self.is_new(change.object.id(), change.version, change.cursor.at) {
             return;
         }
-        if self.changes.sender.receiver_count() == 0 {
+        let sender = self.changes.sender();
+        if sender.receiver_count() == 0 {
             return;
         }
         if let Some(encoded) = encode(change) {
             // Nobody listening is no error.
-            let _ = self.changes.sender.send(Arc::new(encoded));
+            let _ = sender.send(Arc::new(encoded));
         }
     }
 
@@ -260,50 +303,94 @@ mod tests {
     use serde_json::json;
     use threeport_model::{Object, find_kind};
     use threeport_store::{Options, Request};
+    use tokio::sync::broadcast::error::TryRecvError;
 
     use super::*;
 
     const KIND: &str = "KubernetesRuntimeDefinition";
 
+    struct Bed {
+        _folder: tempfile::TempDir,
+        store: Store,
+        changes: Changes,
+    }
+
+    impl Bed {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let options = Options::new(format!("sqlite://{}/threeport.db", folder.path().display()));
+            Store::migrate(&options).await.unwrap();
+            Self {
+                _folder: folder,
+                store: Store::open(options).await.unwrap(),
+                changes: Changes::default(),
+            }
+        }
+
+        /// One that has looked once.
+        async fn tailer(&self) -> Tailer<'_> {
+            let mut tailer = Tailer::new(&self.changes, self.store.clone());
+            tailer.look().await.unwrap();
+            tailer
+        }
+
+        async fn create(&self, name: &str) {
+            let spec = (find_kind(KIND).unwrap().normalize)(&json!({})).unwrap();
+            let request = Request::new(Uuid::new_v4(), "tester", "TEST");
+            let object = Object::new(KIND, name, spec);
+            self.store.object_create(&request, object).await.unwrap();
+        }
+    }
+
     #[tokio::test]
     async fn watchers_go_on_where_the_clock_was_set_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let options = Options::new(format!("sqlite://{}/threeport.db", folder.path().display()));
-        Store::migrate(&options).await.unwrap();
-        let store = Store::open(options).await.unwrap();
-        let changes = Changes::default();
-        let mut heard = changes.subscribe();
-        let mut tailer = Tailer {
-            changes: &changes,
-            store: store.clone(),
-            cursor: None,
-            seen: HashMap::new(),
-            looked_back: Instant::now(),
-            looks: Looks::default(),
-        };
-        tailer.look().await.unwrap();
+        let bed = Bed::new().await;
+        let mut heard = bed.changes.subscribe();
+        let mut tailer = bed.tailer().await;
         let now = tailer.cursor.unwrap();
         // It followed the clock when that was an hour ahead.
         tailer.advance(Cursor {
             at: now.at + 3_600_000_000,
             ..now
         });
-        let spec = (find_kind(KIND).unwrap().normalize)(&json!({})).unwrap();
-        let request = Request::new(Uuid::new_v4(), "tester", "TEST");
-        store
-            .object_create(&request, Object::new(KIND, "local", spec))
-            .await
-            .unwrap();
+        bed.create("local").await;
         for _ in 0..3 {
             tailer.look().await.unwrap();
         }
         assert_eq!(heard.try_recv().unwrap().name, "local");
         assert!(heard.try_recv().is_err(), "it is told once");
-        let cursor: Cursor = changes.cursor().unwrap().parse().unwrap();
+        let cursor: Cursor = bed.changes.cursor().unwrap().parse().unwrap();
         assert!(
             !cursor.is_ahead(now.at),
             "who continues from a bookmark hears as well"
         );
-        store.close().await;
+        bed.store.close().await;
+    }
+
+    #[tokio::test]
+    async fn watches_end_once_the_database_was_away_for_longer_than_a_restart() {
+        let bed = Bed::new().await;
+        let mut heard = bed.changes.subscribe();
+        let mut tailer = bed.tailer().await;
+        bed.create("local").await;
+        tailer.look().await.unwrap();
+        assert_eq!(heard.try_recv().unwrap().name, "local");
+        let begun = Instant::now();
+        for (second, is_answered, ends) in [
+            (0, false, false),
+            (4, true, false),
+            (5, false, false),
+            (7, false, false),
+            (10, true, true),
+        ] {
+            tailer.answered(is_answered, begun + Duration::from_secs(second));
+            let ended = matches!(heard.try_recv(), Err(TryRecvError::Closed));
+            assert_eq!(ended, ends, "second {second}");
+        }
+        let mut anew = bed.changes.subscribe();
+        tailer.looked_back = begun - LOOK_BACK_EVERY;
+        tailer.look().await.unwrap();
+        assert_eq!(anew.try_recv().unwrap().name, "local", "it may be another one");
+        bed.store.close().await;
     }
 }

@@ -22,7 +22,11 @@ use threeport_model::{
 };
 use threeport_store::{Cursor, FieldSelector, LabelSelector};
 use tokio::{
-    sync::{OwnedSemaphorePermit, broadcast, mpsc},
+    sync::{
+        OwnedSemaphorePermit,
+        broadcast::{self, error::RecvError},
+        mpsc,
+    },
     time::Instant,
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -201,7 +205,8 @@ impl Watcher {
         loop {
             match tokio::time::timeout_at(bookmarked + BOOKMARK, live.recv()).await {
                 Ok(Ok(encoded)) => self.send(&encoded).await?,
-                Ok(Err(_)) => return Err(Ended::Slow),
+                Ok(Err(RecvError::Lagged(_))) => return Err(Ended::Slow),
+                Ok(Err(RecvError::Closed)) => return Err(Ended::Gone),
                 Err(_) => {
                     token = self.app.changes.cursor().unwrap_or(token);
                     self.bookmark(&token).await?;
