@@ -200,13 +200,34 @@ fn identity(object: &Value) -> Result<ResourceIdentity, (String, String)> {
             "objects of threeport.io can't be part of a workload".to_owned(),
         ));
     }
+    let namespace = text(&["metadata", "namespace"]).unwrap_or_default();
+    for (field, word) in [
+        ("apiVersion", group),
+        ("apiVersion", version),
+        ("metadata.name", name),
+        ("metadata.namespace", namespace),
+    ] {
+        if !is_part_of_a_path(word) {
+            let message = format!("must be no path and have no /, %, ? or #, unlike {word:?}");
+            return Err((field.to_owned(), message));
+        }
+    }
     Ok(ResourceIdentity {
         group: group.to_owned(),
         version: version.to_owned(),
         kind: kind.to_owned(),
-        namespace: text(&["metadata", "namespace"]).unwrap_or_default().to_owned(),
+        namespace: namespace.to_owned(),
         name: name.to_owned(),
     })
+}
+
+/// Whether a word stands for itself in a URL of a Kubernetes API: with another one another object would be asked for. Kubernetes
+/// itself has no name with `/` or `%` (its `IsValidPathSegmentName`).
+fn is_part_of_a_path(word: &str) -> bool {
+    let is_special = |character: char| {
+        matches!(character, '/' | '%' | '?' | '#') || character.is_whitespace() || character.is_control()
+    };
+    !matches!(word, "." | "..") && !word.contains(is_special)
 }
 
 #[cfg(test)]
@@ -240,6 +261,29 @@ mod tests {
         let errors = of_spec(&spec(text)).unwrap_err();
         assert_eq!(errors[0].field, "spec.yamlDocument.apiVersion");
         assert_eq!((errors[0].document, errors[0].line), (Some(2), Some(5)));
+    }
+
+    #[test]
+    fn no_word_leads_to_another_object() {
+        let found = |version: &str, name: &str, namespace: &str| {
+            let metadata = serde_json::json!({"name": name, "namespace": namespace});
+            let object = serde_json::json!({"apiVersion": version, "kind": "Role", "metadata": metadata});
+            identity(&object).map_err(|(field, _)| field)
+        };
+        let fine = found("rbac.authorization.k8s.io/v1", "system:web.a-b_c", "shop");
+        assert_eq!(fine.unwrap().name, "system:web.a-b_c");
+        for (version, name, namespace, field) in [
+            ("v1", "web?limit=1", "shop", "metadata.name"),
+            ("v1", "../secrets/web", "shop", "metadata.name"),
+            ("v1", "..", "shop", "metadata.name"),
+            ("v1", "we%62", "shop", "metadata.name"),
+            ("v1", "web\n", "shop", "metadata.name"),
+            ("v1", "web", "shop#", "metadata.namespace"),
+            ("apps?/v1", "web", "shop", "apiVersion"),
+            ("v1?", "web", "shop", "apiVersion"),
+        ] {
+            assert_eq!(found(version, name, namespace), Err(field.to_owned()), "{name}");
+        }
     }
 
     #[test]
