@@ -22,6 +22,9 @@ use crate::{app::App, problem::ApiError};
 /// Header of every answer: finds the request in operations and log.
 pub const OPERATION_HEADER: HeaderName = HeaderName::from_static("threeport-operation-id");
 
+/// In bytes. Those of routes are shorter.
+const LONGEST_PATH: usize = 500;
+
 /// The id of the request that is being served. A write's operation record has the same.
 #[derive(Clone, Copy, Debug)]
 pub struct OperationId(pub Uuid);
@@ -31,7 +34,7 @@ pub async fn layer(State(app): State<App>, mut request: Request, next: Next) -> 
     let id = Uuid::new_v4();
     request.extensions_mut().insert(OperationId(id));
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let path = shown(request.uri().path());
     let route = request
         .extensions()
         .get::<MatchedPath>()
@@ -104,6 +107,30 @@ fn unhandled(status: StatusCode, method: &Method, path: &str) -> ApiError {
     }
 }
 
+/// A path as it is logged and told: anybody may make one up, of tens of kilobytes, as often as he likes.
+fn shown(path: &str) -> String {
+    let end = path.floor_char_boundary(LONGEST_PATH);
+    if end == path.len() {
+        path.to_owned()
+    } else {
+        format!("{}…", &path[..end])
+    }
+}
+
 fn header_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_told_as_far_as_one_of_a_route_may_go() {
+        let route = format!("/v1alpha1/workloadinstances/{}/status", "a".repeat(253));
+        assert_eq!(shown(&route), route);
+        let made_up = format!("/{}", "ü".repeat(30_000));
+        let told = shown(&made_up);
+        assert!(told.len() < 510 && told.ends_with("ü…"), "{}", told.len());
+    }
 }
