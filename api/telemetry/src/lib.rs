@@ -21,12 +21,16 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 /// The most connections of probes and scrapers at once: a handful is what there should be.
 const PROBES: usize = 128;
 
+/// What libraries say loudly of what is nothing, or what is said by us with its reason: that a transaction which the server
+/// has ended already is rolled back (each that collides at COMMIT), and that a request to a cluster failed.
+const QUIET: &str = "sqlx::postgres::notice=error,kube_client::client::builder=off";
+
 /// Installs the TLS provider (two are linked, and rustls refuses to choose) and the log writer. The filter comes
 /// from `RUST_LOG`, by default `info`.
 pub fn init() {
     // A second call in one process (tests) finds both installed already, which is what it wants.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = filter(std::env::var("RUST_LOG").ok());
     let registry = tracing_subscriber::registry().with(filter);
     let terminal = std::io::stderr().is_terminal();
     let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -35,6 +39,13 @@ pub fn init() {
     } else {
         registry.with(text.json().flatten_event(true)).try_init()
     };
+}
+
+/// What is logged: as it is asked for, which goes before [`QUIET`]; else from `info` on.
+fn filter(asked: Option<String>) -> EnvFilter {
+    let directives = |text: &str| EnvFilter::try_new(format!("{QUIET},{text}"));
+    let asked = asked.and_then(|text| directives(&text).ok());
+    asked.unwrap_or_else(|| EnvFilter::new(format!("{QUIET},info")))
 }
 
 /// Cancelled at the first SIGTERM or SIGINT. The caller then has [`DRAIN`] to end; the process is ended hard after
@@ -126,7 +137,44 @@ fn open_more_files() {
 
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
+
     use super::*;
+
+    /// What of these is logged, each by its target at level error or warn.
+    fn logged(asked: Option<&str>) -> Vec<&'static str> {
+        let subscriber = tracing_subscriber::registry().with(filter(asked.map(str::to_owned)));
+        tracing::subscriber::with_default(subscriber, || {
+            [
+                ("ours", tracing::enabled!(target: "threeport_server", Level::INFO)),
+                (
+                    "notice",
+                    tracing::enabled!(target: "sqlx::postgres::notice", Level::WARN),
+                ),
+                (
+                    "serious",
+                    tracing::enabled!(target: "sqlx::postgres::notice", Level::ERROR),
+                ),
+                (
+                    "request",
+                    tracing::enabled!(target: "kube_client::client::builder", Level::ERROR),
+                ),
+            ]
+            .into_iter()
+            .filter_map(|(name, is_enabled)| is_enabled.then_some(name))
+            .collect()
+        })
+    }
+
+    #[test]
+    fn libraries_are_quiet_of_what_is_nothing_unless_they_are_asked() {
+        assert_eq!(logged(None), ["ours", "serious"]);
+        assert_eq!(logged(Some("info")), ["ours", "serious"]);
+        assert_eq!(logged(Some("no filter=")), ["ours", "serious"]);
+        assert_eq!(logged(Some("warn")), ["serious"]);
+        let asked = "info,sqlx::postgres::notice=warn,kube_client::client::builder=error";
+        assert_eq!(logged(Some(asked)), ["ours", "notice", "serious", "request"]);
+    }
 
     #[test]
     fn a_program_may_open_as_many_files_as_it_can_allow_itself() {

@@ -19,6 +19,10 @@ use super::script::{Action, Application, SHARED, Step};
 /// How long something that does not hang on the target may take.
 const SOON: Duration = Duration::from_secs(60);
 
+/// How long something may take that hangs on the target while that fails: a run's calls must go through one after the other,
+/// and of some hundred applications one is unlucky for a minute.
+const AT_LAST: Duration = Duration::from_secs(300);
+
 /// When a step is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tempo {
@@ -106,7 +110,7 @@ impl Player {
     async fn visit(&self, application: &Application) -> Result<()> {
         let visitor = application.visitor().to_string();
         let visited = || async { Ok(self.kubectl.apply(&visitor).map_err(|error| format!("{error:#}"))) };
-        wait_until(&format!("{} is visited", application.name), SOON, visited).await
+        wait_until(&format!("{} is visited", application.name), AT_LAST, visited).await
     }
 
     /// Whether what the last step of each application asked for has arrived.
