@@ -25,7 +25,6 @@ mod round_trips;
 mod run_out;
 mod secrets;
 mod set_back;
-mod silent_server;
 mod sizes;
 mod sources;
 mod state_machine;

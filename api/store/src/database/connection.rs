@@ -4,18 +4,13 @@
 //! never collide with writers; reads of several statements that must see one moment use [`super::transaction`]'s snapshot.
 //! In PostgreSQL that is the readers' level already (REPEATABLE READ), so that a snapshot need not ask for it. In SQLite
 //! there is one writer (WAL lets readers go on), and it syncs fully: what was acknowledged survives a loss of power.
-//!
-//! All of them are of the server that takes writes. After a failover the name of a database may lead to the former primary
-//! for a while, which is a standby now: a session with it would fail each write for as long as it is kept, and what it
-//! reads may be older than what was written, so that work would be done by an old world and count as done. So no session is
-//! begun with a standby: whoever wants one waits, as for a server that is starting.
 
 use std::{net::IpAddr, time::Duration};
 
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection,
     sqlx::{
-        self, Executor, PgConnection, Row,
+        Executor,
         postgres::{PgConnectOptions, PgSslMode},
         sqlite::{SqliteJournalMode, SqliteSynchronous},
     },
@@ -24,7 +19,6 @@ use threeport_model::explain;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    pulse::Pulse,
     sql::{Fetch, Sql},
     transaction::is_retryable,
 };
@@ -90,8 +84,6 @@ const PLAN_ONCE: &str = "SELECT set_config('plan_cache_mode', 'force_generic_pla
 /// What a reader of PostgreSQL begins with: all of its transactions see one moment, and none writes.
 const READ_ONE_MOMENT: &str = "SELECT set_config('default_transaction_isolation', 'repeatable read', false), \
     set_config('default_transaction_read_only', 'on', false) WHERE version() NOT LIKE '%CockroachDB%'";
-/// Whether the server is a standby. CockroachDB has none, and says so.
-const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
 
 impl Connections {
     pub(crate) async fn open(options: &Options) -> Result<Self> {
@@ -124,17 +116,8 @@ impl Connections {
         }
         let writers = if sqlite { 1 } else { options.writers.max(1) };
         let readers = options.readers.max(1);
-        let pulse = Pulse::default();
-        let mut writer = connect(configure(&options.url, writers, timeout, true, &pulse)).await?;
-        let mut reader = connect(configure(&options.url, readers, timeout, false, &pulse)).await?;
-        for pool in [&mut writer, &mut reader] {
-            let pulse = pulse.clone();
-            pool.set_metric_callback(move |statement| {
-                if !statement.failed {
-                    pulse.beat();
-                }
-            });
-        }
+        let writer = connect(configure(&options.url, writers, timeout, true)).await?;
+        let reader = connect(configure(&options.url, readers, timeout, false)).await?;
         let dialect = if sqlite {
             Dialect::Sqlite
         } else {
@@ -182,13 +165,7 @@ async fn connect(options: ConnectOptions) -> Result<DatabaseConnection> {
     }
 }
 
-fn configure(
-    url: &str,
-    connections: u32,
-    timeout: Option<Duration>,
-    writes: bool,
-    pulse: &Pulse,
-) -> ConnectOptions {
+fn configure(url: &str, connections: u32, timeout: Option<Duration>, writes: bool) -> ConnectOptions {
     let mut options = ConnectOptions::new(url.replacen("postgresql://", "postgres://", 1));
     options
         .max_connections(connections)
@@ -210,16 +187,9 @@ fn configure(
             .statement_cache_capacity(256)
             .pragma("query_only", if writes { "OFF" } else { "ON" })
     });
-    let pulse = pulse.clone();
     options.map_sqlx_postgres_pool_opts(move |pool| {
-        let pulse = pulse.clone();
-        let pool = pool.after_release(move |session, _| {
-            let pulse = pulse.clone();
-            Box::pin(async move { pulse.check(session).await })
-        });
         pool.after_connect(move |connection, _| {
             Box::pin(async move {
-                refuse_standby(connection).await?;
                 connection.execute(PLAN_ONCE).await?;
                 if !writes {
                     connection.execute(READ_ONE_MOMENT).await?;
@@ -248,16 +218,6 @@ fn configure(
         }
     });
     options
-}
-
-async fn refuse_standby(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let is_standby: bool = connection.fetch_one(IS_STANDBY).await?.try_get(0)?;
-    if is_standby {
-        let why =
-            "the server is a standby: it takes no writes, and may lack the newest of those that were taken";
-        return Err(sqlx::Error::Configuration(why.into()));
-    }
-    Ok(())
 }
 
 async fn which(connection: &DatabaseConnection) -> Result<Dialect> {

@@ -73,38 +73,6 @@ fn who_refuses_has_answered_and_who_is_not_there_has_not() {
     });
 }
 
-/// Where a database's name leads to is not known before it is asked.
-#[test]
-fn no_session_is_begun_with_a_standby() {
-    on_servers(&async |bed| {
-        let writer = &bed.store.0.connections.writer;
-        if bed.store.dialect() == Dialect::Cockroachdb {
-            println!("it has no standbys");
-            return;
-        }
-        // Found before the function of PostgreSQL that it is named after: the server says of itself what the test wants.
-        let options = Options {
-            url: format!("{},pg_catalog", bed.options.url),
-            ..bed.options.clone()
-        };
-        let become_one = async |is_standby: bool| {
-            let function = format!(
-                "CREATE OR REPLACE FUNCTION pg_is_in_recovery() RETURNS BOOLEAN LANGUAGE sql AS 'SELECT {is_standby}'"
-            );
-            writer.run(Sql::new(function)).await.unwrap();
-        };
-        become_one(true).await;
-        match Connections::open(&options).await {
-            Err(Error::Database(error)) => assert!(is_transient(&error), "{error}"),
-            other => panic!("{other:?}"),
-        }
-        become_one(false).await;
-        let connections = Connections::open(&options).await.unwrap();
-        assert_eq!(connections.dialect, Dialect::Postgresql, "the control");
-        connections.close().await;
-    });
-}
-
 /// As of a server that was closed for writes: a session that reads is such for good.
 #[test]
 fn what_is_refused_by_a_server_that_takes_no_writes_may_be_sent_again() {
