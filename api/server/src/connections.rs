@@ -25,13 +25,14 @@ use axum::{Extension, middleware::AddExtension};
 use axum_server::{Server, accept::Accept};
 use futures::{FutureExt, future::BoxFuture};
 use hyper_util::rt::TokioTimer;
+use threeport_telemetry::connections::End;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Sleep,
 };
-use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use tower::Layer;
 
 /// `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n`; no request of HTTP/1.1 is shorter.
@@ -177,7 +178,7 @@ where
         let Stranger { ends, known } = self.strangers.add();
         let service = Extension(known).layer(service);
         let (accepted, headers) = (self.inner.accept(stream, service), self.headers);
-        let ended = ends.clone().drop_guard();
+        let end = End::of(ends.clone());
         async move {
             let taken = async {
                 let place = if makes_room {
@@ -195,8 +196,7 @@ where
                 stream,
                 read: 0,
                 deadline: Some(Box::pin(tokio::time::sleep(headers))),
-                ends: Box::pin(ends.cancelled_owned()),
-                _ended: ended,
+                end,
                 _place: place,
             };
             Ok((connection, service))
@@ -211,18 +211,8 @@ pub struct Connection<S> {
     /// Bytes, as long as there is a deadline.
     read: usize,
     deadline: Option<Pin<Box<Sleep>>>,
-    ends: Pin<Box<WaitForCancellationFutureOwned>>,
-    _ended: DropGuard,
+    end: End,
     _place: OwnedSemaphorePermit,
-}
-
-impl<S> Connection<S> {
-    fn ends(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match self.ends.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
-            Poll::Pending => Ok(()),
-        }
-    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
@@ -232,7 +222,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.ends(context)?;
+        this.end.poll_due(context)?;
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(context, buffer);
         let Some(deadline) = &mut this.deadline else {
@@ -251,7 +241,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.ends(context)?;
+        this.end.poll_due(context)?;
         Pin::new(&mut this.stream).poll_write(context, buffer)
     }
 
@@ -261,7 +251,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.ends(context)?;
+        this.end.poll_due(context)?;
         Pin::new(&mut this.stream).poll_write_vectored(context, buffers)
     }
 

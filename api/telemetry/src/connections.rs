@@ -1,4 +1,6 @@
-//! The connections of the probes' port. Whoever reaches a pod may open them, without a credential, so there are few of them
+//! Connections that may be ended, where there are too many of them.
+//!
+//! Those of the probes' port are kept here. Whoever reaches a pod may open them, without a credential, so there are few of them
 //! at once: where there would be more, the oldest goes. The newest is no stranger's more often than any other, and is a
 //! probe that has to be answered: one that is not costs the process its life.
 
@@ -46,8 +48,7 @@ impl Bounded {
         self.kept.push_back(token.clone());
         Connection {
             stream,
-            ends: Box::pin(token.clone().cancelled_owned()),
-            _ended: token.drop_guard(),
+            end: End::of(token),
         }
     }
 }
@@ -66,20 +67,34 @@ impl Listener for Bounded {
     }
 }
 
-/// A connection that fails once it has to go.
-pub(crate) struct Connection {
-    stream: TcpStream,
-    ends: Pin<Box<WaitForCancellationFutureOwned>>,
-    _ended: DropGuard,
+/// What a connection has that may be ended: it is told when it has to go, and tells by its own end that it has gone.
+pub struct End {
+    due: Pin<Box<WaitForCancellationFutureOwned>>,
+    _gone: DropGuard,
 }
 
-impl Connection {
-    fn ends(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match self.ends.as_mut().poll(context) {
+impl End {
+    /// By a token that is cancelled for both.
+    pub fn of(token: CancellationToken) -> Self {
+        Self {
+            due: Box::pin(token.clone().cancelled_owned()),
+            _gone: token.drop_guard(),
+        }
+    }
+
+    /// Fails once the connection has to go, and wakes whoever asked before.
+    pub fn poll_due(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.due.as_mut().poll(context) {
             Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
             Poll::Pending => Ok(()),
         }
     }
+}
+
+/// A connection that fails once it has to go.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    end: End,
 }
 
 impl AsyncRead for Connection {
@@ -89,7 +104,7 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.ends(context)?;
+        this.end.poll_due(context)?;
         Pin::new(&mut this.stream).poll_read(context, buffer)
     }
 }
@@ -97,7 +112,7 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.ends(context)?;
+        this.end.poll_due(context)?;
         Pin::new(&mut this.stream).poll_write(context, buffer)
     }
 

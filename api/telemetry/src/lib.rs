@@ -3,7 +3,7 @@
 //! One place, so that all parts log alike (JSON unless a terminal reads), are probed alike and drain alike: without it each
 //! of four binaries would have its own copy.
 
-mod connections;
+pub mod connections;
 pub mod reference;
 pub mod stages;
 
