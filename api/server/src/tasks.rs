@@ -40,6 +40,24 @@ async fn every<F: Future<Output = ()>>(
     }
 }
 
+/// The same for what reads and writes the database, but while its schema is one that this program can't serve.
+async fn every_while_fit<F: Future<Output = ()>>(
+    app: &App,
+    period: Duration,
+    shutdown: &CancellationToken,
+    mut step: impl FnMut() -> F,
+) {
+    every(period, shutdown, || {
+        let work = app.health.fit().is_ok().then(&mut step);
+        async {
+            if let Some(work) = work {
+                work.await;
+            }
+        }
+    })
+    .await;
+}
+
 /// Whether database and schema are what this program needs, and whether NATS is there. A database that does not answer says
 /// nothing of its schema.
 pub async fn health(app: App, jetstream: Option<JetStream>, shutdown: CancellationToken) {
@@ -75,10 +93,7 @@ pub async fn health(app: App, jetstream: Option<JetStream>, shutdown: Cancellati
 
 /// Every object is looked at again from time to time.
 pub async fn verification(app: App, shutdown: CancellationToken) {
-    every(VERIFY_EVERY, &shutdown, || async {
-        if app.health.fit().is_err() {
-            return;
-        }
+    every_while_fit(&app, VERIFY_EVERY, &shutdown, || async {
         if let Err(error) = app.store.pending_verify(VERIFY_BATCH).await {
             tracing::warn!("failed to plan re-verification: {}", explain(&error));
         }
@@ -89,10 +104,7 @@ pub async fn verification(app: App, shutdown: CancellationToken) {
 /// What is past its retention goes, batch by batch.
 pub async fn retention(app: App, shutdown: CancellationToken) {
     const BATCHES: usize = 20;
-    every(PURGE_EVERY, &shutdown, || async {
-        if app.health.fit().is_err() {
-            return;
-        }
+    every_while_fit(&app, PURGE_EVERY, &shutdown, || async {
         for _ in 0..BATCHES {
             match app.store.purge().await {
                 Ok(purged) if purged.more() => {}
@@ -133,10 +145,7 @@ pub async fn metrics(app: App, shutdown: CancellationToken) {
 
 /// The control plane's own record says what is degraded.
 pub async fn own_record(app: App, authentication_disabled: bool, shutdown: CancellationToken) {
-    every(own_record::EVERY, &shutdown, || async {
-        if app.health.fit().is_err() {
-            return;
-        }
+    every_while_fit(&app, own_record::EVERY, &shutdown, || async {
         if let Err(error) = own_record::report(&app, authentication_disabled, Instant::now()).await {
             tracing::debug!(
                 "failed to write the control plane's own status: {}",
