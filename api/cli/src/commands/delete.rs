@@ -32,6 +32,13 @@ pub struct Delete {
     what: Vec<String>,
     #[command(flatten)]
     files: Files,
+    #[command(flatten)]
+    how: How,
+}
+
+/// How objects are deleted, whichever they are
+#[derive(Args, Debug)]
+pub(super) struct How {
     /// Delete what refers to them, too
     #[arg(long)]
     cascade: bool,
@@ -56,10 +63,22 @@ impl Delete {
             objects.reverse();
             objects.sort_by_key(|(kind, _)| kind.kind.ends_with("Definition"));
         }
-        self.delete_and_wait(session, &api.client, objects).await
+        self.how.delete_and_wait(session, &api.client, objects).await
+    }
+}
+
+impl How {
+    /// Deletes what is there, and waits until it is gone.
+    pub(super) fn removal(timeout: Duration) -> Self {
+        Self {
+            cascade: false,
+            wait: true,
+            timeout,
+            ignore_not_found: true,
+        }
     }
 
-    async fn delete_and_wait(
+    pub(super) async fn delete_and_wait(
         &self,
         session: &Session,
         client: &Client,
@@ -151,24 +170,6 @@ impl Delete {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Deletes what is there of `objects`, and waits until it is gone.
-pub(super) async fn remove(
-    session: &Session,
-    client: &Client,
-    objects: Vec<Named>,
-    timeout: Duration,
-) -> anyhow::Result<Exit> {
-    let delete = Delete {
-        what: Vec::new(),
-        files: Files::default(),
-        cascade: false,
-        wait: true,
-        timeout,
-        ignore_not_found: true,
-    };
-    delete.delete_and_wait(session, client, objects).await
 }
 
 /// What a refused deletion waits for, where all of that is going with the same command.

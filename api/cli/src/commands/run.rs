@@ -85,7 +85,8 @@ impl Run {
         let delivered = self.deliver(session, &api.client, &objects).await;
         // A request whose answer was lost may have been carried out.
         let delivered = delivered.unwrap_or_else(|error| exit::report(&error));
-        let removed = delete::remove(session, &api.client, both, self.timeout).await?;
+        let removal = delete::How::removal(self.timeout);
+        let removed = removal.delete_and_wait(session, &api.client, both).await?;
         Ok(delivered.worse(removed))
     }
 
