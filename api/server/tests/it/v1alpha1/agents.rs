@@ -8,6 +8,17 @@ async fn post(api: &Api, path: &str, body: Value) -> crate::harness::Answer {
     api.send("POST", path, AGENT, &[], Some(body)).await
 }
 
+/// An instance of a definition, both `web`, as the API answered it.
+async fn instance(api: &Api) -> Value {
+    let definition = crate::harness::definition("web", "1");
+    api.admin("POST", "/v1alpha1/workloaddefinitions", definition)
+        .await
+        .expect(201);
+    let instance = crate::harness::instance("web", "web");
+    let created = api.admin("POST", "/v1alpha1/workloadinstances", instance);
+    created.await.expect(201).json()
+}
+
 #[tokio::test]
 async fn an_older_epoch_is_a_conflict() {
     let api = Api::new().await;
@@ -60,16 +71,7 @@ async fn an_older_epoch_is_a_conflict() {
 #[tokio::test]
 async fn a_nul_in_a_message_stops_no_observations() {
     for api in Api::everywhere().await {
-        let definition = crate::harness::definition("web", "1");
-        api.admin("POST", "/v1alpha1/workloaddefinitions", definition)
-            .await
-            .expect(201);
-        let instance = crate::harness::instance("web", "web");
-        let instance = api
-            .admin("POST", "/v1alpha1/workloadinstances", instance)
-            .await
-            .expect(201)
-            .json();
+        let instance = instance(&api).await;
         let registered = post(&api, "/v1alpha1/agents", json!({"version": "0.1.0"}))
             .await
             .expect(200)
@@ -104,16 +106,7 @@ async fn a_nul_in_a_message_stops_no_observations() {
 #[tokio::test]
 async fn what_a_newer_agent_says_beside_is_left_out_and_the_rest_is_taken() {
     let api = Api::new().await;
-    let definition = crate::harness::definition("web", "1");
-    api.admin("POST", "/v1alpha1/workloaddefinitions", definition)
-        .await
-        .expect(201);
-    let instance = crate::harness::instance("web", "web");
-    let instance = api
-        .admin("POST", "/v1alpha1/workloadinstances", instance)
-        .await
-        .expect(201)
-        .json();
+    let instance = instance(&api).await;
     let registered = post(&api, "/v1alpha1/agents", json!({"version": "9.0.0", "novel": 1}))
         .await
         .expect(200)
