@@ -1,9 +1,10 @@
 //! How the store talks to a database, whatever it says.
 //!
-//! [`connection`] opens the two pools and knows which of the three databases it is. [`sql`] is a statement and how it is
-//! run. What reads by itself goes through [`reader`], what writes through [`transaction`], which asks [`pace`] for its
-//! turn; [`together`] makes one transaction of many requests. [`clock`] is the database's time, [`random`] where ids and
-//! jitter come from, [`page`] how much of what was read one answer may hold.
+//! [`connection`] opens the two pools and knows which of the three databases it is; [`session`] is what the pools of
+//! PostgreSQL are full of. [`sql`] is a statement and how it is run. What reads by itself goes through [`reader`], what
+//! writes through [`transaction`], which asks [`pace`] for its turn; [`together`] makes one transaction of many requests.
+//! [`clock`] is the database's time, [`random`] where ids and jitter come from, [`page`] how much of what was read one
+//! answer may hold.
 //!
 //! It is apart from the tables so that what is hard about databases (collisions, lost connections, ambiguous commits, what
 //! only two of the three can do) is solved here once, and a table's module only says what it wants.
@@ -18,6 +19,7 @@ pub(crate) mod pace;
 pub(crate) mod page;
 pub(crate) mod random;
 pub(crate) mod reader;
+pub(crate) mod session;
 pub(crate) mod sql;
 pub(crate) mod together;
 pub(crate) mod transaction;

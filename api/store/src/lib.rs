@@ -192,7 +192,7 @@ impl Store {
     }
 
     pub(crate) fn reader(&self) -> Reader<'_> {
-        Reader(&self.0.connections.reader)
+        Reader(&self.0.connections.reader, self.0.options.timeout)
     }
 
     pub(crate) fn transactions(&self) -> &Transactions {

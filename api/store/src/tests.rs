@@ -25,6 +25,7 @@ mod round_trips;
 mod run_out;
 mod secrets;
 mod set_back;
+mod silent_server;
 mod sizes;
 mod sources;
 mod state_machine;

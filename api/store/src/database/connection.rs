@@ -4,21 +4,25 @@
 //! never collide with writers; reads of several statements that must see one moment use [`super::transaction`]'s snapshot.
 //! In PostgreSQL that is the readers' level already (REPEATABLE READ), so that a snapshot need not ask for it. In SQLite
 //! there is one writer (WAL lets readers go on), and it syncs fully: what was acknowledged survives a loss of power.
+//! What PostgreSQL's connections begin with, and when they are begun anew, is [`super::session`]'s.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection,
     sqlx::{
-        Executor,
         postgres::{PgConnectOptions, PgSslMode},
         sqlite::{SqliteJournalMode, SqliteSynchronous},
     },
 };
 use threeport_model::explain;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
+    session::Sessions,
     sql::{Fetch, Sql},
     transaction::is_retryable,
 };
@@ -67,23 +71,16 @@ pub(crate) struct Connections {
     pub(crate) dialect: Dialect,
     /// How many write at most.
     pub(crate) writers: u32,
+    /// What says that both are closed.
+    closing: watch::Sender<()>,
 }
 
 /// How long anybody waits for a connection.
-const ACQUIRE: Duration = Duration::from_secs(5);
+pub(super) const ACQUIRE: Duration = Duration::from_secs(5);
 /// Between two tries at a busy SQLite database.
 const BUSY: Duration = Duration::from_millis(20);
-/// A statement is planned once per connection, for whatever values: all of ours find few rows by an index, so that another
-/// plan is never better, and PostgreSQL would plan most of them anew each time, which takes it longer than to run them.
-/// No plan is compiled either, which takes longer still: a plan for whatever values of many objects may look as if it were
-/// worth it, and one that reads a whole table where that is to be avoided always does.
-/// Nothing where the server has no such setting, nor in CockroachDB, whose planner is another one.
-const PLAN_ONCE: &str = "SELECT set_config('plan_cache_mode', 'force_generic_plan', false), \
-    set_config('jit', 'off', false) \
-    WHERE current_setting('plan_cache_mode', true) IS NOT NULL AND version() NOT LIKE '%CockroachDB%'";
-/// What a reader of PostgreSQL begins with: all of its transactions see one moment, and none writes.
-const READ_ONE_MOMENT: &str = "SELECT set_config('default_transaction_isolation', 'repeatable read', false), \
-    set_config('default_transaction_read_only', 'on', false) WHERE version() NOT LIKE '%CockroachDB%'";
+/// How long connections are waited for that end.
+const CLOSE: Duration = Duration::from_secs(2);
 
 impl Connections {
     pub(crate) async fn open(options: &Options) -> Result<Self> {
@@ -107,8 +104,8 @@ impl Connections {
             ));
         }
         // One that can't be parsed is refused by the first connect.
-        let postgres = (!sqlite).then(|| options.url.parse::<PgConnectOptions>());
-        if postgres.is_some_and(|parsed| parsed.is_ok_and(|parsed| is_open_to_others(&parsed))) {
+        let server: Option<PgConnectOptions> = if sqlite { None } else { options.url.parse().ok() };
+        if server.as_ref().is_some_and(is_open_to_others) {
             tracing::warn!(
                 "nobody verifies who the database is: whoever is between can read and change all of it; let its URL say \
                  sslmode=verify-full&sslrootcert=FILE"
@@ -116,8 +113,13 @@ impl Connections {
         }
         let writers = if sqlite { 1 } else { options.writers.max(1) };
         let readers = options.readers.max(1);
-        let writer = connect(configure(&options.url, writers, timeout, true)).await?;
-        let reader = connect(configure(&options.url, readers, timeout, false)).await?;
+        let (closing, closes) = watch::channel(());
+        let sessions = |writes| {
+            let server = server.clone()?;
+            Some(Arc::new(Sessions::new(server, timeout, writes, closes.clone())))
+        };
+        let writer = connect(configure(&options.url, writers, timeout, true, sessions(true))).await?;
+        let reader = connect(configure(&options.url, readers, timeout, false, sessions(false))).await?;
         let dialect = if sqlite {
             Dialect::Sqlite
         } else {
@@ -128,14 +130,24 @@ impl Connections {
             reader,
             dialect,
             writers,
+            closing,
         })
     }
 
+    /// Those with a server that is gone are left behind.
     pub(crate) async fn close(&self) {
-        for pool in [&self.reader, &self.writer] {
-            if let Err(error) = pool.close_by_ref().await {
-                tracing::debug!(error = %explain(&error), "failed to close connections");
+        self.closing.send_replace(());
+        let closed = async {
+            for pool in [&self.reader, &self.writer] {
+                if let Err(error) = pool.close_by_ref().await {
+                    tracing::debug!(error = %explain(&error), "failed to close connections");
+                }
             }
+        };
+        if self.dialect == Dialect::Sqlite {
+            closed.await;
+        } else if timeout(CLOSE, closed).await.is_err() {
+            tracing::debug!("left connections behind that the database does not end");
         }
     }
 }
@@ -165,7 +177,13 @@ async fn connect(options: ConnectOptions) -> Result<DatabaseConnection> {
     }
 }
 
-fn configure(url: &str, connections: u32, timeout: Option<Duration>, writes: bool) -> ConnectOptions {
+fn configure(
+    url: &str,
+    connections: u32,
+    timeout: Option<Duration>,
+    writes: bool,
+    sessions: Option<Arc<Sessions>>,
+) -> ConnectOptions {
     let mut options = ConnectOptions::new(url.replacen("postgresql://", "postgres://", 1));
     options
         .max_connections(connections)
@@ -187,36 +205,11 @@ fn configure(url: &str, connections: u32, timeout: Option<Duration>, writes: boo
             .statement_cache_capacity(256)
             .pragma("query_only", if writes { "OFF" } else { "ON" })
     });
-    options.map_sqlx_postgres_pool_opts(move |pool| {
-        pool.after_connect(move |connection, _| {
-            Box::pin(async move {
-                connection.execute(PLAN_ONCE).await?;
-                if !writes {
-                    connection.execute(READ_ONE_MOMENT).await?;
-                }
-                Ok(())
-            })
-        })
-    });
-    options.map_sqlx_postgres_opts(move |postgres| {
-        let isolation = if writes { "serializable" } else { "read committed" };
-        // 0 is without a limit.
-        let milliseconds = timeout.unwrap_or_default().as_millis().to_string();
-        let postgres = postgres
-            .application_name("threeport-api")
-            .statement_cache_capacity(512)
-            .options([
-                ("default_transaction_isolation", isolation),
-                ("statement_timeout", &milliseconds),
-                ("idle_in_transaction_session_timeout", "10000"),
-            ]);
-        // A serializable transaction that reads a small table whole collides with whoever writes anything in it.
-        if writes {
-            postgres.options([("enable_seqscan", "off")])
-        } else {
-            postgres
-        }
-    });
+    if let Some(sessions) = sessions {
+        let server = sessions.server();
+        options.map_sqlx_postgres_opts(move |_| server.clone());
+        options.map_sqlx_postgres_pool_opts(move |pool| Arc::clone(&sessions).keep(pool));
+    }
     options
 }
 

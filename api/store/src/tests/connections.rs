@@ -73,6 +73,48 @@ fn who_refuses_has_answered_and_who_is_not_there_has_not() {
     });
 }
 
+/// Where a database's name leads to is not known before it is asked.
+#[test]
+fn no_session_is_begun_with_a_standby() {
+    on_servers(&async |bed| {
+        let writer = &bed.store.0.connections.writer;
+        if bed.store.dialect() == Dialect::Cockroachdb {
+            println!("it has no standbys");
+            return;
+        }
+        // Found before the function of PostgreSQL that it is named after: the server says of itself what the test wants.
+        let options = Options {
+            url: format!("{},pg_catalog", bed.options.url),
+            ..bed.options.clone()
+        };
+        let say = async |answer: &str| {
+            let function = format!(
+                "CREATE OR REPLACE FUNCTION pg_is_in_recovery() RETURNS BOOLEAN LANGUAGE sql AS 'SELECT {answer}'"
+            );
+            writer.run(Sql::new(function)).await.unwrap();
+        };
+        say("TRUE").await;
+        match Connections::open(&options).await {
+            Err(Error::Database(error)) => assert!(is_transient(&error), "{error}"),
+            other => panic!("{other:?}"),
+        }
+        writer.run(Sql::new("CREATE SEQUENCE asked")).await.unwrap();
+        say("nextval(''asked'') < 3").await;
+        let connections = Connections::open(&options).await.unwrap();
+        let row = writer
+            .one(Sql::new("SELECT last_value FROM asked"))
+            .await
+            .unwrap();
+        let asked: i64 = row.unwrap().get("last_value").unwrap();
+        assert_eq!(
+            asked, 4,
+            "whoever writes is begun twice with a standby, and then with the primary"
+        );
+        assert_eq!(connections.dialect, Dialect::Postgresql);
+        connections.close().await;
+    });
+}
+
 /// As of a server that was closed for writes: a session that reads is such for good.
 #[test]
 fn what_is_refused_by_a_server_that_takes_no_writes_may_be_sent_again() {
