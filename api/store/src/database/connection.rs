@@ -187,14 +187,26 @@ fn configure(
     let mut options = ConnectOptions::new(url.replacen("postgresql://", "postgres://", 1));
     options
         .max_connections(connections)
-        .min_connections(1)
         .acquire_timeout(ACQUIRE)
-        .idle_timeout(Duration::from_secs(300))
-        .max_lifetime(Duration::from_secs(1800))
         .test_before_acquire(false)
-        .test_before_acquire_if_idle_for(Duration::from_secs(5))
         .sqlx_logging(false)
         .record_stmt_in_spans(false);
+    if let Some(sessions) = sessions {
+        let server = sessions.server();
+        options.map_sqlx_postgres_opts(move |_| server.clone());
+        options.map_sqlx_postgres_pool_opts(move |pool| Arc::clone(&sessions).keep(pool));
+    } else {
+        configure_sqlite(&mut options, timeout, writes);
+    }
+    options
+}
+
+fn configure_sqlite(options: &mut ConnectOptions, timeout: Option<Duration>, writes: bool) {
+    options
+        .min_connections(1)
+        .idle_timeout(Duration::from_secs(300))
+        .max_lifetime(Duration::from_secs(1800))
+        .test_before_acquire_if_idle_for(Duration::from_secs(5));
     options.map_sqlx_sqlite_opts(move |sqlite| {
         sqlite
             .create_if_missing(true)
@@ -205,12 +217,6 @@ fn configure(
             .statement_cache_capacity(256)
             .pragma("query_only", if writes { "OFF" } else { "ON" })
     });
-    if let Some(sessions) = sessions {
-        let server = sessions.server();
-        options.map_sqlx_postgres_opts(move |_| server.clone());
-        options.map_sqlx_postgres_pool_opts(move |pool| Arc::clone(&sessions).keep(pool));
-    }
-    options
 }
 
 async fn which(connection: &DatabaseConnection) -> Result<Dialect> {

@@ -226,7 +226,8 @@ impl Sessions {
     }
 }
 
-/// Whether a session came to be old, once more perhaps, while it was idle: its age is that of its place.
+/// Whether a session came to be old, once more perhaps, while it was idle: its age is that of its place. One that was in use
+/// at that very moment is kept until the next: whoever used it was answered.
 fn is_old(age: Duration, idle_for: Duration) -> bool {
     let lives = |age: Duration| age.as_secs() / LIFETIME.as_secs();
     lives(age) != lives(age.saturating_sub(idle_for))
