@@ -3,7 +3,8 @@
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use threeport_testbed::{cgroup, cleanup, paths::Site};
 
@@ -11,6 +12,9 @@ use threeport_testbed::{cgroup, cleanup, paths::Site};
 pub(crate) const CONTROL_PLANE: [&str; 6] = ["api", "facade", "controllers", "agent", "nats", "postgresql"];
 /// What its memory is counted of.
 pub(crate) const API_AND_OPERATOR: [&str; 3] = ["api", "facade", "controllers"];
+
+/// The cluster's own controllers.
+pub(crate) const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 
 /// /proc counts in hundredths of a second, whatever the kernel's own clock.
 const TICK: Duration = Duration::from_millis(10);
@@ -58,15 +62,56 @@ pub(crate) fn cpu(before: &Sample, after: &Sample, components: &[&str]) -> Durat
         .sum()
 }
 
+/// A process of the testbed's own that stands still until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Paused(Pid);
+
+impl Paused {
+    fn new(id: u32) -> Result<Self> {
+        let id = i32::try_from(id).ok().and_then(Pid::from_raw);
+        let id = id.context("it has no process id")?;
+        kill_process(id, Signal::STOP)?;
+        Ok(Self(id))
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        if let Err(error) = kill_process(self.0, Signal::CONT) {
+            eprintln!(
+                "bench: failed to let process {} go on: {error}",
+                self.0.as_raw_nonzero()
+            );
+        }
+    }
+}
+
+/// Lets a component that runs outside of pods stand still.
+pub(crate) fn pause(site: &Site, name: &str) -> Result<Paused> {
+    let marked = cleanup::marked_processes(site)?;
+    let found = marked
+        .iter()
+        .find(|(id, _)| component_of(*id, false).is_some_and(|component| component == name));
+    let (id, _) = found.with_context(|| format!("{name} does not run"))?;
+    Paused::new(*id).with_context(|| format!("failed to pause {name}"))
+}
+
 fn read(id: u32, in_pod: bool) -> Option<(String, Usage)> {
-    let file = |name: &str| fs::read(format!("/proc/{id}/{name}")).ok();
-    let text = |name: &str| file(name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let component = component(text("comm")?.trim(), &text("cmdline")?, in_pod);
     let usage = Usage {
-        cpu: cpu_of_stat(&text("stat")?)?,
-        resident_bytes: resident_of_status(&text("status")?),
+        cpu: cpu_of_stat(&text(id, "stat")?)?,
+        resident_bytes: resident_of_status(&text(id, "status")?),
     };
-    Some((component, usage))
+    Some((component_of(id, in_pod)?, usage))
+}
+
+fn component_of(id: u32, in_pod: bool) -> Option<String> {
+    Some(component(text(id, "comm")?.trim(), &text(id, "cmdline")?, in_pod))
+}
+
+/// A file of a process, of which the kernel says nothing more once it has ended.
+fn text(id: u32, file: &str) -> Option<String> {
+    let bytes = fs::read(format!("/proc/{id}/{file}")).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Which component a process is of; the kernel keeps 15 bytes of its name.
@@ -78,7 +123,7 @@ fn component(command: &str, arguments: &str, in_pod: bool) -> String {
         "threeport-opera" if in_pod => "controllers",
         "nats-server" if in_pod => "nats",
         "postgres" => "postgresql",
-        "kube-controller" => "kube-controller-manager",
+        "kube-controller" => CONTROLLER_MANAGER,
         "etcd" | "kube-apiserver" | "kube-scheduler" | "kube-proxy" | "kubelet" | "containerd" => command,
         _ => "other",
     }
@@ -113,6 +158,26 @@ mod tests {
         let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 100 200 0 0 150 50 7 3 20 0 9 0 1000 0 0";
         assert_eq!(cpu_of_stat(stat), Some(Duration::from_millis(2100)));
         assert_eq!(cpu_of_stat("42 (a) S 1"), None);
+    }
+
+    #[test]
+    fn what_is_paused_stands_still_until_it_is_dropped() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        // The letter after the name; the kernel stops and continues a process when it gets to it.
+        let stops = |stopped: bool| {
+            let stat = || text(child.id(), "stat").unwrap();
+            let deadline = std::time::Instant::now() + Duration::from_secs(10);
+            while stat().contains(") T ") != stopped {
+                assert!(std::time::Instant::now() < deadline, "{}", stat());
+                std::thread::yield_now();
+            }
+        };
+        let paused = Paused::new(child.id()).unwrap();
+        stops(true);
+        drop(paused);
+        stops(false);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]
