@@ -59,6 +59,8 @@ impl Place {
 
     /// Starts the testbed and installs the chart, of programs as they are released.
     pub(crate) fn bring_up(&self) -> Result<()> {
+        // Taking down what a killed run left takes programs that a fresh machine does not have.
+        run(testbed_program("testbed")?.arg("install"))?;
         if !self.arguments.keep {
             self.take_down()?;
         }
@@ -86,19 +88,13 @@ impl Place {
         self.run("testbed", &["down"])
     }
 
-    /// One of the testbed's programs, which lie beside this one.
+    /// A program of the testbed, about this place.
     fn run(&self, program: &str, arguments: &[&str]) -> Result<()> {
-        let own = env::current_exe().context("failed to find this program")?;
-        let mut command = Command::new(own.with_file_name(program));
-        command
-            .args(arguments)
-            .args(["--name", &self.site.name, "--state"]);
-        let status = command
-            .arg(&self.site.state)
-            .status()
-            .with_context(|| format!("failed to run {program}: `make bench` builds it"))?;
-        ensure!(status.success(), "{program} {} ended with {status}", arguments[0]);
-        Ok(())
+        let mut command = testbed_program(program)?;
+        command.args(arguments);
+        run(command
+            .args(["--name", &self.site.name, "--state"])
+            .arg(&self.site.state))
     }
 
     fn variables(&self) -> Result<BTreeMap<String, String>> {
@@ -109,6 +105,20 @@ impl Place {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect())
     }
+}
+
+/// One of the testbed's programs, which lie beside this one.
+fn testbed_program(name: &str) -> Result<Command> {
+    let own = env::current_exe().context("failed to find this program")?;
+    Ok(Command::new(own.with_file_name(name)))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("failed to run {command:?}: `make bench` builds it"))?;
+    ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(())
 }
 
 /// A running control plane.
