@@ -182,6 +182,12 @@ impl Metrics {
             .set(oldest.as_secs_f64());
     }
 
+    /// Nobody knows how much work is due: what was true before is no longer told.
+    pub fn pending_unknown(&self) {
+        self.pending.clear();
+        self.oldest_pending.clear();
+    }
+
     /// How often the named transaction was retried since this process started.
     pub fn transaction_retries(&self, name: &str, total: u64) {
         let labels = NameLabels {

@@ -137,7 +137,10 @@ pub async fn metrics(app: App, shutdown: CancellationToken) {
                     app.metrics().pending(kind.kind, count, age);
                 }
             }
-            Err(error) => tracing::warn!("failed to read how much work is due: {}", explain(&error)),
+            Err(error) => {
+                app.metrics().pending_unknown();
+                tracing::warn!("failed to read how much work is due: {}", explain(&error));
+            }
         }
     })
     .await;

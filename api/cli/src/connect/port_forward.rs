@@ -119,9 +119,9 @@ async fn backend(client: &Client, installation: &Installation) -> anyhow::Result
         .list(&ListParams::default().labels(&selector.join(",")))
         .await;
     let list = list.with_context(|| format!("failed to look for the pods of Service {name}"))?;
-    let Some(pod) = list.items.into_iter().find(is_ready) else {
+    let Some(pod) = chosen(list.items) else {
         bail!(
-            "no pod of Service {name} in namespace {namespace} is ready; see: kubectl get pods -n {namespace} -l {}",
+            "no pod of Service {name} in namespace {namespace} is running; see: kubectl get pods -n {namespace} -l {}",
             selector.join(",")
         )
     };
@@ -132,15 +132,27 @@ async fn backend(client: &Client, installation: &Installation) -> anyhow::Result
     })
 }
 
+/// One that is ready, or else one that runs: an API without its database is not ready, and says so itself, which is
+/// better to hear than that there is none. (A Service, which leads to those that are ready only, refuses connections.)
+fn chosen(pods: Vec<Pod>) -> Option<Pod> {
+    let (ready, others): (Vec<_>, Vec<_>) = pods
+        .into_iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+        .partition(is_ready);
+    ready.into_iter().chain(others.into_iter().filter(runs)).next()
+}
+
 fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod
+    let mut conditions = pod
         .status
         .iter()
         .flat_map(|status| status.conditions.iter().flatten());
-    let ready = conditions
-        .into_iter()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    ready && pod.metadata.deletion_timestamp.is_none()
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn runs(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    phase == Some("Running")
 }
 
 fn port_of(pod: &Pod, target: Option<&IntOrString>) -> u16 {
@@ -160,4 +172,35 @@ fn port_of(pod: &Pod, target: Option<&IntOrString>) -> u16 {
     number
         .and_then(|number| u16::try_from(number).ok())
         .unwrap_or(DEFAULT)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str, phase: &str, ready: bool, deleted: bool) -> Pod {
+        let status = if ready { "True" } else { "False" };
+        let deleted = deleted.then_some("2026-01-01T00:00:00Z");
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "deletionTimestamp": deleted},
+            "status": {"phase": phase, "conditions": [{"type": "Ready", "status": status}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_pod_that_is_not_ready_is_asked_where_none_is() {
+        let name = |pods: Vec<Pod>| chosen(pods).and_then(|pod| pod.metadata.name);
+        let waiting = pod("waiting", "Pending", false, false);
+        let leaving = pod("leaving", "Running", true, true);
+        let unready = pod("unready", "Running", false, false);
+        let ready = pod("ready", "Running", true, false);
+        assert_eq!(name(vec![waiting.clone(), leaving.clone()]), None);
+        let without = vec![waiting.clone(), leaving.clone(), unready.clone()];
+        assert_eq!(name(without).as_deref(), Some("unready"));
+        let all = vec![waiting, leaving, unready, ready];
+        assert_eq!(name(all).as_deref(), Some("ready"));
+    }
 }

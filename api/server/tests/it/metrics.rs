@@ -22,12 +22,17 @@ async fn sample(api: &Api, name: &str) -> Option<f64> {
 
 /// Waits for what a task measures now and then.
 async fn measured(api: &Api, name: &str, holds: impl Fn(f64) -> bool) {
+    served(api, name, |found| found.is_some_and(&holds)).await;
+}
+
+/// The same, where it may be that there is none.
+async fn served(api: &Api, name: &str, holds: impl Fn(Option<f64>) -> bool) {
     let stop = CancellationToken::new();
     let task = tokio::spawn(tasks::metrics(api.app.clone(), stop.clone()));
     let started = Instant::now();
     loop {
         let found = sample(api, name).await;
-        if found.is_some_and(&holds) {
+        if holds(found) {
             break;
         }
         assert!(started.elapsed() < DEADLINE, "{name} is {found:?}");
@@ -95,6 +100,18 @@ async fn work_is_shown_by_kind_for_as_long_as_it_is_not_done() {
         post("/v1alpha1/claims/complete", complete).await;
         measured(&api, oldest, |age| age == 0.0).await;
         assert_eq!(sample(&api, count).await, Some(0.0));
+    }
+}
+
+#[tokio::test]
+async fn how_much_work_is_due_is_not_told_while_nobody_knows() {
+    let count = "threeport_pending{kind=\"WorkloadDefinition\"}";
+    let oldest = "threeport_oldest_pending_seconds{kind=\"WorkloadDefinition\"}";
+    let api = Api::new().await;
+    measured(&api, count, |count| count == 0.0).await;
+    api.store.close().await;
+    for name in [count, oldest] {
+        served(&api, name, |found| found.is_none()).await;
     }
 }
 

@@ -81,7 +81,10 @@ fn remedy(text: &str, namespace: &str, release: &str) -> String {
             .to_owned();
     }
     if text.contains("refused") || text.contains("timed out") || text.contains("unreachable") {
-        return format!("nothing answers there; see whether the API runs: kubectl get pods -n {namespace}");
+        return format!(
+            "nothing answers there, which is so, too, while no API is ready (its database is away, say); see kubectl get pods \
+             -n {namespace}, and why: kubectl logs -n {namespace} deployment/{release}-api"
+        );
     }
     format!(
         "see whether the API runs: kubectl get pods -n {namespace}; its log: kubectl logs -n {namespace} \
