@@ -1,5 +1,5 @@
-//! Observations on their way to the API: coalesced per object, in the order in which they were first seen, and the
-//! marks that a kind's list was complete or impossible in their place among them. Pure.
+//! Observations on their way to the API: coalesced per object and instance, in the order in which they were first seen, and
+//! the marks that a kind's list was complete or impossible in their place among them. Pure.
 //!
 //! The API takes what a batch says of objects before what it says of kinds, and "can't be listed" makes all objects of a
 //! kind unknown. So what was seen after it waits for the next batch.
@@ -8,7 +8,7 @@
 //! are longer than anybody reads: a custom resource's condition may have a megabyte, which would be part of each claim and
 //! status of its instance.
 //!
-//! It is bounded by what is watched: one observation per object, one mark per kind.
+//! It is bounded by what is watched: one observation per object and instance that has or had it, one mark per kind.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,6 +16,7 @@ use std::{
 };
 
 use threeport_model::protocol::agent::{Observation, ObservationsRequest, Unlistable, WatchedKind};
+use uuid::Uuid;
 
 /// The longest message that is said, in bytes.
 const LONGEST: usize = 2048;
@@ -41,17 +42,25 @@ impl Key {
     }
 }
 
+/// What an observation is of. Where an object becomes another instance's, the one that had it is told as well as the one that
+/// has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Subject {
+    key: Key,
+    instance: Uuid,
+}
+
 /// What waits to be sent.
 #[derive(Debug, Default)]
 pub struct Outbox {
     order: VecDeque<Entry>,
-    observations: HashMap<Key, Observation>,
+    observations: HashMap<Subject, Observation>,
     marks: HashMap<Arc<WatchedKind>, Mark>,
 }
 
 #[derive(Clone, Debug)]
 enum Entry {
-    Object(Key),
+    Object(Subject),
     Kind(Arc<WatchedKind>),
 }
 
@@ -64,13 +73,13 @@ enum Mark {
 /// What is being sent: can be put back.
 #[derive(Debug, Default)]
 pub struct Batch {
-    observations: Vec<(Key, Observation)>,
+    observations: Vec<(Subject, Observation)>,
     marks: Vec<(Arc<WatchedKind>, Mark)>,
 }
 
 impl Outbox {
-    /// An object was seen. What was to be said of it before is no longer said; this takes its place, or the last one where
-    /// its kind could not be listed meanwhile.
+    /// An object was seen. What was to be said of it to that instance before is no longer said; this takes its place, or the
+    /// last one where its kind could not be listed meanwhile.
     pub fn observe(&mut self, key: Key, mut observation: Observation) {
         for image in &mut observation.images {
             for text in [&mut image.repository, &mut image.reference, &mut image.image_id] {
@@ -79,14 +88,17 @@ impl Outbox {
         }
         observation.other_managers.iter_mut().for_each(without_nul);
         shorten(&mut observation.message);
-        let is_new = self.observations.insert(key.clone(), observation).is_none();
-        let is_outdated = !is_new && matches!(self.marks.get(&key.kind), Some(Mark::Unlistable(_)));
+        let is_unlistable = matches!(self.marks.get(&key.kind), Some(Mark::Unlistable(_)));
+        let instance = observation.instance_id;
+        let subject = Subject { key, instance };
+        let is_new = self.observations.insert(subject.clone(), observation).is_none();
+        let is_outdated = !is_new && is_unlistable;
         if is_outdated {
             self.order
-                .retain(|entry| !matches!(entry, Entry::Object(found) if *found == key));
+                .retain(|entry| !matches!(entry, Entry::Object(found) if *found == subject));
         }
         if is_new || is_outdated {
-            self.order.push_back(Entry::Object(key));
+            self.order.push_back(Entry::Object(subject));
         }
     }
 
@@ -103,10 +115,10 @@ impl Outbox {
 
     /// A kind is no longer watched: nothing more is said of it.
     pub fn forget(&mut self, kind: &WatchedKind) {
-        self.observations.retain(|key, _| *key.kind != *kind);
+        self.observations.retain(|subject, _| *subject.key.kind != *kind);
         self.marks.retain(|marked, _| **marked != *kind);
         self.order.retain(|entry| match entry {
-            Entry::Object(key) => *key.kind != *kind,
+            Entry::Object(subject) => *subject.key.kind != *kind,
             Entry::Kind(marked) => **marked != *kind,
         });
     }
@@ -118,12 +130,12 @@ impl Outbox {
         self.order
             .retain(|entry| !matches!(entry, Entry::Kind(marked) if marked == old));
         for entry in &mut self.order {
-            if let Entry::Object(key) = entry
-                && key.kind == *old
-                && let Some(observation) = self.observations.remove(key)
+            if let Entry::Object(subject) = entry
+                && subject.key.kind == *old
+                && let Some(observation) = self.observations.remove(subject)
             {
-                *key = key.clone().of_kind(new);
-                self.observations.insert(key.clone(), observation);
+                subject.key.kind = Arc::clone(new);
+                self.observations.insert(subject.clone(), observation);
             }
         }
     }
@@ -145,13 +157,13 @@ impl Outbox {
             && let Some(entry) = self.order.pop_front()
         {
             match entry {
-                Entry::Object(key) if batch.is_unlistable(&key.kind) => {
-                    self.order.push_front(Entry::Object(key));
+                Entry::Object(subject) if batch.is_unlistable(&subject.key.kind) => {
+                    self.order.push_front(Entry::Object(subject));
                     break;
                 }
-                Entry::Object(key) => {
-                    if let Some(observation) = self.observations.remove(&key) {
-                        batch.observations.push((key, observation));
+                Entry::Object(subject) => {
+                    if let Some(observation) = self.observations.remove(&subject) {
+                        batch.observations.push((subject, observation));
                     }
                 }
                 Entry::Kind(kind) => {
@@ -172,10 +184,10 @@ impl Outbox {
                 self.order.push_front(Entry::Kind(kind));
             }
         }
-        for (key, observation) in batch.observations.into_iter().rev() {
-            if !self.observations.contains_key(&key) {
-                self.observations.insert(key.clone(), observation);
-                self.order.push_front(Entry::Object(key));
+        for (subject, observation) in batch.observations.into_iter().rev() {
+            if !self.observations.contains_key(&subject) {
+                self.observations.insert(subject.clone(), observation);
+                self.order.push_front(Entry::Object(subject));
             }
         }
     }

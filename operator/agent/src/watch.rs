@@ -30,6 +30,7 @@ use uuid::Uuid;
 
 use crate::{
     discovery::{self, Unresolved},
+    outbox::Key,
     pods, project,
     world::Event,
 };
@@ -72,13 +73,13 @@ impl Watcher {
                     let api: Api<PartialObjectMeta<DynamicObject>> =
                         Api::all_with(self.client.clone(), &resource);
                     let parts = |object: PartialObjectMeta<DynamicObject>| (object.metadata, Value::Null);
-                    let event = |event| kind_event(event, &kind, &self.manager, parts);
+                    let event = |event| Some(kind_event(event, &kind, &self.manager, parts));
                     self.follow(api, Some(&self.selector), event).await
                 }
                 Ok(resource) => {
                     let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
                     let parts = |object: DynamicObject| (object.metadata, object.data);
-                    let event = |event| kind_event(event, &kind, &self.manager, parts);
+                    let event = |event| Some(kind_event(event, &kind, &self.manager, parts));
                     self.follow(api, Some(&self.selector), event).await
                 }
                 Err(Unresolved::Absent(message) | Unresolved::Unknown(message)) => (message, false),
@@ -199,26 +200,34 @@ fn no_answer() -> String {
     format!("no answer within {} s", PAGE.as_secs())
 }
 
-/// What is told of an object of a kind; `parts` takes its metadata, and its other keys where they were asked for.
+/// What is told of an object of a kind; `parts` takes its metadata, and its other keys where they were asked for. One that
+/// reads as no instance's is told too: it may have been ours until now, and nothing else will say that it is not any more.
 fn kind_event<K>(
     event: watcher::Event<K>,
     kind: &Arc<WatchedKind>,
     manager: &str,
     parts: impl Fn(K) -> (ObjectMeta, Value),
-) -> Option<Event> {
-    let seen = match event {
-        watcher::Event::Init => return Some(Event::Listing(Arc::clone(kind))),
-        watcher::Event::InitDone => return Some(Event::Listed(Arc::clone(kind))),
-        watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
-            let (metadata, data) = parts(object);
-            project::existing(kind, &metadata, data, manager)
-        }
-        watcher::Event::Delete(object) => {
-            let (metadata, data) = parts(object);
-            project::deleted(kind, &metadata, &data, manager)
-        }
+) -> Event {
+    let (object, is_gone) = match event {
+        watcher::Event::Init => return Event::Listing(Arc::clone(kind)),
+        watcher::Event::InitDone => return Event::Listed(Arc::clone(kind)),
+        watcher::Event::Apply(object) | watcher::Event::InitApply(object) => (object, false),
+        watcher::Event::Delete(object) => (object, true),
     };
-    seen.map(|seen| Event::Object(Box::new(seen)))
+    let (metadata, data) = parts(object);
+    let seen = if is_gone {
+        project::deleted(kind, &metadata, &data, manager)
+    } else {
+        project::existing(kind, &metadata, data, manager)
+    };
+    match seen {
+        Some(seen) => Event::Object(Box::new(seen)),
+        None => Event::NotOurs(Key {
+            kind: Arc::clone(kind),
+            namespace: metadata.namespace.unwrap_or_default(),
+            name: metadata.name.unwrap_or_default(),
+        }),
+    }
 }
 
 fn pod_event(event: watcher::Event<Pod>) -> Option<Event> {
@@ -251,6 +260,7 @@ mod tests {
 
     use kube::client::Body;
     use serde_json::json;
+    use threeport_model::identity;
 
     use super::*;
 
@@ -305,6 +315,44 @@ mod tests {
         })
         .await;
         assert!(matches!(no_list, Event::Unlistable(_, why) if why.contains("no answer")));
+    }
+
+    #[test]
+    fn an_object_that_reads_as_no_instance_s_is_not_passed_over() {
+        let kind = Arc::new(WatchedKind {
+            group: String::new(),
+            version: "v1".to_owned(),
+            kind: "ConfigMap".to_owned(),
+        });
+        let told = |event: watcher::Event<ObjectMeta>| {
+            kind_event(event, &kind, "threeport-x", |metadata| (metadata, Value::Null))
+        };
+        let labelled = |labels: Value| -> ObjectMeta {
+            serde_json::from_value(json!({"name": "web", "namespace": "shop", "labels": labels})).unwrap()
+        };
+        let expected = Key {
+            kind: Arc::clone(&kind),
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+        };
+        for labels in [json!({}), json!({identity::INSTANCE: "somebody"})] {
+            let nobody_s = labelled(labels);
+            for event in [
+                watcher::Event::Apply(nobody_s.clone()),
+                watcher::Event::InitApply(nobody_s.clone()),
+                watcher::Event::Delete(nobody_s),
+            ] {
+                let told = told(event);
+                assert!(
+                    matches!(&told, Event::NotOurs(key) if *key == expected),
+                    "{told:?}"
+                );
+            }
+        }
+        let ours = labelled(json!({identity::INSTANCE: Uuid::nil().to_string()}));
+        for event in [watcher::Event::Apply(ours.clone()), watcher::Event::Delete(ours)] {
+            assert!(matches!(told(event), Event::Object(_)));
+        }
     }
 
     /// How often a cluster that does not serve a kind is asked for it.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use threeport_model::{
+    identity,
     kinds::workload_instance::Health,
     protocol::agent::{Observation, WatchedKind},
 };
@@ -40,6 +41,8 @@ pub enum Event {
     },
     /// An object, existing or deleted.
     Object(Box<Seen>),
+    /// An object of the control plane, existing or deleted, that reads as no instance's.
+    NotOurs(Key),
     /// A list of all pods begins.
     ListingPods,
     /// It was complete.
@@ -103,7 +106,7 @@ impl World {
             }
             Event::Listed(kind) => {
                 for key in self.unseen.remove(&kind).unwrap_or_default() {
-                    self.lost(&key, outbox);
+                    self.lost(&key, "was deleted".to_owned(), outbox);
                 }
                 outbox.close(kind);
             }
@@ -111,6 +114,7 @@ impl World {
             Event::Unwatched(kind) => self.forget(&kind, outbox),
             Event::Reversioned { old, new } => self.reversion(&old, &new, outbox),
             Event::Object(seen) => self.object(*seen, outbox),
+            Event::NotOurs(key) => self.disowned(&key, outbox),
             Event::ListingPods => self.unseen_pods = self.pods.pod_uids().collect(),
             Event::ListedPods => {
                 for uid in std::mem::take(&mut self.unseen_pods) {
@@ -159,6 +163,10 @@ impl World {
         };
         if let Some(unseen) = self.unseen.get_mut(&key.kind) {
             unseen.remove(&key);
+        }
+        let known = self.objects.get(&key);
+        if known.is_some_and(|known| known.instance != observation.instance_id) {
+            self.disowned(&key, outbox);
         }
         if observation.completed.is_none() {
             let known = self.objects.get(&key);
@@ -218,8 +226,23 @@ impl World {
         }
     }
 
-    /// A complete list lacks what was known before: it was deleted while nobody looked.
-    fn lost(&mut self, key: &Key, outbox: &mut Outbox) {
+    /// What was known is its instance's no more, be it there or not. It may be healed and lost again before the API hears that
+    /// it was healed. Then it is missing as before, which is no news in the same words: so they name the version.
+    fn disowned(&mut self, key: &Key, outbox: &mut Outbox) {
+        let Some(known) = self.objects.get(key) else {
+            return;
+        };
+        let message = format!(
+            "its label {} was taken off or changed after resource version {}",
+            identity::INSTANCE,
+            known.resource_version
+        );
+        self.lost(key, message, outbox);
+    }
+
+    /// What was known is missing for its instance; `message` says why. A complete list that lacks it says that it was deleted
+    /// while nobody looked.
+    fn lost(&mut self, key: &Key, message: String, outbox: &mut Outbox) {
         let Some(known) = self.remove(key) else { return };
         let observation = Observation {
             group: key.kind.group.clone(),
@@ -233,7 +256,7 @@ impl World {
             ownership_digest: None,
             other_managers: Vec::new(),
             health: Health::Missing,
-            message: "was deleted".to_owned(),
+            message,
             images: Vec::new(),
             completed: known.completed,
         };

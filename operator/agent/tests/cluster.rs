@@ -181,6 +181,53 @@ async fn what_is_ours_is_reported_and_what_is_not_is_never_mentioned() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_loses_its_instance_s_label_is_missing_until_it_is_back() {
+    let setup = Setup::new(false, &[("", "v1", "ConfigMap")], &config_map("ours")).await;
+    let ours = setup
+        .until("ours", "Current", |it| it.health == Health::Current)
+        .await;
+    let off = format!("{}-", identity::INSTANCE);
+    setup.kubectl(&["label", "configmap", "ours", &off]);
+    let lost = setup
+        .until("ours", "Missing", |it| it.health == Health::Missing)
+        .await;
+    assert_eq!((&lost.uid, lost.instance_id), (&ours.uid, INSTANCE));
+    assert!(lost.message.contains(identity::INSTANCE), "{}", lost.message);
+
+    let on = format!("{}={INSTANCE}", identity::INSTANCE);
+    setup.kubectl(&["label", "configmap", "ours", &on]);
+    setup
+        .until("ours", "Current again", |it| it.health == Health::Current)
+        .await;
+
+    // It becomes another instance's.
+    let other = Uuid::from_u128(0x2);
+    let to_other = format!("{}={other}", identity::INSTANCE);
+    setup.kubectl(&["label", "--overwrite", "configmap", "ours", &to_other]);
+    setup
+        .until("ours", "the other's", |it| it.instance_id == other)
+        .await;
+    assert_eq!(
+        setup.api.last_of("ours", INSTANCE).map(|it| it.health),
+        Some(Health::Missing),
+        "the one that had it was told"
+    );
+
+    // What becomes of nobody's is not told.
+    setup.kubectl(&["label", "configmap", "ours", &off]);
+    let lost = setup
+        .until("ours", "Missing", |it| it.health == Health::Missing)
+        .await;
+    setup.kubectl(&["delete", "configmap", "ours"]);
+    setup.apply(&config_map("later"));
+    setup
+        .until("later", "Current", |it| it.health == Health::Current)
+        .await;
+    assert_eq!(setup.api.last("ours"), Some(lost));
+    setup.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kind_that_comes_with_its_definition_is_unlistable_until_then() {
     let setup = Setup::new(
         false,

@@ -65,7 +65,16 @@ async fn story_4_deleted_and_edited_objects_are_healed_within_10_s() -> Result<(
             )
             .await?
             .success()?;
-            healed("heal", "deployment/heal", pointer, workload::IMAGE).await
+            healed("heal", "deployment/heal", pointer, workload::IMAGE).await?;
+
+            let pointer = "/metadata/labels/threeport.io~1instance";
+            let map = live("heal", "configmap/heal").await?.unwrap_or_default();
+            let instance = map.pointer(pointer).and_then(Value::as_str);
+            let instance = instance.unwrap_or_default().to_owned();
+            kubectl("-n heal label configmap heal threeport.io/instance-", None)
+                .await?
+                .success()?;
+            healed("heal", "configmap/heal", pointer, &instance).await
         })
         .await
 }

@@ -97,6 +97,22 @@ fn what_comes_back_goes_first_but_never_over_what_is_newer() {
 }
 
 #[test]
+fn each_instance_that_has_or_had_an_object_is_told_its_own_last() {
+    let mut outbox = Outbox::default();
+    let mut other = observation("a", 2);
+    other.instance_id = Uuid::from_u128(1);
+    seen(&mut outbox, "a", 1);
+    outbox.observe(key("ConfigMap", "a"), other.clone());
+    seen(&mut outbox, "a", 3);
+    let failed = outbox.take(10);
+    assert_eq!(sent(&failed), ["a@3", "a@2"]);
+    other.resource_version = "4".to_owned();
+    outbox.observe(key("ConfigMap", "a"), other);
+    outbox.put_back(failed);
+    assert_eq!(sent(&outbox.take(10)), ["a@3", "a@4"]);
+}
+
+#[test]
 fn of_a_kind_the_last_mark_counts() {
     let mut outbox = Outbox::default();
     outbox.unlistable(kind("A"), "no".to_owned());

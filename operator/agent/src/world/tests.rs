@@ -28,6 +28,14 @@ fn object(kind: &Arc<WatchedKind>, name: &str, version: u32, deleted: bool) -> E
     Event::Object(Box::new(seen.unwrap()))
 }
 
+fn of_instance(event: Event, instance: Uuid) -> Event {
+    let Event::Object(mut seen) = event else {
+        unreachable!()
+    };
+    seen.observation.instance_id = instance;
+    Event::Object(seen)
+}
+
 fn failing_pod(owner: Uuid) -> PodFacts {
     let trouble = pods::Trouble {
         failed: true,
@@ -204,6 +212,83 @@ fn a_deleted_object_is_missing_and_its_pods_change_nothing_more() {
         [("migrate".to_owned(), Health::Missing)]
     );
     assert!(world.objects.is_empty() && world.workloads.is_empty());
+}
+
+#[test]
+fn what_no_longer_reads_as_ours_is_missing_each_time_that_it_is_lost() {
+    let jobs = kind("batch", "Job");
+    let key = Key {
+        kind: Arc::clone(&jobs),
+        namespace: "shop".to_owned(),
+        name: "migrate".to_owned(),
+    };
+    let (mut world, mut outbox) = (World::default(), Outbox::default());
+    world.take(Event::NotOurs(key.clone()), &mut outbox);
+    assert!(outbox.is_empty(), "it never was ours");
+    world.take(object(&jobs, "migrate", 1, false), &mut outbox);
+    all(&mut outbox);
+    world.take(Event::NotOurs(key.clone()), &mut outbox);
+    let lost = all(&mut outbox).to_request(1, 1).observations;
+    assert_eq!(lost.len(), 1);
+    assert_eq!(lost[0].health, Health::Missing);
+    assert_eq!(
+        (lost[0].uid.clone(), lost[0].instance_id),
+        (UID.to_string(), Uuid::nil())
+    );
+    assert!(
+        lost[0].message.contains(identity::INSTANCE),
+        "{}",
+        lost[0].message
+    );
+    assert!(world.objects.is_empty() && world.workloads.is_empty());
+    // What becomes of it is not ours to tell.
+    world.take(Event::Pod(failing_pod(UID)), &mut outbox);
+    world.take(Event::NotOurs(key.clone()), &mut outbox);
+    assert!(outbox.is_empty());
+
+    // It is healed and lost again before that is sent.
+    world.take(object(&jobs, "migrate", 3, false), &mut outbox);
+    world.take(Event::NotOurs(key), &mut outbox);
+    let again = all(&mut outbox).to_request(1, 2).observations;
+    assert_eq!((again.len(), again[0].health), (1, Health::Missing));
+    assert_ne!(again[0].message, lost[0].message, "else it would be no news");
+}
+
+#[test]
+fn whose_object_becomes_another_instance_s_is_told_too() {
+    let maps = kind("", "ConfigMap");
+    let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let (mut world, mut outbox) = (World::default(), Outbox::default());
+    let seen = |version, instance| of_instance(object(&maps, "a", version, false), instance);
+    let said = |outbox: &mut Outbox| -> Vec<(Uuid, Health)> {
+        let request = all(outbox).to_request(1, 1);
+        let said = request.observations.into_iter();
+        said.map(|it| (it.instance_id, it.health)).collect()
+    };
+    world.take(seen(1, first), &mut outbox);
+    assert_eq!(said(&mut outbox), [(first, Health::Current)]);
+    world.take(seen(2, second), &mut outbox);
+    assert_eq!(
+        said(&mut outbox),
+        [(first, Health::Missing), (second, Health::Current)]
+    );
+    // There and back before anything is sent.
+    world.take(seen(3, first), &mut outbox);
+    world.take(seen(4, second), &mut outbox);
+    assert_eq!(
+        said(&mut outbox),
+        [(second, Health::Current), (first, Health::Missing)]
+    );
+    // A list shows it to be the first's.
+    world.take(Event::Listing(Arc::clone(&maps)), &mut outbox);
+    world.take(seen(5, first), &mut outbox);
+    world.take(Event::Listed(Arc::clone(&maps)), &mut outbox);
+    assert_eq!(
+        said(&mut outbox),
+        [(second, Health::Missing), (first, Health::Current)]
+    );
+    world.take(of_instance(object(&maps, "a", 6, true), first), &mut outbox);
+    assert_eq!(said(&mut outbox), [(first, Health::Missing)]);
 }
 
 #[test]

@@ -42,6 +42,8 @@ struct Notes {
     /// Heartbeats since.
     since: u64,
     said: BTreeMap<String, Observation>,
+    /// The same, to each instance.
+    told: BTreeMap<(String, Uuid), Observation>,
     closed: BTreeSet<WatchedKind>,
     unlistable: BTreeMap<WatchedKind, String>,
     sequences: Vec<(i64, i64)>,
@@ -164,6 +166,11 @@ impl Api {
         self.read(|notes| notes.said.get(name).cloned())
     }
 
+    /// The last that an instance was told of an object.
+    pub(crate) fn last_of(&self, name: &str, instance: Uuid) -> Option<Observation> {
+        self.read(|notes| notes.told.get(&(name.to_owned(), instance)).cloned())
+    }
+
     pub(crate) fn closed(&self, kind: &WatchedKind) -> bool {
         self.read(|notes| notes.closed.contains(kind))
     }
@@ -203,6 +210,7 @@ impl ControlPlane for Api {
             }
             notes.epoch += 1;
             notes.said.clear();
+            notes.told.clear();
             notes.closed.clear();
             notes.unlistable.clear();
             Ok(RegisterResponse {
@@ -239,7 +247,9 @@ impl ControlPlane for Api {
             notes.check(request.epoch)?;
             notes.sequences.push((request.epoch, request.sequence));
             for observation in &request.observations {
-                notes.said.insert(observation.name.clone(), observation.clone());
+                let (name, instance) = (observation.name.clone(), observation.instance_id);
+                notes.told.insert((name.clone(), instance), observation.clone());
+                notes.said.insert(name, observation.clone());
             }
             for kind in &request.closed {
                 notes.unlistable.remove(kind);
