@@ -133,7 +133,7 @@ fn who_has_only_a_namespace_installs_what_an_administrator_left() {
         "these grant what Kubernetes' own role admin has"
     );
     let administrator = rendered(&["--show-only", "templates/*/rbac.yaml"]);
-    assert!(administrator.contains("ClusterRole/team-threeport-agent"));
+    assert!(administrator.contains("ClusterRole/team.threeport-agent"));
     let all = rendered(&[]);
     assert_eq!(&rest | &administrator, all);
     let left_out: BTreeSet<_> = all.difference(&rest).cloned().collect();
@@ -243,7 +243,7 @@ fn only_the_agent_reads_any_secret_and_only_a_trial_may_do_anything() {
     };
     assert_eq!(
         read("default"),
-        ["ClusterRoleBinding/threeport-system-threeport-workloads"]
+        ["ClusterRoleBinding/threeport-system.threeport-workloads"]
     );
     assert!(read("external-two-replicas").is_empty());
 }

@@ -100,7 +100,7 @@ fn step(how_to: &str, words: &str) -> Result<String> {
 async fn roles() -> Result<Vec<String>> {
     let list = format!("-n {NAMESPACE} get clusterroles,clusterrolebindings,roles -o name");
     let listed = kubectl(&list, None).await?.success()?.stdout;
-    let of_cluster = format!("/{NAMESPACE}-{RELEASE}-");
+    let of_cluster = format!("/{NAMESPACE}.{RELEASE}-");
     let counts = |name: &&str| name.contains(&of_cluster) || name.starts_with("role.");
     Ok(listed.lines().filter(counts).map(str::to_owned).collect())
 }
