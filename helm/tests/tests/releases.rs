@@ -28,7 +28,7 @@ fn names_of_the_cluster_carry_the_namespace() {
             object["metadata"]["name"]
                 .as_str()
                 .unwrap()
-                .starts_with("team-a-threeport-"),
+                .starts_with("team-a.threeport-"),
             "{}",
             name(object)
         );
@@ -45,13 +45,17 @@ fn two_releases_share_no_object() {
         let identity = |object: &Value| format!("{}/{}", object["metadata"]["namespace"], name(object));
         objects.iter().map(identity).collect::<BTreeSet<_>>()
     };
-    let first = identities("threeport", "team-a");
-    for (release, namespace) in [("threeport", "team-b"), ("other", "team-a")] {
-        let common = first
-            .intersection(&identities(release, namespace))
+    for (one, other) in [
+        (("threeport", "team-a"), ("threeport", "team-b")),
+        (("threeport", "team-a"), ("other", "team-a")),
+        // With a hyphen between namespace and release both would be `team-b-threeport`.
+        (("b-threeport", "team"), ("threeport", "team-b")),
+    ] {
+        let common = identities(one.0, one.1)
+            .intersection(&identities(other.0, other.1))
             .cloned()
             .collect::<Vec<_>>();
-        assert!(common.is_empty(), "{release} in {namespace}: {common:?}");
+        assert!(common.is_empty(), "{one:?} and {other:?}: {common:?}");
     }
 }
 

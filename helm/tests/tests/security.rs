@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use threeport_chart::{CASES, containers, name, objects, pods, render, template};
+use threeport_chart::{CASES, chart, containers, helm, name, objects, pods, render, template};
 
 #[test]
 fn every_pod_keeps_to_the_restricted_standard() {
@@ -133,11 +133,37 @@ fn who_has_only_a_namespace_installs_what_an_administrator_left() {
         "these grant what Kubernetes' own role admin has"
     );
     let administrator = rendered(&["--show-only", "templates/*/rbac.yaml"]);
-    assert!(administrator.contains("ClusterRole/team-threeport-agent"));
+    assert!(administrator.contains("ClusterRole/team.threeport-agent"));
     let all = rendered(&[]);
     assert_eq!(&rest | &administrator, all);
     let left_out: BTreeSet<_> = all.difference(&rest).cloned().collect();
     assert!(left_out.is_subset(&administrator), "{left_out:?}");
+}
+
+/// Of Kubernetes' own roles none has a right on threeport.io, and who has only a namespace can't make one that has.
+#[test]
+fn who_has_only_a_namespace_is_told_what_kubectl_takes() {
+    let notes = |setting: &str| {
+        let chart = chart();
+        let chart = chart.to_str().unwrap();
+        helm(&[
+            "install",
+            "threeport",
+            chart,
+            "--dry-run=client",
+            "--set",
+            setting,
+        ])
+        .unwrap()
+    };
+    let said = "docs/how-to/install-with-helm.md has what an administrator grants for kubectl";
+    assert!(notes("rbac.create=false").contains(said));
+    let own = notes("rbac.create=true");
+    assert!(!own.contains(said), "{own}");
+    assert!(
+        own.contains("tptctl --namespace"),
+        "the control: these are no notes: {own}"
+    );
 }
 
 /// Where the account of workloads may have been granted nothing, `helm test` keeps to the release's namespace.
@@ -243,7 +269,7 @@ fn only_the_agent_reads_any_secret_and_only_a_trial_may_do_anything() {
     };
     assert_eq!(
         read("default"),
-        ["ClusterRoleBinding/threeport-system-threeport-workloads"]
+        ["ClusterRoleBinding/threeport-system.threeport-workloads"]
     );
     assert!(read("external-two-replicas").is_empty());
 }

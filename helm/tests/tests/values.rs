@@ -22,7 +22,7 @@ fn refusal(settings: &[&str]) -> String {
 
 #[test]
 fn wrong_values_are_refused_with_their_path() {
-    let cases: [(&[&str], &str); 21] = [
+    let cases: [(&[&str], &str); 23] = [
         (&["apii.replicas=1"], "'apii' not allowed"),
         (&["api.replica=1"], "at '/api'"),
         (&["api.replicas=0"], "at '/api/replicas'"),
@@ -45,6 +45,10 @@ fn wrong_values_are_refused_with_their_path() {
         ),
         (&["agent.replicas=2"], "at '/agent/replicas'"),
         (
+            &["agent.resources.requests.cpu=-1"],
+            "at '/agent/resources/requests/cpu'",
+        ),
+        (
             &["nats.resources.limits.memory=lots"],
             "at '/nats/resources/limits/memory'",
         ),
@@ -65,10 +69,33 @@ fn wrong_values_are_refused_with_their_path() {
             "at '/extraLabels/app.kubernetes.io~1component'",
         ),
         (&["extraLabels.team=a b"], "at '/extraLabels/team'"),
+        (&["enabled=often"], "at '/enabled'"),
     ];
     for (settings, wanted) in cases {
         let message = refusal(settings);
         assert!(message.contains(wanted), "{settings:?}: {message}");
+    }
+}
+
+/// In a file of values `cpu: 0.5` is a number, while `--set` makes a text of it.
+#[test]
+fn a_part_of_a_core_may_be_a_number() {
+    for (way, cores) in [("--set-json", "0.5"), ("--set-json", "2"), ("--set", "0.5")] {
+        let setting = format!("api.resources.limits.cpu={cores}");
+        let rendered = template("threeport", "threeport-system", &[way, &setting]).unwrap();
+        // Kubernetes takes it with quotes and without.
+        let is_there = [format!("cpu: {cores}\n"), format!("cpu: \"{cores}\"\n")]
+            .iter()
+            .any(|line| rendered.contains(line));
+        assert!(is_there, "{way} {setting}");
+    }
+}
+
+/// A parent chart whose dependency has `condition: threeport.enabled` hands the condition down with the values.
+#[test]
+fn what_a_parent_chart_hands_down_is_taken() {
+    for setting in ["enabled=true", "enabled=false", "global.team=web"] {
+        template("threeport", "threeport-system", &["--set", setting]).unwrap();
     }
 }
 

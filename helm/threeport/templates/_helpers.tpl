@@ -4,8 +4,10 @@
 {{ .Release.Name }}
 {{- end }}
 
+{{- /* Joined by what no namespace can hold: with a hyphen `b-x` of namespace `a` would be `x` of `a-b`. For roles and their
+       bindings, whose names may hold it. */ -}}
 {{- define "threeport.clusterPrefix" -}}
-{{ .Release.Namespace }}-{{ include "threeport.prefix" . }}
+{{ .Release.Namespace }}.{{ include "threeport.prefix" . }}
 {{- end }}
 
 {{- define "threeport.image" -}}

@@ -273,6 +273,17 @@ mod tests {
         assert_eq!(found(), Freshness::Changed);
     }
 
+    /// Who builds the images without this program builds as much.
+    #[test]
+    fn the_how_to_has_cargo_build_the_same_crates() {
+        let how_to = fs::read_to_string(project().join("docs/how-to/install-with-helm.md")).unwrap();
+        let command = format!("cargo build --locked --profile {} --bins", Profile::Image.name());
+        let (_, rest) = how_to.split_once(&command).unwrap();
+        let words = rest.lines().take(2).flat_map(str::split_whitespace);
+        let packages: Vec<&str> = words.filter(|word| !["-p", "\\"].contains(word)).collect();
+        assert_eq!(packages, CRATES);
+    }
+
     #[test]
     fn programs_are_found_among_other_messages() {
         let messages = "{\"reason\":\"compiler-artifact\",\"executable\":null}\nnot json\n\

@@ -16,7 +16,7 @@ use crate::{
     steps::live,
 };
 
-/// As the how-to calls it.
+/// As the how-to calls them.
 const NAMESPACE: &str = "team";
 const PERSON: &str = "team-admin";
 /// What the how-to says of the images: here they are elsewhere.
@@ -100,7 +100,7 @@ fn step(how_to: &str, words: &str) -> Result<String> {
 async fn roles() -> Result<Vec<String>> {
     let list = format!("-n {NAMESPACE} get clusterroles,clusterrolebindings,roles -o name");
     let listed = kubectl(&list, None).await?.success()?.stdout;
-    let of_cluster = format!("/{NAMESPACE}-{RELEASE}-");
+    let of_cluster = format!("/{NAMESPACE}.{RELEASE}-");
     let counts = |name: &&str| name.contains(&of_cluster) || name.starts_with("role.");
     Ok(listed.lines().filter(counts).map(str::to_owned).collect())
 }
@@ -130,6 +130,30 @@ async fn whole_install_is_refused(person: &Person, values: &str) -> Result<()> {
     Ok(())
 }
 
+/// What the person's role lacks is granted by the how-to's step, and no sooner: custom resources by `kubectl`.
+async fn custom_resources_are_granted(person: &Person, how_to: &str) -> Result<()> {
+    let looks = format!("kubectl get threeport -n {NAMESPACE}");
+    let refused = person.types(&looks).await?;
+    ensure!(
+        refused.code != 0 && refused.stderr.contains("threeport.io is forbidden"),
+        "positive control: the person sees custom resources already: {refused:?}"
+    );
+    administrator_types(&step(how_to, "kubectl apply --namespace")?)
+        .await?
+        .success()?;
+    let record = format!("controlplaneinstance.threeport.io/{RELEASE} ");
+    let what = "the person sees the control plane's record of itself";
+    wait_until(what, Duration::from_secs(30), || async {
+        let seen = person.types(&looks).await?;
+        Ok(if seen.code == 0 && seen.stdout.contains(&record) {
+            Ok(())
+        } else {
+            Err(format!("{seen:?}"))
+        })
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn chart_is_installed_upgraded_and_uninstalled_by_who_has_only_a_namespace() -> Result<()> {
     let scene = Scene::default().and_control_plane(NAMESPACE);
@@ -155,6 +179,7 @@ async fn chart_is_installed_upgraded_and_uninstalled_by_who_has_only_a_namespace
             let install = step(&how_to, "--set rbac.create=false")?;
             ensure!(install.contains(REGISTRY), "the images are named anew: {install}");
             person.types(&install.replace(REGISTRY, &values)).await?.success()?;
+            custom_resources_are_granted(&person, &how_to).await?;
             // Before anything is bound to the account of workloads: the test brings what it needs.
             let test = format!("helm test {RELEASE} --namespace {NAMESPACE} --timeout 170s");
             person.types(&test).await?.success()?;

@@ -160,7 +160,7 @@ pub(crate) async fn uninstall(namespace: &str) -> Result<String> {
         .await?
         .success()?
         .json()?;
-    let own = format!("{namespace}-{RELEASE}-");
+    let own = format!("{namespace}.{RELEASE}-");
     for object in left["items"].as_array().into_iter().flatten() {
         let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
         let (kind, name) = kind.as_str().zip(name.as_str()).context("it has no name")?;

@@ -51,7 +51,7 @@ async fn who_may_not_write_what_is_shared_says_what_to_run_and_that_helps() {
     // No is answered by failing.
     let may = || place.kubectl.run(&asks).is_ok();
     place.until("it has the right", may).await;
-    let role = format!("{}-threeport-facade", place.namespace);
+    let role = format!("{}.threeport-facade", place.namespace);
     place
         .kubectl
         .run(&["patch", "clusterrole", &role, "--type=json", "-p", ONLY_READ])
