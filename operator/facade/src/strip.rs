@@ -32,15 +32,27 @@ pub async fn strip_finalizers(
     namespace: &str,
     deployment: Option<&str>,
 ) -> anyhow::Result<()> {
+    let mut waited_for = Vec::new();
     let work = async {
         if let Some(deployment) = deployment {
-            stop(kube, namespace, deployment).await?;
+            stop(kube, namespace, deployment, &mut waited_for).await?;
         }
         strip(kube, namespace).await
     };
-    tokio::time::timeout(DEADLINE, work)
-        .await
-        .context("finalizers were not taken off within 60 s")?
+    let done = tokio::time::timeout(DEADLINE, work).await;
+    done.with_context(|| late(&waited_for))?
+}
+
+/// What was not done in time, and for which pods it waited.
+fn late(waited_for: &[String]) -> String {
+    let late = "finalizers were not taken off within 60 s";
+    match waited_for {
+        [] => late.to_owned(),
+        pods => format!(
+            "{late}: these pods of the facade did not end: {}",
+            pods.join(", ")
+        ),
+    }
 }
 
 /// At the end of the process: lets go where the namespace goes too.
@@ -75,7 +87,13 @@ async fn strip(kube: &kube::Client, namespace: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn stop(kube: &kube::Client, namespace: &str, deployment: &str) -> anyhow::Result<()> {
+/// `waited_for`: the pods that had not ended when they were looked at last.
+async fn stop(
+    kube: &kube::Client,
+    namespace: &str,
+    deployment: &str,
+    waited_for: &mut Vec<String>,
+) -> anyhow::Result<()> {
     let deployments: Api<Deployment> = Api::namespaced(kube.clone(), namespace);
     // By its scale alone: the right to change a whole Deployment would be the right to read any Secret.
     let patch = Patch::Merge(json!({"spec": {"replicas": 0}}));
@@ -95,15 +113,59 @@ async fn stop(kube: &kube::Client, namespace: &str, deployment: &str) -> anyhow:
         "deployment {deployment} selects its pods by no label"
     );
     let pods: Api<Pod> = Api::namespaced(kube.clone(), namespace);
-    let parameters = ListParams::default().labels(&selector);
-    while !pods
-        .list_metadata(&parameters)
-        .await
-        .context("failed to list the facade's pods")?
-        .items
-        .is_empty()
-    {
+    // What has ended may stay listed for ever, as a pod that was evicted does.
+    let parameters = ListParams::default()
+        .labels(&selector)
+        .fields("status.phase!=Failed,status.phase!=Succeeded");
+    loop {
+        let found = pods
+            .list_metadata(&parameters)
+            .await
+            .context("failed to list the facade's pods")?;
+        *waited_for = found.items.iter().map(ResourceExt::name_any).collect();
+        if waited_for.is_empty() {
+            return Ok(());
+        }
         tokio::time::sleep(POLL).await;
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::http::{Method, Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+
+    /// A cluster in which one pod of the facade was evicted and another one never ends.
+    fn cluster() -> kube::Client {
+        let service = tower::service_fn(|request: Request<Body>| async move {
+            let pod = |name: &str| json!({"metadata": {"name": name}});
+            let said = if request.method() == Method::PATCH {
+                json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "facade"},
+                    "spec": {"replicas": 0}, "status": {"replicas": 1, "selector": "app=facade"}})
+            } else {
+                let query = request.uri().query().unwrap_or_default();
+                let mut pods = vec![pod("hung")];
+                pods.extend((!query.contains("Failed")).then(|| pod("evicted")));
+                json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList", "items": pods,
+                    "metadata": {"resourceVersion": "1"}})
+            };
+            let response = Response::new(Body::from(said.to_string().into_bytes()));
+            Ok::<_, Infallible>(response)
+        });
+        kube::Client::new(service, "here")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_the_facade_s_pods_in_vain_names_those_that_did_not_end() {
+        let waited = strip_finalizers(&cluster(), "here", Some("facade")).await;
+        let said = format!("{:#}", waited.unwrap_err());
+        assert!(
+            said.contains("did not end: hung") && !said.contains("evicted"),
+            "{said}"
+        );
+    }
 }

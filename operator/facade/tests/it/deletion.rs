@@ -5,6 +5,12 @@ use crate::cluster::{Place, is, own};
 const DEFINITION: &str = "apiVersion: threeport.io/v1alpha1\nkind: WorkloadDefinition\nmetadata: {name: web, namespace: NAMESPACE}\n\
     spec:\n  yamlDocument: |\n    apiVersion: v1\n    kind: ConfigMap\n    metadata: {name: settings}\n";
 const INSTANCE: &str = "apiVersion: threeport.io/v1alpha1\nkind: WorkloadInstance\nmetadata: {name: web, namespace: NAMESPACE}\nspec: {definition: web}\n";
+/// The facade's Deployment, stopped, and a pod of it.
+const FACADE: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: threeport-facade, namespace: NAMESPACE}\n\
+    spec:\n  replicas: 0\n  selector: {matchLabels: {app: facade}}\n  template:\n    metadata: {labels: {app: facade}}\n    \
+    spec: {containers: [{name: facade, image: none}]}\n---\n\
+    apiVersion: v1\nkind: Pod\nmetadata: {name: evicted, namespace: NAMESPACE, labels: {app: facade}}\n\
+    spec: {serviceAccountName: threeport-facade, automountServiceAccountToken: false, containers: [{name: facade, image: none}]}\n";
 
 async fn both(place: &Place) {
     place.apply(DEFINITION).unwrap();
@@ -189,4 +195,28 @@ async fn stripping_by_hand_lets_a_namespace_go_without_a_facade() {
         .kubectl
         .run(&["delete", "namespace", &place.namespace, "--timeout=60s"])
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_evicted_pod_of_the_facade_is_not_waited_for() {
+    let place = Place::prepare("deletion-evicted").await;
+    place.apply(FACADE).unwrap();
+    let evict = r#"{"status":{"phase":"Failed","reason":"Evicted"}}"#;
+    place
+        .run(&[
+            "patch",
+            "pod",
+            "evicted",
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            evict,
+        ])
+        .unwrap();
+    let kube = place.client().await;
+    threeport_facade::strip_finalizers(&kube, &place.namespace, Some("threeport-facade"))
+        .await
+        .unwrap();
+    let pods = place.run(&["get", "pods", "-o", "name"]).unwrap();
+    assert!(pods.contains("pod/evicted"), "positive control: {pods}");
 }
