@@ -1,6 +1,11 @@
 //! What is taken for a wish to delete, and what is not.
 
-use crate::cluster::{Place, is, own};
+use serde_json::json;
+
+use crate::{
+    api::object,
+    cluster::{Place, is, own},
+};
 
 const DEFINITION: &str = "apiVersion: threeport.io/v1alpha1\nkind: WorkloadDefinition\nmetadata: {name: web, namespace: NAMESPACE}\n\
     spec:\n  yamlDocument: |\n    apiVersion: v1\n    kind: ConfigMap\n    metadata: {name: settings}\n";
@@ -219,4 +224,54 @@ async fn an_evicted_pod_of_the_facade_is_not_waited_for() {
         .unwrap();
     let pods = place.run(&["get", "pods", "-o", "name"]).unwrap();
     assert!(pods.contains("pod/evicted"), "positive control: {pods}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_control_plane_leaves_neither_mirror_nor_mark_and_a_new_one_brings_both_back() {
+    let mut place = Place::start("deletion-uninstall").await;
+    both(&place).await;
+    let shown = object("WorkloadDefinition", "shown", 1, json!({"yamlDocument": "a"}));
+    place.api.set(shown);
+    place
+        .wait("mirrored", "tpwd", "shown", |found| {
+            is(found, "Ready", "True", "Healthy")
+        })
+        .await;
+    let is_served = |place: &Place| {
+        let labels = "jsonpath={.metadata.labels}";
+        let found = ["get", "namespace", &place.namespace, "-o", labels];
+        let found = place.kubectl.run(&found).unwrap();
+        found.contains("threeport.io/control-plane-namespace")
+    };
+    let is_held = |place: &Place| {
+        let found = place.get("tpwi", "web").unwrap();
+        found["metadata"]["finalizers"].is_array()
+    };
+    assert!(is_served(&place) && is_held(&place), "positive control");
+
+    place.stop_facade().await;
+    let kube = place.client().await;
+    threeport_facade::strip_finalizers(&kube, &place.namespace, Some("threeport-facade"))
+        .await
+        .unwrap();
+    let left = place.run(&["get", "tpwd,tpwi", "-o", "name"]).unwrap();
+    assert_eq!(
+        left.lines().collect::<Vec<_>>(),
+        [
+            "workloaddefinition.threeport.io/web",
+            "workloadinstance.threeport.io/web"
+        ]
+    );
+    assert!(!is_held(&place), "it is held by nobody that is left");
+    assert!(!is_served(&place), "new resources are taken that nobody reads");
+
+    place.start_facade().await;
+    assert!(is_served(&place));
+    place
+        .wait("mirrored again", "tpwd", "shown", |found| {
+            is(found, "Ready", "True", "Healthy")
+        })
+        .await;
+    place.until("it is held again", || is_held(&place)).await;
+    assert_eq!(deletions(&place), 0);
 }
