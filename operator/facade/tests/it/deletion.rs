@@ -1,10 +1,12 @@
 //! What is taken for a wish to delete, and what is not.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::json;
 
 use crate::{
     api::object,
-    cluster::{Place, is, own},
+    cluster::{Place, condition, is, own},
 };
 
 const DEFINITION: &str = "apiVersion: threeport.io/v1alpha1\nkind: WorkloadDefinition\nmetadata: {name: web, namespace: NAMESPACE}\n\
@@ -71,6 +73,32 @@ async fn a_deletion_in_the_wrong_order_names_its_blocker_and_ends_by_itself() {
     place.wait_gone("tpwi", "web").await;
     place.wait_gone("tpwd", "web").await;
     assert!(place.api.get("WorkloadDefinition", "web").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_says_that_it_waits_for_the_api_until_that_is_back() {
+    let place = Place::start("deletion-outage").await;
+    both(&place).await;
+    place.api.outage.store(true, Ordering::Relaxed);
+    place.run(&["delete", "tpwi", "web", "--wait=false"]).unwrap();
+    let found = place
+        .wait("said", "tpwi", "web", |found| {
+            is(found, "DeletionBlocked", "True", "ApiUnavailable")
+        })
+        .await;
+    assert!(
+        found["status"].to_string().contains("the database is away")
+            && is(&found, "Synced", "True", "Synced"),
+        "{found}"
+    );
+    place.api.outage.store(false, Ordering::Relaxed);
+    place
+        .wait("it goes on", "tpwi", "web", |found| {
+            condition(found, "DeletionBlocked").is_none()
+        })
+        .await;
+    place.api.remove("WorkloadInstance", "web");
+    place.wait_gone("tpwi", "web").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
