@@ -36,7 +36,7 @@ pub(crate) struct Strip {
     /// The namespace
     #[arg(long, env = "THREEPORT_NAMESPACE")]
     pub(crate) namespace: String,
-    /// The facade's Deployment: scaled to nothing first
+    /// The facade's Deployment, which is to go: scaled to nothing first; after it mirrors go, and the namespace's label
     #[arg(long)]
     pub(crate) deployment: Option<String>,
     /// Kubeconfig; the cluster that this process runs in where absent

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    resource::{FIELD_MANAGER, is_forbidden},
+    resource::{FIELD_MANAGER, is_forbidden, is_not_found},
     writes,
 };
 
@@ -58,14 +58,17 @@ fn lacks_mark(namespace: &Namespace) -> bool {
     !namespace.labels().contains_key(identity::SERVED) || !namespace.annotations().contains_key(FACADE_USER)
 }
 
+fn parameters() -> PatchParams {
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
+}
+
 async fn mark(api: &Api<Namespace>, namespace: &str, user: &str) -> anyhow::Result<()> {
     let patch =
         json!({"metadata": {"labels": {identity::SERVED: "true"}, "annotations": {FACADE_USER: user}}});
-    let parameters = PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    let patch = Patch::Merge(patch);
+    let (parameters, patch) = (parameters(), Patch::Merge(patch));
     match around(writes::SERVED, api.patch(namespace, &parameters, &patch)).await {
         Ok(_) => Ok(()),
         Err(error) if is_forbidden(&error) => anyhow::bail!(
@@ -74,6 +77,30 @@ async fn mark(api: &Api<Namespace>, namespace: &str, user: &str) -> anyhow::Resu
             identity::SERVED,
         ),
         Err(error) => Err(error).with_context(|| format!("failed to label namespace {namespace}")),
+    }
+}
+
+/// Takes the label off, so that nothing is taken that nobody would read. The annotation stays: without it the policy would
+/// keep whoever does this again from the mirrors that are left.
+pub(crate) async fn unmark(kube: &kube::Client, namespace: &str) -> anyhow::Result<()> {
+    let api: Api<Namespace> = Api::all(kube.clone());
+    let patch = Patch::Merge(json!({"metadata": {"labels": {identity::SERVED: null}}}));
+    let parameters = parameters();
+    match around(writes::UNSERVED, api.patch(namespace, &parameters, &patch)).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_not_found(&error) => Ok(()),
+        // Then somebody else set it, and no end of a control plane waits for him.
+        Err(error) if is_forbidden(&error) => {
+            tracing::warn!(
+                "namespace {namespace} is still marked as served, and the operator may not change that; run: kubectl label \
+                 namespace {namespace} {}-",
+                identity::SERVED,
+            );
+            Ok(())
+        }
+        Err(error) => {
+            Err(error).with_context(|| format!("failed to take the label off namespace {namespace}"))
+        }
     }
 }
 
@@ -266,6 +293,19 @@ mod tests {
             }
         });
         kube::Client::new(service, "here")
+    }
+
+    #[tokio::test]
+    async fn who_may_not_take_the_mark_off_ends_all_the_same() {
+        let service = tower::service_fn(|_: Request<Body>| async {
+            let refusal = json!({"kind": "Status", "status": "Failure", "code": 403, "message": "no",
+                "reason": "Forbidden"});
+            let mut response = Response::new(Body::from(refusal.to_string().into_bytes()));
+            *response.status_mut() = StatusCode::FORBIDDEN;
+            Ok::<_, Infallible>(response)
+        });
+        let kube = kube::Client::new(service, "here");
+        unmark(&kube, "here").await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -24,17 +24,17 @@ pub(crate) fn api(kube: &kube::Client, namespace: &str, kind: &KindDescriptor) -
     Api::namespaced_with(kube.clone(), namespace, &api_resource(kind))
 }
 
-/// All of a kind in a namespace, without their content.
+/// Those of a kind in a namespace that are asked for, without their content.
 pub(crate) async fn metadata(
     kube: &kube::Client,
     namespace: &str,
     kind: &KindDescriptor,
-) -> Result<Vec<CustomResource>, kube::Error> {
+    parameters: &ListParams,
+) -> Result<ObjectList<CustomResource>, kube::Error> {
     let path = CustomResource::url_path(&api_resource(kind), Some(namespace));
-    let request = Request::new(path).list_metadata(&ListParams::default());
+    let request = Request::new(path).list_metadata(parameters);
     let request = request.map_err(kube::Error::BuildRequest)?;
-    let listed: ObjectList<CustomResource> = kube.request(request).await?;
-    Ok(listed.items)
+    kube.request(request).await
 }
 
 /// One by its name, without its content; none where there is none.

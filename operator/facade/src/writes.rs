@@ -34,4 +34,6 @@ threeport_failpoint::writes! {
     EVENT_REFUSED = "event-refused";
     /// The facade's Deployment is scaled to nothing before finalizers are taken off.
     SCALE_DOWN = "scale-down";
+    /// The namespace is marked as served no more.
+    UNSERVED = "unserved";
 }

@@ -153,7 +153,7 @@ const PARTS: [Part; 6] = [
         elsewhere: &[
             ("namespace.rs", "letreview=api.create("),
             ("finalizer.rs", "};api.patch("),
-            ("resource.rs", "=kube.request("),
+            ("resource.rs", "?;kube.request("),
             ("resource.rs", "api.clone().into_client().request("),
             ("sending.rs", "regressed,..request("),
         ],

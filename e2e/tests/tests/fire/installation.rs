@@ -28,7 +28,7 @@ use crate::{
 const SIGKILL: i32 = 9;
 
 /// The writes that are tried here and nowhere else.
-const WRITES: [&str; 12] = [
+const WRITES: [&str; 13] = [
     "server.bundle",
     "server.authority",
     "store.schema_table",
@@ -41,6 +41,7 @@ const WRITES: [&str; 12] = [
     "facade.shared-create",
     "facade.shared-replace",
     "facade.scale-down",
+    "facade.unserved",
 ];
 const FINALIZERS: &str = "facade.finalizer-release";
 
@@ -301,7 +302,7 @@ async fn finalizers(plane: &mut Plane) -> Result<()> {
         };
         kill.map_or_else(|| program.succeeds(), |kill| program.dies(kill))
     };
-    for failpoint in ["facade.scale-down", FINALIZERS]
+    for failpoint in ["facade.scale-down", FINALIZERS, "facade.unserved"]
         .iter()
         .flat_map(|write| sides(write))
     {

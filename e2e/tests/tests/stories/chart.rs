@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use threeport_e2e::{World, audit, kubectl, kubectl::run, workload, world::variable};
+use threeport_e2e::{World, audit, kubectl, kubectl::run, wait_until, workload, world::variable};
+use threeport_model::identity;
 
 use crate::{
     installation::{RELEASE, helm, install, uninstall},
     scene::Scene,
-    steps::{gone, live},
+    steps::{READY, gone, live},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,9 +127,11 @@ async fn chart_uninstall_leaves_workloads_and_a_new_install_takes_them_over() ->
             for said in [
                 "tptctl --namespace threeport-again --token-file admin-token doctor",
                 "helm test -n threeport-again threeport",
-                "the running workloads, the custom resources and their definitions, the volume threeport-database",
+                "the running workloads, the custom resources that you wrote and their definitions, the volume \
+                 threeport-database",
                 "the Secrets threeport-*",
                 "a new install of the same name in the same namespace takes it over",
+                "The mirrors of what the API owns go",
             ] {
                 ensure!(notes.contains(said), "the notes don't say {said:?}:\n{notes}");
             }
@@ -139,6 +142,11 @@ async fn chart_uninstall_leaves_workloads_and_a_new_install_takes_them_over() ->
             let workload_pods = pods("again").await?;
             ensure!(!workload_pods.is_empty(), "the workload has no pod");
             let id = database_id(NAMESPACE).await?;
+            let mirrored = mirrors(NAMESPACE).await?;
+            ensure!(
+                mirrored.contains("kubernetesruntimeinstance"),
+                "positive control: mirrors are not listed: {mirrored}"
+            );
 
             let said = uninstall(NAMESPACE).await?;
             // The Secrets, which helm doesn't know, the notes have told.
@@ -165,6 +173,15 @@ async fn chart_uninstall_leaves_workloads_and_a_new_install_takes_them_over() ->
                 "finalizers were left: {}",
                 resource["metadata"]
             );
+            let left = mirrors(NAMESPACE).await?;
+            ensure!(left.is_empty(), "nobody may delete these mirrors: {left}");
+            let late = workload::text(&[workload::definition("late", &[workload::config("late")])]);
+            let late = kubectl(&format!("-n {NAMESPACE} apply -f -"), Some(&late)).await?;
+            let refusal = format!("no Threeport control plane serves namespace {NAMESPACE}");
+            ensure!(
+                late.code != 0 && late.stderr.contains(&refusal),
+                "nobody would read what was taken: {late:?}"
+            );
 
             install(world, NAMESPACE).await?;
             kubectl(&wait, Some(&text)).await?.success()?;
@@ -172,6 +189,11 @@ async fn chart_uninstall_leaves_workloads_and_a_new_install_takes_them_over() ->
                 database_id(NAMESPACE).await? == id,
                 "the new install does not know the object"
             );
+            wait_until("the mirrors are back", READY, || async {
+                let now = mirrors(NAMESPACE).await?;
+                Ok(if now == mirrored { Ok(()) } else { Err(now) })
+            })
+            .await?;
             ensure!(
                 pods("again").await? == workload_pods,
                 "installing again touched the workload"
@@ -202,6 +224,12 @@ pub(crate) async fn pods(namespace: &str) -> Result<BTreeMap<String, String>> {
             (name, format!("{} {restarts}", pod["metadata"]["uid"]))
         })
         .collect())
+}
+
+/// The names of the mirrors in a namespace.
+async fn mirrors(namespace: &str) -> Result<String> {
+    let get = format!("-n {namespace} get threeport -l {} -o name", identity::MANAGED_BY);
+    Ok(kubectl(&get, None).await?.success()?.stdout)
 }
 
 /// The id that the database knows the instance by.

@@ -12,8 +12,8 @@ use crate::{
     installation::{rolled_out, scale},
     scene::Scene,
     steps::{
-        apply, condition, condition_of, custom_resource, gone, is_ready, is_true, kind, live, rest_get,
-        wait_ready,
+        apply, condition, condition_of, custom_resource, delete_later, gone, is_ready, is_true, kind, live,
+        rest_get, wait_ready,
     },
 };
 
@@ -70,15 +70,19 @@ async fn back(world: &World, part: &str) -> Result<()> {
 async fn failure_without_the_api_resources_say_so_and_are_caught_up_with() -> Result<()> {
     let (steady, late) = (pair("steady"), pair("late"));
     let (before_edit, edited) = (map("edited", "one"), map("edited", "two"));
+    let going = map("going", "one");
     Scene::of(&steady)
         .and(&late)
         .and(&edited)
+        .and(&going)
         .and_changes_of_the_installation()
         .play(async |world| {
             apply(world, &steady).await?;
             apply(world, &before_edit).await?;
+            apply(world, &going).await?;
             wait_ready(world, &steady).await?;
             wait_ready(world, &before_edit).await?;
+            wait_ready(world, &going).await?;
             let before = pods("steady").await?;
 
             without(world, "api").await?;
@@ -93,6 +97,7 @@ async fn failure_without_the_api_resources_say_so_and_are_caught_up_with() -> Re
                 .success()?;
             apply(world, &edited[..1]).await?;
             apply(world, &late).await?;
+            delete_later(world, &going[1]).await?;
             for what in [
                 "workloaddefinition/edited",
                 "workloaddefinition/late",
@@ -101,6 +106,9 @@ async fn failure_without_the_api_resources_say_so_and_are_caught_up_with() -> Re
                 let synced = condition(world, what, "Synced", "Unknown", NOTICED).await?;
                 ensure!(synced["reason"] == "ApiUnavailable", "{what}: {synced}");
             }
+            let instance = "workloadinstance/going";
+            let blocked = condition(world, instance, "DeletionBlocked", "True", NOTICED).await?;
+            ensure!(blocked["reason"] == "ApiUnavailable", "{instance}: {blocked}");
             for what in ["workloadinstance/steady", "workloadinstance/edited"] {
                 let kept = custom_resource(world, what).await?;
                 let kept = kept.context("the instance is gone")?;
@@ -125,6 +133,7 @@ async fn failure_without_the_api_resources_say_so_and_are_caught_up_with() -> Re
                 })
             })
             .await?;
+            gone(&world.namespace, instance, CAUGHT_UP).await?;
             ensure!(pods("steady").await? == before, "its pods were touched");
             Ok(())
         })

@@ -254,6 +254,8 @@ fn conditions(
         );
     }
     if synced.stalled {
+        // kstatus asks for this one first, and would never come to the other.
+        desired.retain(|condition| condition.kind != condition::RECONCILING);
         replace(
             &mut desired,
             make(

@@ -151,6 +151,35 @@ fn what_the_api_refused_is_stalled_and_not_ready() {
 }
 
 #[test]
+fn what_the_api_refused_is_not_called_reconciling_for_what_was_there_before() {
+    let mut object = object(57, 57, "False");
+    let reconciling = json!({
+        "type": "Reconciling", "status": "True", "reason": "Progressing", "message": "",
+        "observedGeneration": 57, "lastTransitionTime": EARLY,
+    });
+    object.status["conditions"]
+        .as_array_mut()
+        .unwrap()
+        .push(reconciling);
+    let position = Position {
+        resource: 3,
+        synced: Some(2),
+        database: 57,
+        previous: 2,
+    };
+    let is_reconciling = |synced: Synced| {
+        let (_, conditions) = show(&object, position, synced);
+        condition::find(&conditions, condition::RECONCILING).is_some()
+    };
+    let refused = Synced {
+        stalled: true,
+        ..Synced::no("Invalid", "spec.runtyme: unknown field")
+    };
+    assert!(!is_reconciling(refused), "kstatus waits for its end");
+    assert!(is_reconciling(Synced::yes()), "positive control");
+}
+
+#[test]
 fn times_come_from_the_database_and_stay_where_nothing_changed() {
     let object = object(1, 1, "True");
     let position = Position {

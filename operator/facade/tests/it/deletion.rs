@@ -1,10 +1,23 @@
 //! What is taken for a wish to delete, and what is not.
 
-use crate::cluster::{Place, is, own};
+use std::sync::atomic::Ordering;
+
+use serde_json::json;
+
+use crate::{
+    api::object,
+    cluster::{Place, condition, is, own},
+};
 
 const DEFINITION: &str = "apiVersion: threeport.io/v1alpha1\nkind: WorkloadDefinition\nmetadata: {name: web, namespace: NAMESPACE}\n\
     spec:\n  yamlDocument: |\n    apiVersion: v1\n    kind: ConfigMap\n    metadata: {name: settings}\n";
 const INSTANCE: &str = "apiVersion: threeport.io/v1alpha1\nkind: WorkloadInstance\nmetadata: {name: web, namespace: NAMESPACE}\nspec: {definition: web}\n";
+/// The facade's Deployment, stopped, and a pod of it.
+const FACADE: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: threeport-facade, namespace: NAMESPACE}\n\
+    spec:\n  replicas: 0\n  selector: {matchLabels: {app: facade}}\n  template:\n    metadata: {labels: {app: facade}}\n    \
+    spec: {containers: [{name: facade, image: none}]}\n---\n\
+    apiVersion: v1\nkind: Pod\nmetadata: {name: evicted, namespace: NAMESPACE, labels: {app: facade}}\n\
+    spec: {serviceAccountName: threeport-facade, automountServiceAccountToken: false, containers: [{name: facade, image: none}]}\n";
 
 async fn both(place: &Place) {
     place.apply(DEFINITION).unwrap();
@@ -60,6 +73,32 @@ async fn a_deletion_in_the_wrong_order_names_its_blocker_and_ends_by_itself() {
     place.wait_gone("tpwi", "web").await;
     place.wait_gone("tpwd", "web").await;
     assert!(place.api.get("WorkloadDefinition", "web").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_says_that_it_waits_for_the_api_until_that_is_back() {
+    let place = Place::start("deletion-outage").await;
+    both(&place).await;
+    place.api.outage.store(true, Ordering::Relaxed);
+    place.run(&["delete", "tpwi", "web", "--wait=false"]).unwrap();
+    let found = place
+        .wait("said", "tpwi", "web", |found| {
+            is(found, "DeletionBlocked", "True", "ApiUnavailable")
+        })
+        .await;
+    assert!(
+        found["status"].to_string().contains("the database is away")
+            && is(&found, "Synced", "True", "Synced"),
+        "{found}"
+    );
+    place.api.outage.store(false, Ordering::Relaxed);
+    place
+        .wait("it goes on", "tpwi", "web", |found| {
+            condition(found, "DeletionBlocked").is_none()
+        })
+        .await;
+    place.api.remove("WorkloadInstance", "web");
+    place.wait_gone("tpwi", "web").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,4 +228,78 @@ async fn stripping_by_hand_lets_a_namespace_go_without_a_facade() {
         .kubectl
         .run(&["delete", "namespace", &place.namespace, "--timeout=60s"])
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_evicted_pod_of_the_facade_is_not_waited_for() {
+    let place = Place::prepare("deletion-evicted").await;
+    place.apply(FACADE).unwrap();
+    let evict = r#"{"status":{"phase":"Failed","reason":"Evicted"}}"#;
+    place
+        .run(&[
+            "patch",
+            "pod",
+            "evicted",
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            evict,
+        ])
+        .unwrap();
+    let kube = place.client().await;
+    threeport_facade::strip_finalizers(&kube, &place.namespace, Some("threeport-facade"))
+        .await
+        .unwrap();
+    let pods = place.run(&["get", "pods", "-o", "name"]).unwrap();
+    assert!(pods.contains("pod/evicted"), "positive control: {pods}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_control_plane_leaves_neither_mirror_nor_mark_and_a_new_one_brings_both_back() {
+    let mut place = Place::start("deletion-uninstall").await;
+    both(&place).await;
+    let shown = object("WorkloadDefinition", "shown", 1, json!({"yamlDocument": "a"}));
+    place.api.set(shown);
+    place
+        .wait("mirrored", "tpwd", "shown", |found| {
+            is(found, "Ready", "True", "Healthy")
+        })
+        .await;
+    let is_served = |place: &Place| {
+        let labels = "jsonpath={.metadata.labels}";
+        let found = ["get", "namespace", &place.namespace, "-o", labels];
+        let found = place.kubectl.run(&found).unwrap();
+        found.contains("threeport.io/control-plane-namespace")
+    };
+    let is_held = |place: &Place| {
+        let found = place.get("tpwi", "web").unwrap();
+        found["metadata"]["finalizers"].is_array()
+    };
+    assert!(is_served(&place) && is_held(&place), "positive control");
+
+    place.stop_facade().await;
+    let kube = place.client().await;
+    threeport_facade::strip_finalizers(&kube, &place.namespace, Some("threeport-facade"))
+        .await
+        .unwrap();
+    let left = place.run(&["get", "tpwd,tpwi", "-o", "name"]).unwrap();
+    assert_eq!(
+        left.lines().collect::<Vec<_>>(),
+        [
+            "workloaddefinition.threeport.io/web",
+            "workloadinstance.threeport.io/web"
+        ]
+    );
+    assert!(!is_held(&place), "it is held by nobody that is left");
+    assert!(!is_served(&place), "new resources are taken that nobody reads");
+
+    place.start_facade().await;
+    assert!(is_served(&place));
+    place
+        .wait("mirrored again", "tpwd", "shown", |found| {
+            is(found, "Ready", "True", "Healthy")
+        })
+        .await;
+    place.until("it is held again", || is_held(&place)).await;
+    assert_eq!(deletions(&place), 0);
 }
