@@ -1,0 +1,89 @@
+//! What a definition counts, while somebody changes it.
+
+use std::time::Duration;
+
+use threeport_model::{
+    ConditionStatus, kinds::workload_definition::InstanceCounts, protocol::claim::StatusUpdate,
+};
+use tokio::{sync::Semaphore, time::timeout};
+use uuid::Uuid;
+
+use super::harness::{claim_request, on_servers, status};
+use crate::{
+    Notice, Result, Store,
+    database::connection::Dialect,
+    status::{Subject, write},
+    writes,
+};
+
+/// For so long the claim is watched.
+const WATCHED: Duration = Duration::from_millis(500);
+
+/// Says when a status was written, and commits only when it is told.
+struct Slow {
+    written: Semaphore,
+    end: Semaphore,
+}
+
+impl Slow {
+    fn new() -> Self {
+        Self {
+            written: Semaphore::new(0),
+            end: Semaphore::new(0),
+        }
+    }
+
+    async fn write(&self, store: &Store, id: Uuid, update: &StatusUpdate) -> Result<Vec<Notice>> {
+        let input = (self, id, update);
+        store
+            .transactions()
+            .run(writes::STATUS_PUT, &input, |transaction, (slow, id, update)| {
+                Box::pin(async move {
+                    let subject = Subject::by_id(transaction, *id).await?;
+                    let woken = write(transaction, &subject, update, Some(1)).await?;
+                    slow.written.add_permits(1);
+                    let told = slow.end.acquire().await.unwrap();
+                    drop(told);
+                    Ok(woken)
+                })
+            })
+            .await
+    }
+}
+
+/// Of work that is due and that nobody has begun. Elsewhere than in PostgreSQL one of both is run again, or waits.
+#[test]
+fn a_definition_counts_what_was_changed_by_whoever_left_its_work_as_it_was() {
+    on_servers(&async |bed| {
+        if bed.store.dialect() != Dialect::Postgresql {
+            println!("{} has no reader beside a writer", bed.store.database());
+            return;
+        }
+        let definition = bed.definition("web").await.id();
+        let instance = bed.instance("web", "web").await.id();
+        let (slow, update) = (Slow::new(), status(ConditionStatus::True, 1, Some((1, 1))));
+        let request = claim_request("holder", &[definition]);
+        let take = async {
+            slow.written.acquire().await.unwrap().forget();
+            let mut taking = Box::pin(bed.store.claim_take(&request));
+            assert!(
+                timeout(WATCHED, &mut taking).await.is_err(),
+                "it counts before the change is there"
+            );
+            slow.end.add_permits(1);
+            taking.await.unwrap().0.claims
+        };
+        let (woken, claims) = tokio::join!(slow.write(&bed.store, instance, &update), take);
+        assert_eq!(
+            woken.unwrap().len(),
+            0,
+            "the control: its work was left as it was"
+        );
+        let all = InstanceCounts {
+            total: 1,
+            current: 1,
+            ready: 1,
+        };
+        assert_eq!(claims[0].instances, Some(all));
+    });
+}
