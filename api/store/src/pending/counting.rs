@@ -2,8 +2,9 @@
 //!
 //! In a rollout hundreds of transactions change an instance each, and with it what its definition counts. So a definition
 //! runs at most once a second for that, and whoever finds its work due already, or within the second, leaves that as it is:
-//! who takes it counts later. Writing the row each time would have all of them collide. One that is being deleted has
-//! nothing to count: it goes when its last instance does, and hears of that.
+//! who takes it counts later. Writing the row each time would have all of them collide. Work that is behind others', as all
+//! that is only verified, becomes as urgent as a count is. One that is being deleted has nothing to count: it goes when its
+//! last instance does, and hears of that.
 //!
 //! **Later than who?** PostgreSQL lets somebody take the work and count while a transaction that left it as it is has not
 //! committed: who reads collides with nobody ([`connection`]), and no token says that the count is old. It would stay wrong
@@ -23,7 +24,7 @@
 use threeport_model::protocol::claim::Trigger;
 use uuid::Uuid;
 
-use super::{insert_select_due, wake};
+use super::{insert_select_due, priority, wake};
 use crate::{
     database::{clock::SECOND, connection::Dialect, sql::Sql, transaction::Transaction},
     error::Result,
@@ -40,8 +41,8 @@ pub(crate) async fn wake_definitions(transaction: &Transaction, instances: &[Uui
 }
 
 /// The statement that makes the definitions of instances due, each at most once a second: their counts follow from their
-/// instances. A definition that is due already is left alone, unless a run of it has not ended yet, its claim run out or
-/// not: that counted before, and would remove the row.
+/// instances. A definition that is due already, and is as urgent, is left alone, unless a run of it has not ended yet, its
+/// claim run out or not: that counted before, and would remove the row.
 pub(crate) fn of_definitions(transaction: &Transaction, instances: &[Uuid]) -> Sql {
     counting(transaction, |sql| {
         sql.push("reference r JOIN object o ON o.id = r.to_id").push(WORK);
@@ -85,6 +86,8 @@ fn counting(transaction: &Transaction, which: impl FnOnce(&mut Sql)) -> Sql {
              WHERE q.object_id = o.id AND q.claim_holder = '' AND q.not_before <= ",
         )
         .bind(now + SECOND)
+        .push(" AND q.priority <= ")
+        .bind(priority(Trigger::Observation))
         .push(held)
         .push(")");
     })

@@ -3,15 +3,20 @@
 use std::time::Duration;
 
 use threeport_model::{
-    ConditionStatus, kinds::workload_definition::InstanceCounts, protocol::claim::StatusUpdate,
+    ConditionStatus,
+    kinds::workload_definition::InstanceCounts,
+    protocol::claim::{StatusUpdate, Trigger},
 };
 use tokio::{sync::Semaphore, time::timeout};
 use uuid::Uuid;
 
-use super::harness::{claim_request, on_servers, status};
+use super::harness::{claim_request, database_test, on_servers, status};
 use crate::{
-    Notice, Result, Store,
-    database::connection::Dialect,
+    Notice, Result, StatusFence, Store,
+    database::{
+        connection::Dialect,
+        sql::{Fetch, Sql},
+    },
     status::{Subject, write},
     writes,
 };
@@ -87,3 +92,20 @@ fn a_definition_counts_what_was_changed_by_whoever_left_its_work_as_it_was() {
         assert_eq!(claims[0].instances, Some(all));
     });
 }
+
+database_test!(a_count_does_not_wait_behind_what_is_only_verified, bed, {
+    let definition = bed.definition("web").await.id();
+    bed.instance("web", "web").await;
+    bed.settle().await;
+    let overdue = Sql::new("UPDATE object_status SET verify_at = 1 WHERE object_id = $1");
+    let overdue = overdue.values([definition.into()]);
+    bed.store.0.connections.writer.run(overdue).await.unwrap();
+    assert_eq!(bed.store.pending_verify(100).await.unwrap().pending, 1);
+    let update = status(ConditionStatus::True, 1, Some((1, 1)));
+    let put = bed
+        .store
+        .status_put("WorkloadInstance", "web", &update, StatusFence::default());
+    let told = put.await.unwrap();
+    assert!(told.iter().any(|notice| notice.id == definition), "{told:?}");
+    assert_eq!(bed.claim_one(definition).await.trigger, Trigger::Observation);
+});
