@@ -9,12 +9,16 @@ use serde_json::Value;
 
 use crate::{
     kinds::workload_definition::{ResourceIdentity, Spec},
+    name,
     problem::FieldError,
     yaml,
 };
 
 /// The most objects of one definition: what an instance's run loads, applies and reports at once.
 pub const MAX_OBJECTS: usize = 1000;
+/// The longest name of an object, and of a group, that Kubernetes takes. A longer one could be applied nowhere, and the
+/// inventory has no room for it: its indexes hold rows of less than 2,700 bytes in PostgreSQL.
+const MAX_NAME: usize = 253;
 
 /// One Kubernetes object as its author wrote it.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,6 +205,18 @@ fn identity(object: &Value) -> Result<ResourceIdentity, (String, String)> {
         ));
     }
     let namespace = text(&["metadata", "namespace"]).unwrap_or_default();
+    for (field, part, word, most) in [
+        ("apiVersion", "the group ", group, MAX_NAME),
+        ("apiVersion", "the version ", version, name::MAX_LENGTH),
+        ("kind", "", kind, name::MAX_LENGTH),
+        ("metadata.name", "", name, MAX_NAME),
+        ("metadata.namespace", "", namespace, name::MAX_LENGTH),
+    ] {
+        if word.len() > most {
+            let message = format!("{part}must be at most {most} characters, has {}", word.len());
+            return Err((field.to_owned(), message));
+        }
+    }
     for (field, word) in [
         ("apiVersion", group),
         ("apiVersion", version),
@@ -283,6 +299,36 @@ mod tests {
             ("v1?", "web", "shop", "apiVersion"),
         ] {
             assert_eq!(found(version, name, namespace), Err(field.to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_word_is_longer_than_kubernetes_takes() {
+        let found = |lengths: [usize; 5]| {
+            let [group, version, kind, name, namespace] = lengths.map(|length| "a".repeat(length));
+            let metadata = serde_json::json!({"name": name, "namespace": namespace});
+            let version = format!("{group}/{version}");
+            identity(&serde_json::json!({"apiVersion": version, "kind": kind, "metadata": metadata}))
+        };
+        let most = [253, 63, 63, 253, 63];
+        found(most).unwrap();
+        let fields = [
+            "apiVersion",
+            "apiVersion",
+            "kind",
+            "metadata.name",
+            "metadata.namespace",
+        ];
+        for (index, expected) in fields.into_iter().enumerate() {
+            let mut lengths = most;
+            lengths[index] += 1;
+            let (field, message) = found(lengths).unwrap_err();
+            assert_eq!(field, expected);
+            let bound = format!(
+                "must be at most {} characters, has {}",
+                most[index], lengths[index]
+            );
+            assert!(message.ends_with(&bound), "{message}");
         }
     }
 

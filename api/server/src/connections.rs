@@ -1,4 +1,5 @@
-//! Connections, before anybody knows whose they are: how many there may be, and how long one is kept that says nothing.
+//! Connections, before anybody knows whose they are: how many there may be, how much is kept of what one says, and how long
+//! one is kept that says nothing.
 //!
 //! hyper waits for headers for a while only once it knows which version of HTTP is spoken, and it waits for the bytes
 //! that say so for ever. So a connection that has brought fewer bytes than an HTTP/2 preface has is ended here. Of
@@ -37,6 +38,9 @@ use tower::Layer;
 
 /// `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n`; no request of HTTP/1.1 is shorter.
 const PREFACE: usize = 24;
+/// The most bytes of a request's line and headers in HTTP/1. hyper by itself keeps 400 KiB of a request whose headers don't
+/// end, of whoever sends it: as many strangers as there are places would have more than the process may.
+const HEAD: usize = 64 << 10;
 
 /// What connections may take.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +79,8 @@ pub fn server<A>(address: SocketAddr, inner: A, limits: &Limits) -> Server<Socke
         .http_builder()
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.headers);
+        .header_read_timeout(limits.headers)
+        .max_buf_size(HEAD);
     server
         .http_builder()
         .http2()

@@ -4,7 +4,8 @@
 //! fence. Of named objects that is one statement, where the database can. Then [`world`] reads all that the holder needs to
 //! know, as of one moment, outside of that transaction: reading so much at SERIALIZABLE would collide with everybody who
 //! writes. Nothing is lost between: the rows' tokens were read before, so whatever changes from then on refreshes a token,
-//! and the object runs again.
+//! and the object runs again. What a definition counts may change and leave the token: that is committed before the row can
+//! be taken (`pending::counting`).
 //!
 //! Whoever gets no answer asks again. A holder never asks by id for what it works on, so what it asks for and has is what
 //! it was never told of, and is given again, at a new epoch. For a sweep names no ids, [`Store::claim_take`] remembers

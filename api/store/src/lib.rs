@@ -61,6 +61,7 @@ pub use retention::Purged;
 pub use secret::EncryptionKey;
 pub use status::StatusFence;
 pub use system::{Ensured, SelfRecord};
+pub use verification::Verified;
 pub use watch::{Change, Changes, Cursor, Unreadable};
 
 use crate::{

@@ -4,7 +4,11 @@
 //! refresh gives the row a new token, so that a run which loaded the world before does not remove it: the object runs
 //! again. Whoever waits for others has its row with `not_before` in the future; whatever it waits for makes it due.
 //!
+//! Definitions count their instances: when that makes them due is [`counting`]'s.
+//!
 //! What not to do: don't read a row and write it back; each change is one statement that says what it means.
+
+mod counting;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,15 +20,15 @@ use threeport_model::{
 };
 use uuid::Uuid;
 
+pub(crate) use self::counting::{of_counting, of_definitions, wake_definitions};
 use crate::{
     Store,
     database::{
-        clock::{self, SECOND},
+        clock,
         sql::{Fetch, Row, Sql},
         transaction::{Stamp, Transaction},
     },
     error::Result,
-    reference::DEFINITION,
     request::Notice,
 };
 
@@ -262,58 +266,6 @@ pub(crate) fn of_claimed(transaction: &Transaction, ids: &BTreeSet<Uuid>) -> Opt
     sql.push(" WHERE claim_holder <> '' AND object_id IN ");
     sql.list(&ids.iter().copied().collect::<Vec<_>>());
     Some(sql)
-}
-
-/// Makes the definitions of instances due: see [`of_definitions`].
-pub(crate) async fn wake_definitions(transaction: &Transaction, instances: &[Uuid]) -> Result<Vec<Notice>> {
-    if instances.is_empty() {
-        return Ok(Vec::new());
-    }
-    wake(transaction, of_definitions(transaction, instances)).await
-}
-
-/// The statement that makes the definitions of instances due, each at most once a second: their counts follow from their
-/// instances. A definition that is due already is left alone, unless a run of it has not ended yet, its claim run out or
-/// not: that counted before, and would remove the row.
-pub(crate) fn of_definitions(transaction: &Transaction, instances: &[Uuid]) -> Sql {
-    counting(transaction, |sql| {
-        sql.push("reference r JOIN object o ON o.id = r.to_id").push(WORK);
-        sql.push("r.field = ").bind(DEFINITION);
-        sql.push(" AND r.from_id IN ").list(instances);
-    })
-}
-
-/// [`of_definitions`], of definitions that are known already: what refers to them is written by the same statement.
-pub(crate) fn of_counting(transaction: &Transaction, definitions: &[Uuid]) -> Sql {
-    counting(transaction, |sql| {
-        sql.push("object o").push(WORK).push("o.id IN ").list(definitions);
-    })
-}
-
-/// What is joined to a definition `o`.
-const WORK: &str =
-    " JOIN object_status s ON s.object_id = o.id LEFT JOIN pending p ON p.object_id = o.id WHERE ";
-
-/// The statement that makes definitions due: `which` appends where they are from, [`WORK`] and which they are.
-fn counting(transaction: &Transaction, which: impl FnOnce(&mut Sql)) -> Sql {
-    let now = transaction.now;
-    let not_before = |sql: &mut Sql| {
-        sql.push("CASE WHEN s.reconciled_at <= ").bind(now - SECOND);
-        sql.push(" AND p.object_id IS NULL THEN ")
-            .bind(now)
-            .push(" ELSE ")
-            .bind(now + SECOND)
-            .push(" END");
-    };
-    insert_select_due(transaction, Trigger::Observation, not_before, |sql| {
-        sql.push("FROM ");
-        which(sql);
-        sql.push(
-            " AND o.deleted_at IS NULL AND (p.object_id IS NULL OR p.claim_holder <> '' OR p.not_before > ",
-        )
-        .bind(now + SECOND)
-        .push(")");
-    })
 }
 
 /// Runs one of the statements above.

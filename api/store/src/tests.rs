@@ -7,6 +7,7 @@ mod agents;
 mod applying;
 mod claims;
 mod connections;
+mod counting;
 mod deletion;
 mod dependencies;
 mod documents;

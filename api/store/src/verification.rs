@@ -30,15 +30,31 @@ pub(crate) fn due(now: i64, limit: i64) -> Sql {
     .values([now.into(), limit.into()])
 }
 
-async fn verify(transaction: &Transaction, limit: u32) -> Result<u64> {
+/// What a batch came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// How many objects became pending.
+    pub pending: u64,
+    more: bool,
+}
+
+impl Verified {
+    /// Whether more of them may be due right now.
+    pub fn more(&self) -> bool {
+        self.more
+    }
+}
+
+async fn verify(transaction: &Transaction, limit: u32) -> Result<Verified> {
     let now = transaction.now;
     let mut objects: Vec<(Uuid, String)> = Vec::new();
     for row in transaction.all(due(now, i64::from(limit))).await? {
         objects.push((row.get("object_id")?, row.get("kind")?));
     }
     if objects.is_empty() {
-        return Ok(0);
+        return Ok(Verified::default());
     }
+    let more = u32::try_from(objects.len()).unwrap_or(u32::MAX) >= limit;
     // Those that are pending already will be looked at anyway; they are asked about again later.
     let mut later = Sql::new("WITH v (id, verify_at) AS (VALUES ");
     later
@@ -50,19 +66,15 @@ async fn verify(transaction: &Transaction, limit: u32) -> Result<u64> {
         .push(") UPDATE object_status SET verify_at = v.verify_at FROM v WHERE object_id = v.id");
     transaction.run(later).await?;
     let objects: Vec<(Uuid, &str)> = objects.iter().map(|(id, kind)| (*id, kind.as_str())).collect();
-    transaction
-        .run(pending::insert_missing(
-            transaction,
-            &objects,
-            Trigger::Verification,
-        ))
-        .await
+    let missing = pending::insert_missing(transaction, &objects, Trigger::Verification);
+    let pending = transaction.run(missing).await?;
+    Ok(Verified { pending, more })
 }
 
 impl Store {
     /// Makes objects pending whose re-verification is due: of at most `limit` of them, the most overdue first, those that
-    /// are not pending already. Answers how many became so.
-    pub async fn pending_verify(&self, limit: u32) -> Result<u64> {
+    /// are not pending already. Answers how many became so, and whether there were as many as `limit`.
+    pub async fn pending_verify(&self, limit: u32) -> Result<Verified> {
         let input = (limit, self.is_clock_set_back().await?);
         let transactions = self.transactions();
         let done = transactions.run(

@@ -64,6 +64,7 @@ pub(crate) fn manifests() -> Vec<Case> {
         case("a manifest of a strange version", post, of_manifests(&map.replace("v1", "/v1")), INVALID, "spec.manifests[0].apiVersion", 0),
         case("a manifest without a kind", post, of_manifests(&format!(r#"{map}, {{"apiVersion": "v1", "metadata": {{"name": "b"}}}}"#)), INVALID, "spec.manifests[1].kind", 0),
         case("a manifest with generateName", post, of_manifests(&map.replace("name", "generateName")), INVALID, "spec.manifests[0].metadata.name", 0),
+        case("a manifest of a name that Kubernetes can't have", post, of_manifests(&map.replace(r#""a""#, &format!("\"{}\"", "a".repeat(4000)))), INVALID, "spec.manifests[0].metadata.name", 0),
         case("twice the same manifest", post, of_manifests(&format!("{map}, {map}")), INVALID, "spec.manifests[1]", 0),
         case("a manifest of ours", post, of_manifests(&map.replace("v1", "threeport.io/v1alpha1")), INVALID, "spec.manifests[0].apiVersion", 0),
         case("a List without items", post, of_manifests(r#"{"kind": "List"}"#), INVALID, "spec.manifests[0].items", 0),

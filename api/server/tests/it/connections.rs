@@ -1,4 +1,4 @@
-//! Connections that bring no request, or bring it slowly.
+//! Connections that bring no request, bring it slowly, or bring too much of it.
 
 use std::{
     net::SocketAddr,
@@ -105,6 +105,20 @@ async fn who_says_nothing_is_let_go_and_who_is_served_slowly_is_not() {
     assert_eq!(heard(&mut half).await, b"");
     assert!(heard(&mut slow).await.ends_with(b"served"));
     assert!(start.elapsed() >= SLOW);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_without_end_are_refused_before_they_take_much_memory() {
+    let address = serve(&limits()).await;
+    let begun = |bytes: usize| format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}", "x".repeat(bytes));
+    let mut long = connect(address, b"").await;
+    let ended = format!("{}\r\n\r\n", begun(32 << 10));
+    assert!(is_answered(&mut long, &ended).await, "the control");
+    let mut endless = connect(address, b"").await;
+    // It may be closed before all of it was sent.
+    let _ = endless.write_all(begun(200 << 10).as_bytes()).await;
+    let said = String::from_utf8(heard(&mut endless).await).unwrap();
+    assert!(said.starts_with("HTTP/1.1 431 "), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,4 +22,5 @@ mod process;
 mod state_machine;
 mod stream;
 mod v1alpha1;
+mod verification;
 mod whoami;

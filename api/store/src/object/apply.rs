@@ -1,20 +1,26 @@
 //! Applying many objects: all of them in one transaction, in any order, or none.
+//!
+//! A request of a few KiB may name a thousand objects of which gigabytes are stored: by the digests of their documents, or to
+//! put something small in their place. What is stored is held some times over while it is compared, written and answered. So
+//! objects are read without what is large, and weighed; the large ones are read whole where all together are not too much.
 
 use std::collections::BTreeMap;
 
 use sea_orm::Value;
 use threeport_model::{FieldError, ManagedBy, Object};
+use uuid::Uuid;
 
 use super::{
     change::Change,
     draft::Draft,
     owner,
-    row::{COLUMNS, ObjectRow, select},
+    read::of_ids,
+    row::{self, LIGHT_COLUMNS, ObjectRow, select},
     write,
 };
 use crate::{
     Store,
-    database::transaction::Transaction,
+    database::{sql::Row, transaction::Transaction},
     error::{Error, Result},
     reference::Name,
     request::{Request, Written},
@@ -23,6 +29,8 @@ use crate::{
 
 /// The most objects in one request.
 const MOST: usize = 1000;
+/// The most bytes that are stored of them: twice what one request may bring, so that whatever it brought can be applied anew.
+const STORED: i64 = 32 << 20;
 /// How often it is tried again where somebody else created one of the objects meanwhile.
 const TRIES: u32 = 5;
 
@@ -109,6 +117,7 @@ fn check_distinct(drafts: &[Draft]) -> Result<()> {
     Ok(())
 }
 
+/// What is there of the drafts.
 async fn find_all(
     transaction: &Transaction,
     store: &Store,
@@ -118,7 +127,7 @@ async fn find_all(
     if drafts.is_empty() {
         return Ok(found);
     }
-    let mut query = select(COLUMNS);
+    let mut query = select(LIGHT_COLUMNS);
     query
         .push(" WHERE o.origin = ")
         .bind(store.control_plane_id())
@@ -129,9 +138,35 @@ async fn find_all(
             .map(|draft| Vec::<Value>::from([draft.kind.kind.into(), draft.name.clone().into()])),
     );
     query.push(")");
-    for row in transaction.all(query).await? {
-        let object = ObjectRow::read(&row)?;
+    let light = transaction.all(query).await?;
+    let large = weigh(&light)?;
+    let whole = if large.is_empty() {
+        Vec::new()
+    } else {
+        transaction.all(of_ids(&large)).await?
+    };
+    // Those that are whole take the place of the same ones.
+    for row in light.iter().chain(&whole) {
+        let object = ObjectRow::read(row)?;
         found.insert((object.kind.clone(), object.name.clone()), object);
     }
     Ok(found)
+}
+
+/// Those of which rows don't have all. Fails where all together are too much.
+fn weigh(rows: &[Row]) -> Result<Vec<Uuid>> {
+    let (mut bytes, mut large) = (0, Vec::new());
+    for row in rows {
+        bytes += row::size(row)?;
+        if row::is_large(row)? {
+            large.push(row.get("id")?);
+        }
+    }
+    if bytes > STORED {
+        return Err(Error::TooLarge(format!(
+            "what is stored of these objects is more than {} MiB; apply them in parts",
+            STORED >> 20
+        )));
+    }
+    Ok(large)
 }

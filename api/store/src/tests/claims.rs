@@ -238,9 +238,9 @@ database_test!(fresh_changes_come_before_verification, bed, {
     bed.settle().await;
     let verify = Sql::new("UPDATE object_status SET verify_at = 1");
     bed.store.0.connections.writer.run(verify).await.unwrap();
-    assert_eq!(bed.store.pending_verify(100).await.unwrap(), 1);
+    assert_eq!(bed.store.pending_verify(100).await.unwrap().pending, 1);
     assert_eq!(
-        bed.store.pending_verify(100).await.unwrap(),
+        bed.store.pending_verify(100).await.unwrap().pending,
         0,
         "it is pending already"
     );
@@ -256,7 +256,7 @@ database_test!(fresh_changes_come_before_verification, bed, {
     );
     bed.store.claim_complete(&done(&second[0])).await.unwrap();
     assert_eq!(
-        bed.store.pending_verify(100).await.unwrap(),
+        bed.store.pending_verify(100).await.unwrap().pending,
         0,
         "it was verified just now"
     );

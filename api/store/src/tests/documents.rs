@@ -3,11 +3,11 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use threeport_model::{
-    Code, ManagedBy, Object, document,
+    Code, ManagedBy, Object, digest, document,
     protocol::{apply::Outcome, source::SourceRequest},
 };
 
-use super::harness::{Bed, database_test, definition_spec};
+use super::harness::{Bed, database_test, definition_spec, object};
 use crate::database::sql::{Fetch, Sql};
 
 async fn count(bed: &Bed, table: &str) -> i64 {
@@ -295,6 +295,45 @@ database_test!(a_digest_means_the_document_that_is_stored, bed, {
         assert_eq!(error.code(), Code::Invalid, "{what}");
         assert_eq!(error.field_errors()[0].field, "spec.yamlDocument");
     }
+});
+
+database_test!(an_apply_of_which_too_much_is_stored_is_refused, bed, {
+    const OBJECTS: usize = 12;
+    let spec = |bytes: usize| {
+        let filler = "x".repeat(bytes);
+        let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: {{v: {filler}}}\n");
+        json!({"yamlDocument": text})
+    };
+    let names: Vec<String> = (0..OBJECTS).map(|index| format!("w{index:02}")).collect();
+    for name in &names {
+        bed.create("WorkloadDefinition", name, spec(8 << 10)).await;
+    }
+    // To parse as many documents of that size takes its time; so they get one of 4 MiB where they are stored.
+    let grown = spec(4 << 20);
+    let text = grown["yamlDocument"].as_str().unwrap();
+    let digest = digest::of_bytes(text.as_bytes());
+    for sql in [
+        Sql::new("INSERT INTO document (digest, content, created_at) VALUES ($1, $2, 1)")
+            .values([digest.clone().into(), text.into()]),
+        Sql::new("UPDATE object SET document = $1").values([digest.into()]),
+    ] {
+        bed.store.0.connections.writer.run(sql).await.unwrap();
+    }
+    let store = bed.patient().await;
+    let apply = async |objects| store.object_apply(&bed.request(), objects, false).await;
+    let shown: Vec<Object> = names.iter().map(|name| shown(name, &grown)).collect();
+    let small = names
+        .iter()
+        .map(|name| object("WorkloadDefinition", name, definition_spec("small")));
+    for objects in [shown.clone(), small.collect()] {
+        let error = apply(objects).await.unwrap_err();
+        assert_eq!(error.code(), Code::TooLarge, "{error}");
+    }
+    for part in shown.chunks(OBJECTS / 2) {
+        let outcomes = apply(part.to_vec()).await.unwrap().results;
+        assert!(outcomes.iter().all(|result| result.outcome == Outcome::Unchanged));
+    }
+    store.close().await;
 });
 
 database_test!(a_custom_resource_may_show_the_digest_of_what_is_stored, bed, {

@@ -4,12 +4,12 @@
 //! `THREEPORT_TEST_DATABASES_OPTIONAL=1` says that it may be missing. The seed of ids and jitter is printed; set
 //! `THREEPORT_TEST_SEED` to run with it again.
 //!
-//! Nine tests are about what an embedded database has not, and call [`on_servers`] alone: the isolation of a session that
-//! writes (SQLite has one writer) and of one that reads, a plan that a session keeps, a session that the server ends, a
-//! server that is gone without a word, one that is a standby, one that takes no writes, one that refuses or is not there,
-//! and what work costs at 50,000 objects by what the server counts (which indexes SQLite walks is asked in `indexes`). All
-//! but the first, the one that is gone and the one that is not there ask for what only PostgreSQL can be asked, and say so
-//! where they end at once on another server.
+//! Ten tests are about what an embedded database has not, and call [`on_servers`] alone: the isolation of a session that
+//! writes (SQLite has one writer) and of one that reads, work that is taken while somebody has left it as it is, a plan that
+//! a session keeps, a session that the server ends, a server that is gone without a word, one that is a standby, one that
+//! takes no writes, one that refuses or is not there, and what work costs at 50,000 objects by what the server counts (which
+//! indexes SQLite walks is asked in `indexes`). All but the first, the one that is gone and the one that is not there ask for
+//! what only PostgreSQL can be asked, and say so where they end at once on another server.
 
 use std::{sync::Arc, time::Duration};
 

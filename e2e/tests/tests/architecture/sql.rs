@@ -49,13 +49,15 @@ const BEGINNINGS: &[&str] = &["PG_", "JSON_", "JSONB_"];
 const SIGNS: &[&str] = &["->", "::"];
 
 /// Where such a word may stand all the same, and which.
-const KNOWN: [(&str, &str, &str); 2] = [
+const KNOWN: [(&str, &str, &str); 3] = [
     // SQLite's clock is read in SQLite alone, whose INTEGER has 64 bits.
     (
         "clock.rs",
         "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
         "INTEGER",
     ),
+    // PostgreSQL alone is told so: in the others nobody counts beside a transaction that he doesn't see.
+    ("counting.rs", " FOR SHARE", "FOR SHARE"),
     // Servers alone are asked, and CockroachDB has it, too.
     ("session.rs", "SELECT pg_is_in_recovery()", "PG_IS_IN_RECOVERY"),
 ];
