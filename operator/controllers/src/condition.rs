@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 use threeport_model::{
     Condition, ConditionStatus,
-    condition::{READY, RECONCILING, STALLED},
+    condition::{DELETION_BLOCKED, READY, RECONCILING, STALLED},
 };
 
 /// What `Ready` says, and what kstatus is told.
@@ -54,6 +54,22 @@ impl Summary {
         }
         conditions
     }
+}
+
+/// What is said of an object without a footprint that is being deleted. It is gone with the last one that refers to it, and
+/// what that waits for, that says itself.
+pub(crate) fn referred_to(generation: i64) -> Vec<Condition> {
+    let message = "waits for the instances that refer to it to go; they say what for";
+    let going = Summary::new(ConditionStatus::False, "Deleting", message, Progress::Reconciling);
+    let mut conditions = going.conditions(generation);
+    conditions.push(Condition::new(
+        DELETION_BLOCKED,
+        ConditionStatus::True,
+        "Referenced",
+        message,
+        generation,
+    ));
+    conditions
 }
 
 /// A status as JSON. Statuses are plain data, so this can't fail; null would be refused by the API.

@@ -1,4 +1,4 @@
-//! Definitions that are configuration only: what is stored is valid, so they are accepted and ready.
+//! Definitions that are configuration only: what is stored is valid, so they are accepted and ready, until they are to go.
 
 use std::marker::PhantomData;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use threeport_engine::{Controller, Lease, Outcome, Report, Run, RunError};
 use threeport_model::{Condition, ConditionStatus, Kind, condition, condition::ACCEPTED, object::Object};
 
-use crate::condition::{Progress, Summary, to_value};
+use crate::condition::{Progress, Summary, referred_to, to_value};
 
 /// Accepts every object of kind `K`.
 pub(crate) struct Accepting<K>(PhantomData<K>);
@@ -38,8 +38,11 @@ impl<K: Kind> Controller for Accepting<K> {
     fn status(&self, object: &Object, (): &(), (): &(), now: jiff::Timestamp) -> Report {
         let generation = object.generation();
         let previous = condition::of_status(&object.status);
-        let mut conditions =
-            Summary::new(ConditionStatus::True, "Accepted", "", Progress::Settled).conditions(generation);
+        let mut conditions = if object.is_deleting() {
+            referred_to(generation)
+        } else {
+            Summary::new(ConditionStatus::True, "Accepted", "", Progress::Settled).conditions(generation)
+        };
         conditions.push(Condition::new(
             ACCEPTED,
             ConditionStatus::True,
@@ -55,7 +58,10 @@ impl<K: Kind> Controller for Accepting<K> {
 
 #[cfg(test)]
 mod tests {
-    use threeport_model::kinds::ControlPlaneDefinition;
+    use threeport_model::{
+        condition::{DELETION_BLOCKED, READY},
+        kinds::ControlPlaneDefinition,
+    };
 
     use super::*;
 
@@ -71,5 +77,20 @@ mod tests {
         object.status = status.clone();
         let later = early + jiff::SignedDuration::from_secs(9);
         assert_eq!(controller.status(&object, &(), &(), later).status, Some(status));
+    }
+
+    #[test]
+    fn what_is_being_deleted_waits_for_who_refers_to_it() {
+        let mut object = Object::new(ControlPlaneDefinition::KIND, "default", json!({}));
+        object.metadata.generation = Some(4);
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        object.metadata.deletion_requested_at = Some(now);
+        let controller = Accepting::<ControlPlaneDefinition>::default();
+        let status = controller.status(&object, &(), &(), now).status.unwrap();
+        let conditions = condition::of_status(&status);
+        let of = |kind| condition::find(&conditions, kind).unwrap();
+        assert_eq!(of(READY).status, ConditionStatus::False);
+        assert_eq!(of(DELETION_BLOCKED).status, ConditionStatus::True);
+        assert_eq!(of(ACCEPTED).status, ConditionStatus::True);
     }
 }

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use threeport_engine::{Controller, Lease, Outcome, Report, Run, RunError};
 use threeport_model::{
-    ConditionStatus, Kind, condition,
+    ConditionStatus, Kind, Object,
+    condition::{self, DELETION_BLOCKED},
     kinds::{
         KubernetesRuntimeInstance,
         kubernetes_runtime_instance::{AgentStatus, Reachable, Spec, Status},
@@ -18,7 +19,7 @@ use super::{
     unreachable::Unreachable,
 };
 use crate::{
-    condition::{Progress, Summary, to_value},
+    condition::{Progress, Summary, referred_to, to_value},
     target::Targets,
 };
 
@@ -99,15 +100,33 @@ impl Controller for InstanceController {
             return Report::new(Outcome::Done);
         }
         if object.is_deleting() {
-            // It has no footprint: what is in it belongs to instances, and it can't be deleted while they are there.
-            let mut report = Report::new(Outcome::Done);
-            report.finalize = true;
-            return report;
+            return deleting(object, now);
         }
         let previous: Status = object.typed_status();
         let status = status(&previous, object.generation(), world, &self.endpoint, now);
         Report::new(Outcome::RequeueAfter(INTERVAL)).with_status(to_value(&status))
     }
+}
+
+/// It has no footprint: what is in it belongs to instances, and it can't end while they have something there. The store ends
+/// it with the last one that refers to it, but not with one that only has something there. So it is tried here, once it is
+/// said what it waits for: where it is refused, nothing of the run is written.
+fn deleting(object: &Object, now: jiff::Timestamp) -> Report {
+    let previous: Status = object.typed_status();
+    let generation = object.generation();
+    let is_said = condition::find(&previous.conditions, DELETION_BLOCKED)
+        .is_some_and(|blocked| blocked.observed_generation == generation);
+    if is_said {
+        let mut report = Report::new(Outcome::Done);
+        report.finalize = true;
+        return report;
+    }
+    let status = Status {
+        observed_generation: generation,
+        conditions: condition::merge(&previous.conditions, referred_to(generation), now),
+        ..previous
+    };
+    Report::new(Outcome::RequeueAfter(INTERVAL)).with_status(to_value(&status))
 }
 
 fn status(previous: &Status, generation: i64, world: &World, endpoint: &str, now: jiff::Timestamp) -> Status {
@@ -176,7 +195,6 @@ mod tests {
     use prometheus_client::registry::Registry;
     use serde_json::json;
     use threeport_engine::metrics::Stages;
-    use threeport_model::Object;
     use uuid::Uuid;
 
     use super::*;
@@ -213,6 +231,32 @@ mod tests {
         assert_eq!(beat, first);
         assert_ne!(agent_status(&agent(60, true), Some(&first)), first);
         assert!(!agent_status(&agent(30, false), Some(&first)).connected);
+    }
+
+    /// The run that ends it says nothing where it is refused, since instances have something there yet.
+    #[test]
+    fn a_runtime_that_is_being_deleted_says_what_it_waits_for_before_it_ends() {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let mut object = Object::new(KubernetesRuntimeInstance::KIND, "edge", json!({}));
+        object.metadata.generation = Some(2);
+        object.metadata.deletion_requested_at = Some(now);
+        object.status = json!({"version": "v1.35.4", "conditions": [
+            {"type": DELETION_BLOCKED, "status": "True", "reason": "Former", "observedGeneration": 1}]});
+        let said = deleting(&object, now);
+        assert!(!said.finalize && said.outcome == Outcome::RequeueAfter(INTERVAL));
+        object.status = said.status.unwrap();
+        let status: Status = object.typed_status();
+        let blocked = condition::find(&status.conditions, DELETION_BLOCKED).unwrap();
+        assert_eq!(
+            (blocked.reason.as_str(), blocked.observed_generation),
+            ("Referenced", 2)
+        );
+        assert_eq!(
+            status.version.as_deref(),
+            Some("v1.35.4"),
+            "the rest is what it was"
+        );
+        assert!(deleting(&object, now).finalize);
     }
 
     /// It was written by another version, before a downgrade say.

@@ -1,7 +1,8 @@
 //! The WorkloadDefinition controller: what the definition holds, and whether all its instances run it.
 //!
 //! It touches no cluster. How the instances are comes with the claim, by one query of the store, which also makes a
-//! definition pending when one of them changes its readiness, reason or revision, or comes or goes.
+//! definition pending when one of them changes its readiness, reason or revision, or comes or goes. Those that are being
+//! deleted count no more; a definition that is being deleted itself waits for just those.
 //!
 //! A change of an instance's message alone does not: messages change with each step of every rollout (`2 of 4 ...`) and
 //! alternate for as long as something fails (`ErrImagePull`, `ImagePullBackOff`), each time for a run and a status of the
@@ -22,7 +23,7 @@ use threeport_model::{
     protocol::claim::Claim,
 };
 
-use crate::condition::{Progress, Summary, to_value};
+use crate::condition::{Progress, Summary, referred_to, to_value};
 
 /// See the module.
 pub struct DefinitionController;
@@ -91,7 +92,12 @@ fn status(claim: &Claim, now: jiff::Timestamp) -> (Outcome, Status) {
             )
         }
     };
-    let mut conditions = summary.conditions(generation);
+    let (mut conditions, outcome) = if claim.object.is_deleting() {
+        // The store ends it with the last of those that refer to it.
+        (referred_to(generation), Outcome::Done)
+    } else {
+        (summary.conditions(generation), outcome)
+    };
     conditions.push(accepted);
     let manifests = manifests.unwrap_or_default();
     let mut images: Vec<_> = manifests
@@ -152,7 +158,10 @@ fn readiness(instances: InstanceCounts, worst: Option<&str>) -> Summary {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use threeport_model::{Object, condition::READY};
+    use threeport_model::{
+        Object,
+        condition::{DELETION_BLOCKED, READY, RECONCILING, STALLED},
+    };
 
     use super::*;
 
@@ -222,5 +231,31 @@ mod tests {
             condition::find(&status.conditions, ACCEPTED).unwrap().status,
             ConditionStatus::False
         );
+    }
+
+    /// Its instances are being deleted, so they don't count; that no instance uses it would be no news to who waits.
+    #[test]
+    fn a_definition_that_is_being_deleted_says_what_it_waits_for() {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        for document in [POD, "kind: Pod\n"] {
+            let mut claim = claim(document, InstanceCounts::default());
+            claim.object.metadata.deletion_requested_at = Some(now);
+            let (outcome, status) = status(&claim, now);
+            assert_eq!(outcome, Outcome::Done);
+            let of = |kind| condition::find(&status.conditions, kind).unwrap();
+            let ready = of(READY);
+            assert_eq!(
+                (ready.status, ready.reason.as_str(), ready.observed_generation),
+                (ConditionStatus::False, "Deleting", 4)
+            );
+            let blocked = of(DELETION_BLOCKED);
+            assert_eq!(
+                (blocked.status, blocked.reason.as_str()),
+                (ConditionStatus::True, "Referenced")
+            );
+            assert!(blocked.message.contains("instances"), "{}", blocked.message);
+            assert_eq!(of(RECONCILING).status, ConditionStatus::True);
+            assert_eq!(condition::find(&status.conditions, STALLED), None);
+        }
     }
 }

@@ -1,8 +1,12 @@
 //! Whose a live object is: read from its labels. Pure.
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use threeport_model::identity::{CONTROL_PLANE, INSTANCE, INSTANCE_NAME};
 use uuid::Uuid;
+
+/// How long a creation may take that the cluster's webhooks draw out. What made an object may be older than it by that.
+const CREATION: SignedDuration = SignedDuration::from_secs(60);
 
 /// Whose a live object is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +65,7 @@ fn foreign(object: &Value) -> String {
 }
 
 /// The field managers of an object, sorted.
-pub(super) fn managers(object: &Value) -> Vec<String> {
+fn managers(object: &Value) -> Vec<String> {
     let entries = object["metadata"]["managedFields"]
         .as_array()
         .into_iter()
@@ -74,9 +78,22 @@ pub(super) fn managers(object: &Value) -> Vec<String> {
     managers
 }
 
-/// Whether `manager` wrote fields of the object.
-pub(super) fn is_written_by(object: &Value, manager: &str) -> bool {
-    managers(object).iter().any(|other| other == manager)
+/// Whether `manager` applied to this very object. What a backup tool restores (Velero) has the managers of what it was
+/// copied from, too: their entries are older than the object.
+pub(super) fn is_applied_by(object: &Value, manager: &str) -> bool {
+    let metadata = &object["metadata"];
+    let Some(created) = time(&metadata["creationTimestamp"]) else {
+        return false;
+    };
+    let entries = metadata["managedFields"].as_array().into_iter().flatten();
+    entries
+        .filter(|entry| entry["manager"] == *manager && entry["operation"] == "Apply")
+        .filter_map(|entry| time(&entry["time"]))
+        .any(|applied| created.duration_since(applied) <= CREATION)
+}
+
+fn time(value: &Value) -> Option<Timestamp> {
+    value.as_str()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -101,5 +118,41 @@ mod tests {
         );
         // An instance label alone is not an identity: without the control plane's it is somebody else's.
         assert!(matches!(of(json!({INSTANCE: instance})), Owner::Foreign(_)));
+    }
+
+    #[test]
+    fn who_applied_what_an_object_was_copied_from_did_not_apply_it() {
+        let of = |operation: &str, time: Value, created: Value| {
+            let entry = json!({"manager": "us", "operation": operation, "time": time});
+            let entries =
+                json!([{"manager": "them", "operation": "Apply", "time": "2026-01-02T00:00:00Z"}, entry]);
+            is_applied_by(
+                &json!({"metadata": {"creationTimestamp": created, "managedFields": entries}}),
+                "us",
+            )
+        };
+        let created = || json!("2026-01-02T00:00:00Z");
+        for time in [
+            "2026-01-01T23:59:00Z",
+            "2026-01-02T00:00:00Z",
+            "2026-03-01T00:00:00Z",
+        ] {
+            assert!(of("Apply", json!(time), created()), "{time}");
+        }
+        for (operation, time, created) in [
+            ("Apply", json!("2026-01-01T23:58:59Z"), created()),
+            ("Apply", json!("2020-01-01T00:00:00Z"), created()),
+            ("Apply", json!("yesterday"), created()),
+            ("Apply", Value::Null, created()),
+            ("Apply", created(), Value::Null),
+            ("Update", created(), created()),
+        ] {
+            assert!(
+                !of(operation, time.clone(), created.clone()),
+                "{operation} {time} {created}"
+            );
+        }
+        let fresh = json!({"metadata": {"creationTimestamp": created(), "managedFields": []}});
+        assert!(!is_applied_by(&fresh, "us"));
     }
 }

@@ -1,15 +1,15 @@
 //! Whether a live object may be removed for an inventory row. Pure.
 //!
 //! Labels are no proof: `kubectl get -o yaml | kubectl apply -n elsewhere` copies them, and so do operators to what they
-//! make. What proves that we made an object is that our own apply was answered with its uid, or that our field manager
-//! is among those who wrote it. A row that an agent found (a create of a paused replica that came late, after its
-//! instance was gone) names the uid that was seen: another object of that name is left alone until an agent saw that
-//! one too.
+//! make. Nor are field managers alone: backup tools restore those, too. What proves that we made an object is that our own
+//! apply was answered with its uid, or that our field manager applied to it when it was made or later
+//! ([`is_applied_by`]). A row that an agent found (a create of a paused replica that came late, after its instance was
+//! gone) names the uid that was seen: another object of that name is left alone until an agent saw that one too.
 
 use serde_json::Value;
 use threeport_model::protocol::inventory::InventoryRow;
 
-use super::identity::{Owner, is_written_by};
+use super::identity::{Owner, is_applied_by};
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(super) fn removable(row: &InventoryRow, live: &Value, owner: &Owner, manager
     // Only our own apply gives a row its hash.
     let applied = row.plan_hash.is_some();
     let made = applied && is(&row.uid);
-    if !made && !is_written_by(live, manager) {
+    if !made && !is_applied_by(live, manager) {
         return Removable::No("it carries our labels, but it is a copy: we never wrote it");
     }
     let found = !applied && row.uid.is_some();
@@ -51,8 +51,15 @@ mod tests {
 
     const US: &str = "threeport-1";
 
+    const CREATED: &str = "2026-01-02T00:00:00Z";
+
     fn live(uid: &str, manager: &str) -> Value {
-        json!({"metadata": {"uid": uid, "managedFields": [{"manager": "other"}, {"manager": manager}]}})
+        applied_at(uid, manager, CREATED)
+    }
+
+    fn applied_at(uid: &str, manager: &str, time: &str) -> Value {
+        let entry = json!({"manager": manager, "operation": "Apply", "time": time});
+        json!({"metadata": {"uid": uid, "creationTimestamp": CREATED, "managedFields": [{"manager": "other"}, entry]}})
     }
 
     fn found(uid: Option<&str>, seen: &str) -> InventoryRow {
@@ -81,6 +88,32 @@ mod tests {
                 "{owner:?}"
             );
         }
+    }
+
+    /// What a backup tool restores beside its instance, or after it, has all that a late create of ours has, but for the
+    /// time. It takes the place of no object that we know either: it is another one, of that name.
+    #[test]
+    fn what_was_restored_stays_unless_we_applied_to_it_since() {
+        let restored = applied_at("v", US, "2020-01-01T00:00:00Z");
+        let mut unanswered = row();
+        (unanswered.uid, unanswered.plan_hash) = (None, None);
+        for row in [found(Some("v"), "v"), row(), unanswered] {
+            let kept = removable(&row, &restored, &Owner::Ours, US);
+            assert!(
+                matches!(kept, Removable::No(why) if why.contains("copy")),
+                "{row:?}"
+            );
+        }
+        let since = applied_at("v", US, "2026-02-01T00:00:00Z");
+        let uid = || Removable::Yes("v".to_owned());
+        assert_eq!(removable(&found(Some("v"), "v"), &since, &Owner::Ours, US), uid());
+        let mut taken = row();
+        taken.uid = Some("v".to_owned());
+        assert_eq!(
+            removable(&taken, &restored, &Owner::Ours, US),
+            uid(),
+            "our apply found nothing to change"
+        );
     }
 
     #[test]

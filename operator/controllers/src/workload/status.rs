@@ -55,7 +55,11 @@ pub(super) fn report(world: &World, plan: &Plan, applied: &Applied, now: jiff::T
         return report;
     }
     report.inventory = changed_rows(world, applied);
-    report.inventory_removed.clone_from(&applied.removed);
+    let removed = applied.removed.iter();
+    report.inventory_removed = removed
+        .filter(|id| !applied.remembered.contains(id))
+        .copied()
+        .collect();
     report.events.clone_from(&applied.events);
     report.finalize = world.claim.object.is_deleting()
         && !world.claim.deleted

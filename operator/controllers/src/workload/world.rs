@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    identity::{Owner, is_written_by},
+    identity::{Owner, is_applied_by},
     obstacle::{Obstacle, Reason},
     order::Rank,
     render::Desired,
@@ -101,7 +101,14 @@ impl World {
 
     /// Whether a live object is this instance's, and no copy of one.
     pub(super) fn is_ours(&self, live: &Value) -> bool {
-        self.owner(live) == Owner::Ours && is_written_by(live, &self.manager())
+        self.owner(live) == Owner::Ours && (is_applied_by(live, &self.manager()) || self.knows(live))
+    }
+
+    /// Whether our apply was answered with this very object.
+    fn knows(&self, live: &Value) -> bool {
+        let uid = live["metadata"]["uid"].as_str();
+        let mut applied = self.claim.inventory.iter().filter(|row| row.plan_hash.is_some());
+        uid.is_some() && applied.any(|row| row.uid.as_deref() == uid)
     }
 
     /// Whether everything is to go.

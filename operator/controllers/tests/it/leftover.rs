@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 use threeport_engine::Outcome;
 use threeport_model::identity::{field_manager, labels};
 
@@ -7,7 +7,8 @@ use crate::harness::World;
 const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config}\ndata: {key: ours}\n";
 
 /// A create of a replica that was paused comes after its instance is gone: what an agent finds then goes, by the uid that
-/// was found, and nothing else does: no copy, no other control plane's, nothing that took its place.
+/// was found, and nothing else does: no copy, nothing that a backup tool restored, no other control plane's, nothing that
+/// took its place.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_create_goes_and_what_resembles_it_stays() {
     let world = World::start(false).await;
@@ -31,12 +32,14 @@ async fn a_late_create_goes_and_what_resembles_it_stays() {
         apply(&world, name, labels, manager);
         world.find("web", "configmaps", "ConfigMap", "shared", name);
     }
+    restore(&world, "restored", &ours, &us);
+    world.find("web", "configmaps", "ConfigMap", "shared", "restored");
     world.kubectl(&["delete", "configmap", "replaced", "-n", "shared"]);
     apply(&world, "replaced", &ours, &us);
 
     let report = world.run("web").await;
     assert!(world.get("configmap", "shared", "late").is_null());
-    for name in ["copy", "other-plane", "replaced"] {
+    for name in ["copy", "restored", "other-plane", "replaced"] {
         assert!(!world.get("configmap", "shared", name).is_null(), "{name}");
     }
     assert!(
@@ -48,11 +51,10 @@ async fn a_late_create_goes_and_what_resembles_it_stays() {
         events.any(|event| event.reason == reason && event.message.contains(name))
     };
     assert!(said("LeftoverRemoved", "shared/late"), "{:?}", report.events);
-    assert!(
-        said("Kept", "shared/copy") && said("Kept", "shared/other-plane"),
-        "{:?}",
-        report.events
-    );
+    for name in ["copy", "restored", "other-plane"] {
+        let name = format!("shared/{name}:");
+        assert!(said("Kept", &name), "{name} {:?}", report.events);
+    }
     assert!(
         matches!(&report.outcome, Outcome::WaitFor(what) if what.contains("replaced")),
         "{report:?}"
@@ -73,12 +75,40 @@ async fn a_late_create_goes_and_what_resembles_it_stays() {
     );
 }
 
-fn apply(world: &World, name: &str, labels: &serde_json::Value, manager: &str) {
+fn apply(world: &World, name: &str, labels: &Value, manager: &str) {
+    let manager = format!("--field-manager={manager}");
+    with_file(world, name, labels, &["apply", "--server-side", &manager]);
+}
+
+/// As Velero does: a create, which owns all fields, and then the managers that the object had when it was backed up.
+fn restore(world: &World, name: &str, labels: &Value, manager: &str) {
+    with_file(world, name, labels, &["create"]);
+    let fields = json!({"f:data": {"f:key": {}}});
+    let entry = json!({"manager": manager, "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1",
+        "fieldsV1": fields, "time": "2020-01-01T00:00:00Z"});
+    let patch = json!({"metadata": {"managedFields": [entry]}}).to_string();
+    world.kubectl(&[
+        "patch",
+        "configmap",
+        name,
+        "-n",
+        "shared",
+        "--type=merge",
+        "-p",
+        &patch,
+    ]);
+    let live = world.get("configmap", "shared", name);
+    let found = &live["metadata"]["managedFields"][0];
+    assert_eq!(found["manager"], manager, "{live}");
+    assert_eq!(found["time"], "2020-01-01T00:00:00Z", "{live}");
+}
+
+fn with_file(world: &World, name: &str, labels: &Value, arguments: &[&str]) {
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"key": "late"},
         "metadata": {"name": name, "namespace": "shared", "labels": labels}});
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), object.to_string()).unwrap();
     let path = file.path().to_str().unwrap();
-    let manager = format!("--field-manager={manager}");
-    world.kubectl(&["apply", "--server-side", &manager, "-f", path]);
+    let arguments: Vec<&str> = arguments.iter().copied().chain(["-f", path]).collect();
+    world.kubectl(&arguments);
 }

@@ -6,7 +6,7 @@ use threeport_model::kinds::workload_definition::ResourceIdentity;
 use super::{
     super::identity::Owner,
     context::Context,
-    tenants::{Keep, Verdict},
+    tenants::{Keep, Verdict, whose},
 };
 use crate::target::{Resource, TargetError};
 
@@ -59,9 +59,9 @@ pub(super) async fn in_use(
 fn keep(context: &Context<'_>, custom: &Resource, object: &Value) -> Keep {
     let owner = context.world.owner(object);
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    let owner_name = owner.describe();
+    let whose = whose(&owner);
     Keep {
-        message: format!("{} {name} of {owner_name} is one of its objects", custom.kind),
+        message: format!("{} {name} of {whose} is one of its objects", custom.kind),
         for_ours: matches!(owner, Owner::Instance(_) | Owner::Left),
     }
 }

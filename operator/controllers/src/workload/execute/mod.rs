@@ -42,6 +42,8 @@ pub struct Applied {
     pub(super) rows: Vec<InventoryRow>,
     /// Rows whose objects are gone, or are not ours, or were never made.
     pub(super) removed: Vec<Uuid>,
+    /// Of those, the rows that stay: by them it is known where to look again.
+    pub(super) remembered: Vec<Uuid>,
     /// The first reason why something could not be done, the gravest first.
     pub(super) obstacles: Vec<Obstacle>,
     /// What removals wait for.

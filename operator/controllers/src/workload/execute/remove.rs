@@ -4,7 +4,8 @@
 //! any object the namespace that would take it along.
 //!
 //! An object is deleted by its uid, and only if it is ours: either an agent saw our fields on it untouched, or it is read
-//! first ([`removable`]). What is gone, or not ours, leaves the inventory; what can't be read stays in it.
+//! first ([`removable`]). What is gone, or not ours, leaves the inventory; what can't be read stays in it. So do rows by which
+//! it is known where to look again ([`namespace`]).
 //!
 //! A uid names one object in all the world. What a row is to lose is spared where another row, which stays, is of the same
 //! object: of a runtime that is the same cluster under another name, or of another group that serves it too.
@@ -25,9 +26,11 @@ use threeport_model::{
     kinds::{event::EventType, workload_definition::ResourceIdentity, workload_instance::Health},
     protocol::{claim::Trigger, inventory::InventoryRow},
 };
+use uuid::Uuid;
 
 use super::{
     super::{
+        identity::Owner,
         observed::is_as_we_left_it,
         obstacle::Obstacle,
         order::{Rank, rank},
@@ -36,7 +39,8 @@ use super::{
     },
     Applied, Waiting,
     context::{Context, nowhere},
-    custom_resource_definition, namespace,
+    custom_resource_definition,
+    namespace::{self, Vacated},
     tenants::{self, Keep, Verdict},
 };
 use crate::{
@@ -105,11 +109,8 @@ pub(super) async fn remove(
 }
 
 /// Rows by their runtimes, the world's own first.
-pub(super) fn by_runtime(
-    context: &Context<'_>,
-    rows: &[InventoryRow],
-) -> Vec<(uuid::Uuid, Vec<InventoryRow>)> {
-    let mut parts: Vec<(uuid::Uuid, Vec<InventoryRow>)> = Vec::new();
+pub(super) fn by_runtime(context: &Context<'_>, rows: &[InventoryRow]) -> Vec<(Uuid, Vec<InventoryRow>)> {
+    let mut parts: Vec<(Uuid, Vec<InventoryRow>)> = Vec::new();
     for row in rows {
         match parts.iter_mut().find(|(runtime, _)| *runtime == row.runtime_id) {
             Some((_, part)) => part.push(row.clone()),
@@ -148,31 +149,13 @@ async fn remove_there(
     let left = &rows[begun..];
     applied.rows.extend_from_slice(left);
     applied.cut_short |= !left.is_empty();
-    keep_sets(rows, applied);
-    if all && applied.waiting.is_empty() && applied.obstacles.is_empty() && !applied.cut_short {
-        namespace::remove_left(context, rows, applied).await?;
-    }
-    Ok(())
-}
-
-/// A StatefulSet's row stays until its namespace is gone too: by its name its volume claims are known as ours.
-fn keep_sets(rows: &[InventoryRow], applied: &mut Applied) {
-    let is_set = |row: &&InventoryRow| row.group == "apps" && row.kind == "StatefulSet";
-    let stays = |set: &&InventoryRow| {
-        let mut namespaces = rows
-            .iter()
-            .filter(|row| row.group.is_empty() && row.kind == "Namespace");
-        namespaces.any(|row| row.name == set.namespace && !applied.removed.contains(&row.id))
+    let again = if all {
+        namespace::remove_left(context, rows, applied).await?
+    } else {
+        BTreeSet::new()
     };
-    let kept: Vec<InventoryRow> = rows
-        .iter()
-        .filter(|row| applied.removed.contains(&row.id))
-        .filter(is_set)
-        .filter(stays)
-        .cloned()
-        .collect();
-    applied.removed.retain(|id| kept.iter().all(|row| row.id != *id));
-    applied.rows.extend(kept);
+    namespace::remember(rows, applied, &again);
+    Ok(())
 }
 
 fn note(
@@ -353,6 +336,11 @@ async fn look(
         return Ok(Look::Not(Removal::Gone));
     };
     let owner = context.world.owner(&live);
+    if owner == Owner::Left && rank(&row.group, &row.kind) == Rank::Namespace {
+        // A run before left it, and did not come to look once more.
+        let removal = look_once_more(context, row, "others live in it".to_owned()).await?;
+        return Ok(Look::Not(removal));
+    }
     Ok(match removable(row, &live, &owner, &context.manager) {
         Removable::Yes(_) if live["metadata"]["deletionTimestamp"].is_null() => Look::Ours(live),
         Removable::Yes(_) => {
@@ -377,12 +365,23 @@ async fn leave(
         Look::Not(removal) => return Ok(removal),
     };
     namespace::leave(context, resource, identity, &live, &keep).await?;
-    let of_namespace = rank(&row.group, &row.kind) == Rank::Namespace;
-    // The others may have left meanwhile, and have seen that we had not.
-    if keep.for_ours && of_namespace && namespace::remove_if_left(context, &row.name).await? {
-        return Ok(Removal::Gone);
+    if keep.for_ours && rank(&row.group, &row.kind) == Rank::Namespace {
+        return look_once_more(context, row, keep.message).await;
     }
     Ok(Removal::Kept(keep.message))
+}
+
+/// Looks at a namespace that we left: the others may have left meanwhile, and have seen that we had not.
+async fn look_once_more(
+    context: &Context<'_>,
+    row: &InventoryRow,
+    message: String,
+) -> Result<Removal, Failure> {
+    Ok(match namespace::remove_if_left(context, &row.name).await? {
+        Vacated::Removed => Removal::Gone,
+        Vacated::Kept => Removal::Kept(message),
+        Vacated::Waiting(what) => Removal::Waiting(what),
+    })
 }
 
 fn going(finalizers: &[String]) -> String {
@@ -414,4 +413,4 @@ fn propagation(row: &InventoryRow) -> PropagationPolicy {
 
 #[cfg(test)]
 #[path = "remove_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -41,7 +41,7 @@ impl crate::api::Api for NoApi {
     }
 }
 
-fn numbered(number: u128) -> InventoryRow {
+pub(in super::super) fn numbered(number: u128) -> InventoryRow {
     InventoryRow {
         id: Uuid::from_u128(100 + number),
         name: format!("api-{number}"),
@@ -50,7 +50,7 @@ fn numbered(number: u128) -> InventoryRow {
 }
 
 /// A world that is being removed with these rows, and what a run makes of it.
-async fn removed(
+pub(in super::super) async fn removed(
     rows: Vec<InventoryRow>,
     change: impl FnOnce(&mut World),
     answer: impl Fn(&Asked) -> fake::Answer + Send + Sync + 'static,
@@ -195,7 +195,7 @@ async fn another_object_or_an_agent_that_is_silent_proves_nothing() {
     assert_eq!(asked(&log).len(), 1, "it is the agent of another cluster");
 }
 
-fn namespace() -> InventoryRow {
+pub(in super::super) fn namespace() -> InventoryRow {
     InventoryRow {
         id: Uuid::from_u128(99),
         group: String::new(),
@@ -205,53 +205,6 @@ fn namespace() -> InventoryRow {
         name: "web".to_owned(),
         ..row()
     }
-}
-
-/// Two that live in one namespace leave it at once, and each saw the other's objects: whoever is the last removes it.
-#[tokio::test]
-async fn of_two_that_leave_a_namespace_at_once_one_removes_it() {
-    let left = std::sync::atomic::AtomicBool::new(false);
-    let (_, applied, log) = removed(
-        vec![namespace()],
-        |_| {},
-        move |asked| {
-            let world = world();
-            let labels = |instance: u128| {
-                let plane = world.identity.control_plane;
-                threeport_model::identity::labels(plane, Uuid::from_u128(instance), "web")
-            };
-            let is_left = left.load(std::sync::atomic::Ordering::SeqCst);
-            let items = if is_left {
-                json!([])
-            } else {
-                json!([{"metadata": {"name": "a", "labels": labels(7)}}])
-            };
-            let mut mine = json!({"metadata": {"name": "web", "uid": "u", "labels": labels(3)}});
-            if is_left {
-                mine["metadata"]["labels"][threeport_model::identity::INSTANCE].take();
-            }
-            match asked.line.as_str() {
-                "GET /api" | "GET /apis" => fake::discovery(&asked.line, &[("", "ConfigMap", "configmaps")]),
-                "GET /api/v1/namespaces/web/configmaps" => {
-                    Some((200, json!({"kind": "List", "metadata": {}, "items": items})))
-                }
-                "GET /api/v1/namespaces/web" => Some((200, mine)),
-                "PATCH /api/v1/namespaces/web" => {
-                    left.store(true, std::sync::atomic::Ordering::SeqCst);
-                    Some((200, mine))
-                }
-                _ => Some((200, json!({"kind": "Status", "status": "Success"}))),
-            }
-        },
-    )
-    .await;
-    let lines = log.lines();
-    assert_eq!(
-        lines.last().unwrap(),
-        "DELETE /api/v1/namespaces/web",
-        "{lines:?}"
-    );
-    assert!(applied.complete && applied.kept.is_empty());
 }
 
 /// A namespace that was deleted is neither listed nor deleted again.
@@ -268,23 +221,6 @@ async fn what_is_on_its_way_is_not_deleted_again() {
     .await;
     assert_eq!(log.lines(), ["GET /api/v1/namespaces/web"]);
     assert_eq!(applied.waiting[0].what, "example.org/hold");
-}
-
-#[test]
-fn the_row_of_a_stateful_set_stays_until_its_namespace_is_gone() {
-    let mut set = numbered(2);
-    set.kind = "StatefulSet".to_owned();
-    let other = numbered(3);
-    let rows = [other.clone(), set.clone(), namespace()];
-    let mut applied = Applied {
-        removed: vec![other.id, set.id],
-        ..Applied::default()
-    };
-    keep_sets(&rows, &mut applied);
-    assert_eq!((applied.removed.clone(), applied.rows.len()), (vec![other.id], 1));
-    applied.removed = rows.iter().map(|row| row.id).collect();
-    keep_sets(&rows, &mut applied);
-    assert_eq!(applied.removed.len(), 3);
 }
 
 /// Objects in the cluster that an instance was in before are removed there.
@@ -386,7 +322,13 @@ async fn what_has_what_another_wants_makes_way() {
     }
 }
 
-fn of_kind(number: u128, group: &str, kind: &str, plural: &str, namespace: &str) -> InventoryRow {
+pub(in super::super) fn of_kind(
+    number: u128,
+    group: &str,
+    kind: &str,
+    plural: &str,
+    namespace: &str,
+) -> InventoryRow {
     InventoryRow {
         group: group.to_owned(),
         kind: kind.to_owned(),

@@ -205,14 +205,18 @@ impl Found {
 fn keep(context: &Context<'_>, resource: &Resource, object: &Value) -> Keep {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let owner = context.world.owner(object);
-    let whose = if owner == Owner::Ours {
+    Keep {
+        message: format!("{} {name} of {} lives in it", resource.kind, whose(&owner)),
+        for_ours: matches!(owner, Owner::Instance(_) | Owner::Left),
+    }
+}
+
+/// Whose an object is that is not this instance's, whatever its labels say.
+pub(super) fn whose(owner: &Owner) -> String {
+    if *owner == Owner::Ours {
         "somebody who copied our labels".to_owned()
     } else {
         owner.describe()
-    };
-    Keep {
-        message: format!("{} {name} of {whose} lives in it", resource.kind),
-        for_ours: matches!(owner, Owner::Instance(_) | Owner::Left),
     }
 }
 

@@ -82,10 +82,16 @@ fn object(uid: &str, owners: &Value) -> Value {
 }
 
 fn ours(uid: &str) -> Value {
+    applied_at(uid, "2026-01-01T00:00:00Z")
+}
+
+/// Made on the first of January 2026.
+fn applied_at(uid: &str, time: &str) -> Value {
     let world = world();
     let labels = identity::labels(world.identity.control_plane, world.instance(), "web");
+    let entry = json!({"manager": world.manager(), "operation": "Apply", "time": time});
     json!({"metadata": {"name": uid, "uid": uid, "labels": labels,
-        "managedFields": [{"manager": world.manager()}]}})
+        "creationTimestamp": "2026-01-01T00:00:00Z", "managedFields": [entry]}})
 }
 
 fn owned_by(api_version: &str, kind: &str, uid: &str) -> Value {
@@ -127,6 +133,24 @@ async fn a_list_that_breaks_off_is_unknown() {
         .await;
         assert!(found.unwrap_err().is_unknown(), "{code}");
     }
+}
+
+/// It has our labels and our entry among its managers, and is nobody's but his who restored it.
+#[tokio::test]
+async fn what_was_restored_into_a_namespace_of_ours_keeps_it() {
+    let restored = || {
+        Lists::from([(
+            CONFIG_MAPS,
+            vec![vec![applied_at("restored", "2020-01-01T00:00:00Z")]],
+        )])
+    };
+    assert!(is_kept(&verdict(restored()).await, "ConfigMap restored"));
+    let mut known = world();
+    known.claim.inventory = vec![crate::workload::observed::tests::row()];
+    known.claim.inventory[0].uid = Some("restored".to_owned());
+    let lists = restored();
+    let (found, _) = look(known, move |asked| answer(&lists, asked)).await;
+    assert_eq!(found.unwrap(), Verdict::Free, "the instance took it in");
 }
 
 #[tokio::test]
