@@ -82,8 +82,8 @@ fn remedy(text: &str, namespace: &str, release: &str) -> String {
     }
     if text.contains("refused") || text.contains("timed out") || text.contains("unreachable") {
         return format!(
-            "nothing answers there, which is so, too, while no API is ready (its database is away, say); see kubectl get pods \
-             -n {namespace}, and why: kubectl logs -n {namespace} deployment/{release}-api"
+            "nothing answers there; see whether the API runs: kubectl get pods -n {namespace}; where it does and is not ready, \
+             its log says why (its database is away, say): kubectl logs -n {namespace} deployment/{release}-api"
         );
     }
     format!(
