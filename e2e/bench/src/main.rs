@@ -4,7 +4,8 @@
 //! **The limit.** [`bare`] is the loop: 16 instances at once, four applies each, as system:masters. What a control plane
 //! reaches is said as a part of what the loop reached in the same run, right before or after it: absolute rates tell
 //! more of the machine. The loop's own rate is printed, also alone (with the controller manager paused); where that is far
-//! below what such a machine does, what is compared with it says nothing: it is neither met nor missed, and its verdict is that it was not shown.
+//! below what such a machine does, what is compared with it says nothing: it is neither met nor missed, and its verdict is
+//! that it was not shown.
 //!
 //! **The witness** is the API server's audit log ([`accepted`]), which no part of ours can influence: a burst ends when
 //! the last apply was accepted. What processes used is read from /proc ([`processes`]).
