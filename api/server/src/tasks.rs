@@ -63,6 +63,25 @@ async fn every_while_fit<F: Future<Output = ()>>(
     .await;
 }
 
+/// Runs `batch` until it says that there is no more to do, or fails, or `most` were run. What has failed is due again with
+/// the next step.
+async fn in_batches<F: Future<Output = threeport_store::Result<bool>>>(
+    most: usize,
+    what: &str,
+    mut batch: impl FnMut() -> F,
+) {
+    for _ in 0..most {
+        match batch().await {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => {
+                tracing::warn!("failed to {what}: {}", explain(&error));
+                break;
+            }
+        }
+    }
+}
+
 /// Whether database and schema are what this program needs, and whether NATS is there. A database that does not answer says
 /// nothing of its schema.
 pub async fn health(app: App, jetstream: Option<JetStream>, shutdown: CancellationToken) {
@@ -103,32 +122,19 @@ pub async fn verification(app: App, shutdown: CancellationToken) {
 
 /// One step of it.
 pub async fn verify(app: &App) {
-    for _ in 0..VERIFY_BATCHES {
-        match app.store.pending_verify(VERIFY_BATCH).await {
-            Ok(verified) if verified.more() => {}
-            Ok(_) => break,
-            Err(error) => {
-                tracing::warn!("failed to plan re-verification: {}", explain(&error));
-                break;
-            }
-        }
-    }
+    in_batches(VERIFY_BATCHES, "plan re-verification", || async {
+        Ok(app.store.pending_verify(VERIFY_BATCH).await?.more())
+    })
+    .await;
 }
 
 /// What is past its retention goes, batch by batch.
 pub async fn retention(app: App, shutdown: CancellationToken) {
     const BATCHES: usize = 20;
-    every_while_fit(&app, PURGE_EVERY, &shutdown, || async {
-        for _ in 0..BATCHES {
-            match app.store.purge().await {
-                Ok(purged) if purged.more() => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!("failed to purge what is past its retention: {}", explain(&error));
-                    break;
-                }
-            }
-        }
+    every_while_fit(&app, PURGE_EVERY, &shutdown, || {
+        in_batches(BATCHES, "purge what is past its retention", || async {
+            Ok(app.store.purge().await?.more())
+        })
     })
     .await;
 }

@@ -4,9 +4,8 @@ use serde_json::Value;
 use threeport_model::kinds::workload_definition::ResourceIdentity;
 
 use super::{
-    super::identity::Owner,
     context::Context,
-    tenants::{Keep, Verdict, whose},
+    tenants::{Keep, Verdict},
 };
 use crate::target::{Resource, TargetError};
 
@@ -59,9 +58,7 @@ pub(super) async fn in_use(
 fn keep(context: &Context<'_>, custom: &Resource, object: &Value) -> Keep {
     let owner = context.world.owner(object);
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    let whose = whose(&owner);
-    Keep {
-        message: format!("{} {name} of {whose} is one of its objects", custom.kind),
-        for_ours: matches!(owner, Owner::Instance(_) | Owner::Left),
-    }
+    Keep::for_the_sake_of(&owner, |whose| {
+        format!("{} {name} of {whose} is one of its objects", custom.kind)
+    })
 }

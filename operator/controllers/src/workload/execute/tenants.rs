@@ -35,6 +35,21 @@ pub(super) struct Keep {
     pub(super) for_ours: bool,
 }
 
+impl Keep {
+    /// What is said of who owns an object that is not this instance's, whatever its labels say.
+    pub(super) fn for_the_sake_of(owner: &Owner, say: impl FnOnce(&str) -> String) -> Self {
+        let whose = if *owner == Owner::Ours {
+            "somebody who copied our labels".to_owned()
+        } else {
+            owner.describe()
+        };
+        Self {
+            message: say(&whose),
+            for_ours: matches!(owner, Owner::Instance(_) | Owner::Left),
+        }
+    }
+}
+
 /// What the cluster itself puts into namespaces, or what only mirrors something else. All of the group where no plural is
 /// named.
 const IGNORED: &[(&str, &str)] = &[
@@ -205,19 +220,9 @@ impl Found {
 fn keep(context: &Context<'_>, resource: &Resource, object: &Value) -> Keep {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let owner = context.world.owner(object);
-    Keep {
-        message: format!("{} {name} of {} lives in it", resource.kind, whose(&owner)),
-        for_ours: matches!(owner, Owner::Instance(_) | Owner::Left),
-    }
-}
-
-/// Whose an object is that is not this instance's, whatever its labels say.
-pub(super) fn whose(owner: &Owner) -> String {
-    if *owner == Owner::Ours {
-        "somebody who copied our labels".to_owned()
-    } else {
-        owner.describe()
-    }
+    Keep::for_the_sake_of(&owner, |whose| {
+        format!("{} {name} of {whose} lives in it", resource.kind)
+    })
 }
 
 /// What the cluster puts into every namespace: Kubernetes itself, a mesh (Istio), a distribution (OpenShift).
