@@ -3,8 +3,8 @@
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
-use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
 use serde::Serialize;
 use threeport_testbed::{cgroup, cleanup, paths::Site};
 
@@ -62,38 +62,27 @@ pub(crate) fn cpu(before: &Sample, after: &Sample, components: &[&str]) -> Durat
         .sum()
 }
 
-/// A process of the testbed's own that stands still until this is dropped.
+/// A program of the testbed's own that stands still until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Paused(Pid);
-
-impl Paused {
-    fn new(id: u32) -> Result<Self> {
-        let id = i32::try_from(id).ok().and_then(Pid::from_raw);
-        let id = id.context("it has no process id")?;
-        kill_process(id, Signal::STOP)?;
-        Ok(Self(id))
-    }
+pub(crate) struct Paused<'a> {
+    site: &'a Site,
+    program: &'a str,
 }
 
-impl Drop for Paused {
+impl Drop for Paused<'_> {
     fn drop(&mut self) {
-        if let Err(error) = kill_process(self.0, Signal::CONT) {
-            eprintln!(
-                "bench: failed to let process {} go on: {error}",
-                self.0.as_raw_nonzero()
-            );
+        if let Err(error) = cleanup::signal(self.site, self.program, Signal::CONT) {
+            eprintln!("bench: failed to let {} go on: {error:#}", self.program);
         }
     }
 }
 
-/// Lets a component that runs outside of pods stand still.
-pub(crate) fn pause(site: &Site, name: &str) -> Result<Paused> {
-    let marked = cleanup::marked_processes(site)?;
-    let found = marked
-        .iter()
-        .find(|(id, _)| component_of(*id, false).is_some_and(|component| component == name));
-    let (id, _) = found.with_context(|| format!("{name} does not run"))?;
-    Paused::new(*id).with_context(|| format!("failed to pause {name}"))
+/// Lets a program that runs outside of pods stand still.
+pub(crate) fn pause<'a>(site: &'a Site, program: &'a str) -> Result<Paused<'a>> {
+    let paused = Paused { site, program };
+    let found = cleanup::signal(site, program, Signal::STOP)?;
+    ensure!(found > 0, "{program} does not run");
+    Ok(paused)
 }
 
 fn read(id: u32, in_pod: bool) -> Option<(String, Usage)> {
@@ -101,11 +90,8 @@ fn read(id: u32, in_pod: bool) -> Option<(String, Usage)> {
         cpu: cpu_of_stat(&text(id, "stat")?)?,
         resident_bytes: resident_of_status(&text(id, "status")?),
     };
-    Some((component_of(id, in_pod)?, usage))
-}
-
-fn component_of(id: u32, in_pod: bool) -> Option<String> {
-    Some(component(text(id, "comm")?.trim(), &text(id, "cmdline")?, in_pod))
+    let name = component(text(id, "comm")?.trim(), &text(id, "cmdline")?, in_pod);
+    Some((name, usage))
 }
 
 /// A file of a process, of which the kernel says nothing more once it has ended.
@@ -151,6 +137,10 @@ fn resident_of_status(status: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::{path::Path, time::Instant};
+
+    use threeport_testbed::process::{MARK, mark};
+
     use super::*;
 
     #[test]
@@ -162,17 +152,28 @@ mod tests {
 
     #[test]
     fn what_is_paused_stands_still_until_it_is_dropped() {
-        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let site = Site::new("pausetest", Path::new("/tmp/pausetest")).unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("600")
+            .env(MARK, mark(&site.name))
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
         // The letter after the name; the kernel stops and continues a process when it gets to it.
         let stops = |stopped: bool| {
             let stat = || text(child.id(), "stat").unwrap();
-            let deadline = std::time::Instant::now() + Duration::from_secs(10);
             while stat().contains(") T ") != stopped {
-                assert!(std::time::Instant::now() < deadline, "{}", stat());
+                assert!(Instant::now() < deadline, "{}", stat());
                 std::thread::yield_now();
             }
         };
-        let paused = Paused::new(child.id()).unwrap();
+        // It has no name and no mark before it was executed.
+        let paused = loop {
+            match pause(&site, "sleep") {
+                Ok(paused) => break paused,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+        };
         stops(true);
         drop(paused);
         stops(false);

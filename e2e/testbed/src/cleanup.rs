@@ -120,8 +120,10 @@ fn kill(site: &Site, id: u32) {
     });
 }
 
-/// Sends a signal to every process of the testbed with this command name; says how many there were.
-pub fn signal(site: &Site, command: &str, signal: Signal) -> Result<usize> {
+/// Sends a signal to every process of the testbed that runs this program; says how many there were.
+pub fn signal(site: &Site, program: &str, signal: Signal) -> Result<usize> {
+    // The kernel keeps 15 bytes of a program's name.
+    let command = program.get(..15).unwrap_or(program);
     let found = marked_processes(site)?;
     let ids = found
         .iter()

@@ -276,9 +276,7 @@ impl Cluster {
     /// Sends a signal to one of the cluster's programs (`kube-apiserver`, `kubelet`, `etcd`, ...), whoever started
     /// it: to pause (STOP, CONT) or to kill.
     pub fn signal(&self, program: &str, signal: Signal) -> Result<()> {
-        // The kernel keeps 15 bytes of a program's name.
-        let command = program.get(..15).unwrap_or(program);
-        let found = cleanup::signal(&self.site, command, signal)?;
+        let found = cleanup::signal(&self.site, program, signal)?;
         ensure!(
             found > 0,
             "no {program} of the testbed {:?} is running",
