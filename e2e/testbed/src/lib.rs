@@ -36,6 +36,7 @@ pub mod wait;
 mod addons;
 mod kubeconfig;
 mod kwok;
+mod password;
 mod state;
 
 pub use cluster::{Cluster, ClusterOptions};

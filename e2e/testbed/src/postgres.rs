@@ -14,7 +14,7 @@ use crate::certificates::Authority;
 use crate::paths::{Site, create_folder, write_file};
 use crate::process::{Host, Lifetime, Process, Program, mark, output};
 use crate::scratch::Scratch;
-use crate::{ports, wait};
+use crate::{password, ports, wait};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const SYSTEM_USER: &str = "postgres";
@@ -122,14 +122,11 @@ impl Postgres {
     }
 
     fn initialize(&mut self, options: &PostgresOptions) -> Result<()> {
-        let password = self.folder.join("password");
-        if !password.exists() {
-            let mut bytes = [0_u8; 24];
-            std::io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut bytes)
-                .context("failed to read random bytes")?;
-            write_file(&password, hex::encode(bytes))?;
+        let file = self.folder.join("password");
+        if !file.exists() {
+            write_file(&file, password::generate()?)?;
         }
-        self.password = fs::read_to_string(&password).context("failed to read the database's password")?;
+        self.password = fs::read_to_string(&file).context("failed to read the database's password")?;
         self.give_to_server()?;
         if !self.data().join("PG_VERSION").exists() {
             self.make_data(options)?;
@@ -216,7 +213,7 @@ impl Postgres {
                 "DO $$ BEGIN CREATE ROLE {ROLE} LOGIN CREATEDB; EXCEPTION WHEN duplicate_object THEN NULL; END $$;\n\
                  ALTER ROLE {ROLE} PASSWORD '{}';\n\
                  GRANT CREATE ON DATABASE postgres TO {ROLE};\n",
-                self.password
+                password::verifier(&self.password)?
             ),
         )?;
         let created = self.psql("postgres", &["--file", &statements.display().to_string()]);

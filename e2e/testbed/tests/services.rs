@@ -187,6 +187,14 @@ fn testbed_postgres_keeps_data_over_stop_and_kill() {
             .args(["-Atc", "SELECT current_user"]),
     );
     assert_eq!(rows.unwrap().trim(), "threeport");
+    let guessed = url.replace("://threeport:", "://threeport:0");
+    assert!(output(Command::new("psql").arg(&guessed).args(["-c", "SELECT 1"])).is_err());
+    let kept = postgres.execute(
+        "a",
+        "SELECT rolpassword FROM pg_authid WHERE rolname = 'threeport'",
+    );
+    let kept = kept.unwrap();
+    assert!(kept.trim().starts_with("SCRAM-SHA-256$1:"), "{kept}");
     let address = postgres.address();
     drop(postgres);
     assert!(!answers(address));
