@@ -78,16 +78,20 @@ fn managers(object: &Value) -> Vec<String> {
     managers
 }
 
-/// Whether `manager` applied to this very object. What a backup tool restores (Velero) has the managers of what it was
-/// copied from, too: their entries are older than the object.
+/// Whether `manager` applied to this very object, and it is by that that the object is an instance's. What a backup tool
+/// restores (Velero) has the managers of what it was copied from, too: their entries are older than the object. And where
+/// somebody else set the label to this instance, it is another one's object, which `manager` applied, too: the label is
+/// then no longer among the fields of its entry.
 pub(super) fn is_applied_by(object: &Value, manager: &str) -> bool {
     let metadata = &object["metadata"];
     let Some(created) = time(&metadata["creationTimestamp"]) else {
         return false;
     };
+    let label = format!("f:{INSTANCE}");
     let entries = metadata["managedFields"].as_array().into_iter().flatten();
     entries
         .filter(|entry| entry["manager"] == *manager && entry["operation"] == "Apply")
+        .filter(|entry| entry["fieldsV1"]["f:metadata"]["f:labels"][&label].is_object())
         .filter_map(|entry| time(&entry["time"]))
         .any(|applied| created.duration_since(applied) <= CREATION)
 }
@@ -97,7 +101,7 @@ fn time(value: &Value) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
@@ -123,9 +127,11 @@ mod tests {
     #[test]
     fn who_applied_what_an_object_was_copied_from_did_not_apply_it() {
         let of = |operation: &str, time: Value, created: Value| {
-            let entry = json!({"manager": "us", "operation": operation, "time": time});
-            let entries =
-                json!([{"manager": "them", "operation": "Apply", "time": "2026-01-02T00:00:00Z"}, entry]);
+            let entry =
+                json!({"manager": "us", "operation": operation, "time": time, "fieldsV1": fields(INSTANCE)});
+            let them = json!({"manager": "them", "operation": "Apply", "time": "2026-01-02T00:00:00Z",
+                "fieldsV1": fields(INSTANCE)});
+            let entries = json!([them, entry]);
             is_applied_by(
                 &json!({"metadata": {"creationTimestamp": created, "managedFields": entries}}),
                 "us",
@@ -154,5 +160,26 @@ mod tests {
         }
         let fresh = json!({"metadata": {"creationTimestamp": created(), "managedFields": []}});
         assert!(!is_applied_by(&fresh, "us"));
+    }
+
+    /// What server-side apply records of a label that was applied.
+    pub(crate) fn fields(label: &str) -> Value {
+        json!({"f:metadata": {"f:labels": {format!("f:{label}"): {}}}})
+    }
+
+    #[test]
+    fn who_applied_an_object_did_not_give_it_to_whom_another_gave_it() {
+        let of = |fields: Value| {
+            let time = "2026-01-02T00:00:00Z";
+            let entry = json!({"manager": "us", "operation": "Apply", "time": time, "fieldsV1": fields});
+            is_applied_by(
+                &json!({"metadata": {"creationTimestamp": time, "managedFields": [entry]}}),
+                "us",
+            )
+        };
+        assert!(of(fields(INSTANCE)));
+        for taken in [fields(CONTROL_PLANE), json!({}), Value::Null] {
+            assert!(!of(taken.clone()), "{taken}");
+        }
     }
 }

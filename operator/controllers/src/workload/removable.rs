@@ -1,9 +1,9 @@
 //! Whether a live object may be removed for an inventory row. Pure.
 //!
 //! Labels are no proof: `kubectl get -o yaml | kubectl apply -n elsewhere` copies them, and so do operators to what they
-//! make. Nor are field managers alone: backup tools restore those, too. What proves that we made an object is that our own
-//! apply was answered with its uid, or that our field manager applied to it when it was made or later
-//! ([`is_applied_by`]). A row that an agent found (a create of a paused replica that came late, after its instance was
+//! make; and anybody can set them. Nor are field managers alone: backup tools restore those, too. What proves that we made
+//! an object is that our own apply was answered with its uid, or that our field manager applied its labels when it was
+//! made or later ([`is_applied_by`]). A row that an agent found (a create of a paused replica that came late, after its instance was
 //! gone) names the uid that was seen: another object of that name is left alone until an agent saw that one too.
 
 use serde_json::Value;
@@ -33,7 +33,9 @@ pub(super) fn removable(row: &InventoryRow, live: &Value, owner: &Owner, manager
     let applied = row.plan_hash.is_some();
     let made = applied && is(&row.uid);
     if !made && !is_applied_by(live, manager) {
-        return Removable::No("it carries our labels, but it is a copy: we never wrote it");
+        return Removable::No(
+            "it carries our labels, but we never gave it those: it is a copy, or another instance's",
+        );
     }
     let found = !applied && row.uid.is_some();
     if found && !is(&row.uid) && !is(&row.observed.uid) {
@@ -45,9 +47,10 @@ pub(super) fn removable(row: &InventoryRow, live: &Value, owner: &Owner, manager
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use threeport_model::identity::INSTANCE;
 
     use super::*;
-    use crate::workload::observed::tests::row;
+    use crate::workload::{identity::tests::fields, observed::tests::row};
 
     const US: &str = "threeport-1";
 
@@ -58,7 +61,8 @@ mod tests {
     }
 
     fn applied_at(uid: &str, manager: &str, time: &str) -> Value {
-        let entry = json!({"manager": manager, "operation": "Apply", "time": time});
+        let entry =
+            json!({"manager": manager, "operation": "Apply", "time": time, "fieldsV1": fields(INSTANCE)});
         json!({"metadata": {"uid": uid, "creationTimestamp": CREATED, "managedFields": [{"manager": "other"}, entry]}})
     }
 

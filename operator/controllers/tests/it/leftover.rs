@@ -1,14 +1,14 @@
 use serde_json::{Value, json};
 use threeport_engine::Outcome;
-use threeport_model::identity::{field_manager, labels};
+use threeport_model::identity::{INSTANCE, field_manager, labels};
 
 use crate::harness::World;
 
 const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config}\ndata: {key: ours}\n";
 
 /// A create of a replica that was paused comes after its instance is gone: what an agent finds then goes, by the uid that
-/// was found, and nothing else does: no copy, nothing that a backup tool restored, no other control plane's, nothing that
-/// took its place.
+/// was found, and nothing else does: no copy, nothing that a backup tool restored, no other control plane's, no other
+/// instance's that somebody labelled, nothing that took its place.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_create_goes_and_what_resembles_it_stays() {
     let world = World::start(false).await;
@@ -34,12 +34,25 @@ async fn a_late_create_goes_and_what_resembles_it_stays() {
     }
     restore(&world, "restored", &ours, &us);
     world.find("web", "configmaps", "ConfigMap", "shared", "restored");
+    let anothers = json!(labels(world.plane, uuid::Uuid::from_u128(2), "api"));
+    apply(&world, "relabelled", &anothers, &us);
+    let label = format!("{INSTANCE}={}", world.id("web"));
+    world.kubectl(&[
+        "label",
+        "configmap",
+        "relabelled",
+        "-n",
+        "shared",
+        "--overwrite",
+        &label,
+    ]);
+    world.find("web", "configmaps", "ConfigMap", "shared", "relabelled");
     world.kubectl(&["delete", "configmap", "replaced", "-n", "shared"]);
     apply(&world, "replaced", &ours, &us);
 
     let report = world.run("web").await;
     assert!(world.get("configmap", "shared", "late").is_null());
-    for name in ["copy", "restored", "other-plane", "replaced"] {
+    for name in ["copy", "restored", "relabelled", "other-plane", "replaced"] {
         assert!(!world.get("configmap", "shared", name).is_null(), "{name}");
     }
     assert!(
@@ -51,7 +64,7 @@ async fn a_late_create_goes_and_what_resembles_it_stays() {
         events.any(|event| event.reason == reason && event.message.contains(name))
     };
     assert!(said("LeftoverRemoved", "shared/late"), "{:?}", report.events);
-    for name in ["copy", "restored", "other-plane"] {
+    for name in ["copy", "restored", "relabelled", "other-plane"] {
         let name = format!("shared/{name}:");
         assert!(said("Kept", &name), "{name} {:?}", report.events);
     }
@@ -83,7 +96,9 @@ fn apply(world: &World, name: &str, labels: &Value, manager: &str) {
 /// As Velero does: a create, which owns all fields, and then the managers that the object had when it was backed up.
 fn restore(world: &World, name: &str, labels: &Value, manager: &str) {
     with_file(world, name, labels, &["create"]);
-    let fields = json!({"f:data": {"f:key": {}}});
+    let labels = labels.as_object().unwrap();
+    let owned: serde_json::Map<_, _> = labels.keys().map(|key| (format!("f:{key}"), json!({}))).collect();
+    let fields = json!({"f:metadata": {"f:labels": owned}, "f:data": {"f:key": {}}});
     let entry = json!({"manager": manager, "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1",
         "fieldsV1": fields, "time": "2020-01-01T00:00:00Z"});
     let patch = json!({"metadata": {"managedFields": [entry]}}).to_string();

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     target::fake::{self, Answer, Asked, Log},
-    workload::{fixture::world, world::World},
+    workload::{fixture::world, identity::tests::fields, world::World},
 };
 
 const KINDS: &[(&str, &str, &str)] = &[
@@ -89,7 +89,8 @@ fn ours(uid: &str) -> Value {
 fn applied_at(uid: &str, time: &str) -> Value {
     let world = world();
     let labels = identity::labels(world.identity.control_plane, world.instance(), "web");
-    let entry = json!({"manager": world.manager(), "operation": "Apply", "time": time});
+    let fields = fields(identity::INSTANCE);
+    let entry = json!({"manager": world.manager(), "operation": "Apply", "time": time, "fieldsV1": fields});
     json!({"metadata": {"name": uid, "uid": uid, "labels": labels,
         "creationTimestamp": "2026-01-01T00:00:00Z", "managedFields": [entry]}})
 }
