@@ -53,6 +53,27 @@ fn what_is_as_it_should_be_is_kept_and_what_is_new_is_created() {
     );
 }
 
+/// Somebody gave another instance's object our label, and we want one of that name: whose it is, intent decides. Until then
+/// it is neither written to nor removed.
+#[test]
+fn what_an_agent_found_is_written_with_intent_as_if_it_were_new() {
+    let found = |hash: Option<&str>| {
+        planned(|world| {
+            world.claim.inventory[0].plan_hash = hash.map(str::to_owned);
+            world.live.insert(row().id, Some(live("u", true)));
+        })
+    };
+    let is_new = |plan: Plan| match plan {
+        Plan::Apply { steps, removals } => {
+            assert!(removals.is_empty(), "{removals:?}");
+            steps[0].is_new && steps[0].row.uid.is_none() && steps[0].action == Action::Create
+        }
+        other => panic!("{other:?}"),
+    };
+    assert!(is_new(found(None)));
+    assert!(!is_new(found(Some("another"))), "what we applied");
+}
+
 #[test]
 fn an_obstacle_blocks_everything_even_a_deletion() {
     for deleting in [false, true] {

@@ -29,19 +29,26 @@ pub(super) fn removable(row: &InventoryRow, live: &Value, owner: &Owner, manager
     }
     let uid = live["metadata"]["uid"].as_str().unwrap_or_default();
     let is = |known: &Option<String>| known.as_deref() == Some(uid);
-    // Only our own apply gives a row its hash.
-    let applied = row.plan_hash.is_some();
-    let made = applied && is(&row.uid);
+    let made = is_applied(row) && is(&row.uid);
     if !made && !is_applied_by(live, manager) {
         return Removable::No(
             "it carries our labels, but we never gave it those: it is a copy, or another instance's",
         );
     }
-    let found = !applied && row.uid.is_some();
-    if found && !is(&row.uid) && !is(&row.observed.uid) {
+    if is_found(row) && !is(&row.uid) && !is(&row.observed.uid) {
         return Removable::Unseen;
     }
     Removable::Yes(uid.to_owned())
+}
+
+/// Whether an agent found the object of this row, and no run of the instance made it or took it.
+pub(super) fn is_found(row: &InventoryRow) -> bool {
+    !is_applied(row) && row.uid.is_some()
+}
+
+/// Only our own apply gives a row its hash.
+fn is_applied(row: &InventoryRow) -> bool {
+    row.plan_hash.is_some()
 }
 
 #[cfg(test)]

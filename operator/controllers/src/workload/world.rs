@@ -23,6 +23,7 @@ use super::{
     identity::{Owner, is_applied_by},
     obstacle::{Obstacle, Reason},
     order::Rank,
+    removable::is_found,
     render::Desired,
     replicas,
 };
@@ -129,12 +130,13 @@ impl World {
         })
     }
 
-    /// The row of a desired object.
+    /// The row of a desired object. What an agent found is none: it carries our labels, but nobody decided yet that it is
+    /// this instance's. Intent does, which takes the place of such a row, or tells whose the object is.
     pub(super) fn row(&self, desired: &Desired) -> Option<&InventoryRow> {
         self.claim
             .inventory
             .iter()
-            .find(|row| self.is_row_of(row, &desired.identity))
+            .find(|row| !is_found(row) && self.is_row_of(row, &desired.identity))
     }
 
     /// Whether the row is of that object, in the cluster where it is to be; the version is not part of an identity.

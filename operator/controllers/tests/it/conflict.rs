@@ -1,6 +1,6 @@
 use serde_json::json;
 use threeport_engine::Outcome;
-use threeport_model::kinds::workload_instance::Health;
+use threeport_model::{identity::INSTANCE, kinds::workload_instance::Health};
 
 use crate::harness::{World, assert_done};
 
@@ -52,6 +52,28 @@ async fn foreign_objects_stand_as_they_are() {
     assert_eq!(reason, "OwnedBy");
     assert!(message.contains("WorkloadInstance/named"), "{message}");
     assert!(world.rows("second").is_empty());
+
+    // Nor is it handed over by its label: whose it is, intent says.
+    let instance = |name: &str| format!("{INSTANCE}={}", world.id(name));
+    world.kubectl(&[
+        "label",
+        "configmap",
+        "config",
+        "-n",
+        "web",
+        "--overwrite",
+        &instance("second"),
+    ]);
+    world.find("second", "configmaps", "ConfigMap", "web", "config");
+    let labelled = world.get("configmap", "web", "config");
+    world.run("second").await;
+    assert_eq!(world.stalled("second").0, "OwnedBy");
+    assert_eq!(world.get("configmap", "web", "config"), labelled);
+    world.observe("named", Health::Current);
+    assert_done(&world.run("named").await);
+    let label = format!("--selector={}", instance("named"));
+    let healed = world.kubectl(&["get", "configmap", "-n", "web", "--output=name", &label]);
+    assert_eq!(healed.trim(), "configmap/config");
 
     // A foreign object of that name.
     world.kubectl(&["create", "namespace", "shop"]);

@@ -53,11 +53,8 @@ impl Api for FakeApi {
     async fn intend(&self, request: &IntentRequest) -> Result<IntentResponse, SourceError> {
         let mut store = self.0.lock().unwrap();
         let taken = |row: &InventoryRow| {
-            store.rows.iter().find(|other| {
-                other.instance_id != row.instance_id
-                    && (&other.group, &other.kind, &other.namespace, &other.name)
-                        == (&row.group, &row.kind, &row.namespace, &row.name)
-            })
+            let mut others = store.rows.iter();
+            others.find(|other| other.instance_id != row.instance_id && is_same(other, row))
         };
         let conflicts: Vec<OwnedBy> = request
             .rows
@@ -79,6 +76,12 @@ impl Api for FakeApi {
             })
             .collect();
         if conflicts.is_empty() {
+            // In place of what an agent found.
+            let is_intended = |row: &InventoryRow| {
+                let mut intended = request.rows.iter();
+                intended.any(|new| row.instance_id == new.instance_id && is_same(row, new))
+            };
+            store.rows.retain(|row| !is_intended(row));
             store.rows.extend(request.rows.iter().cloned());
         }
         Ok(IntentResponse { conflicts })
@@ -509,6 +512,11 @@ async fn controller(
         Arc::new(Targets::new(config)),
         Stages::default(),
     ))
+}
+
+fn is_same(one: &InventoryRow, other: &InventoryRow) -> bool {
+    (&one.group, &one.kind, &one.namespace, &one.name)
+        == (&other.group, &other.kind, &other.namespace, &other.name)
 }
 
 /// What a run must end with.
