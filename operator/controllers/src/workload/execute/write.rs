@@ -16,6 +16,7 @@ use super::{
         identity::Owner,
         job,
         obstacle::{Obstacle, Reason},
+        order::Rank,
         render::Desired,
         replicas, secrets,
     },
@@ -313,13 +314,22 @@ fn sendable(context: &Context<'_>, desired: &Desired, live: Option<&Value>) -> R
     Ok(replicas::leave(object, live, &context.manager, named))
 }
 
+/// Never what would take others' objects with it.
 fn may_recreate(desired: &Desired, row: &InventoryRow) -> bool {
-    job::is_job(row) || desired.object["metadata"]["annotations"][ON_IMMUTABLE] == "recreate"
+    let is_asked = desired.object["metadata"]["annotations"][ON_IMMUTABLE] == "recreate";
+    let is_shared = matches!(desired.rank, Rank::Namespace | Rank::CustomResourceDefinition);
+    job::is_job(row) || (is_asked && !is_shared)
 }
 
-/// Deletes an object of ours and makes it anew.
+/// Deletes an object of ours and makes it anew. One that somebody took our labels off, to keep it, is not ours any more.
 async fn recreate(context: &Context<'_>, desired: &Desired, uid: &str) -> Result<Value, Failure> {
     let (resource, identity) = (&desired.resource, &desired.identity);
+    if let Some(live) = context.target.get_metadata(resource, identity).await? {
+        let owner = context.world.owner(&live);
+        if owner != Owner::Ours {
+            return Err(Failure::Obstacle(conflict(&display(identity), &owner)));
+        }
+    }
     let call = context
         .target
         .delete(resource, identity, uid, PropagationPolicy::Background);

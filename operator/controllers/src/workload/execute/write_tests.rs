@@ -38,7 +38,8 @@ async fn updated(
     let runtime = row().runtime_id;
     let context = Context::new(&world, runtime, &target, &lease, jiff::Timestamp::UNIX_EPOCH);
     let mut desired = desired("new");
-    desired.object = json!({"metadata": {"name": "api", "namespace": "web"}});
+    desired.object =
+        json!({"metadata": {"name": "api", "namespace": "web", "annotations": {ON_IMMUTABLE: "recreate"}}});
     (update(&context, &desired, row(), "u", false).await, log)
 }
 
@@ -102,6 +103,57 @@ async fn a_write_is_not_waited_for_longer_than_the_claim_lasts() {
     assert!(matches!(answer, Err(RunError::LeaseLost(_))), "{answer:?}");
     assert_eq!(log.all().len(), 1);
     assert_eq!(started.elapsed(), Duration::from_secs(3));
+}
+
+/// The cluster refuses to change a field: what is ours is made anew, and what somebody took our labels off stays.
+#[tokio::test]
+async fn what_lost_our_labels_is_not_deleted_to_be_made_anew() {
+    let refused = || {
+        let causes = json!([{"field": "spec.selector", "message": "Invalid value: {}: field is immutable"}]);
+        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 422,
+            "reason": "Invalid", "message": "refused", "details": {"causes": causes}});
+        Some((422, status))
+    };
+    for (is_ours, expected) in [(true, 1), (false, 0)] {
+        let (answer, log) = updated(10, move |asked, _, before| match asked.line.split(' ').next() {
+            Some("PATCH") if before == 0 => refused(),
+            Some("PATCH") => Some((201, live("201"))),
+            Some("DELETE") => Some((200, json!({"kind": "Status", "status": "Success"}))),
+            _ => {
+                let world = world();
+                let (plane, instance) = (world.identity.control_plane, world.instance());
+                let labels = is_ours.then(|| threeport_model::identity::labels(plane, instance, "web"));
+                Some((
+                    200,
+                    json!({"metadata": {"name": "api", "uid": "u", "labels": labels}}),
+                ))
+            }
+        })
+        .await;
+        let (_, written) = answer.unwrap();
+        if is_ours {
+            assert_eq!(written, Ok(Written::Recreated));
+        } else {
+            assert!(
+                matches!(&written, Err(obstacle) if obstacle.reason == Reason::Conflict),
+                "{written:?}"
+            );
+        }
+        let deletions = log.lines().into_iter().filter(|line| line.starts_with("DELETE"));
+        assert_eq!(deletions.count(), expected, "{:?}", log.lines());
+    }
+}
+
+#[test]
+fn what_would_take_others_with_it_is_never_made_anew() {
+    let may = |rank: Rank| {
+        let mut desired = desired("new");
+        desired.object = json!({"metadata": {"annotations": {ON_IMMUTABLE: "recreate"}}});
+        desired.rank = rank;
+        may_recreate(&desired, &row())
+    };
+    assert!(may(Rank::Workload));
+    assert!(!may(Rank::Namespace) && !may(Rank::CustomResourceDefinition));
 }
 
 #[test]
