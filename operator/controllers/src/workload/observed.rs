@@ -128,7 +128,9 @@ pub(super) fn is_untouched(row: &InventoryRow, agent: Option<&AgentState>) -> bo
 /// Whether the row's own object was seen, with all that we wrote of it, our labels included.
 pub(super) fn is_as_we_left_it(row: &InventoryRow) -> bool {
     let observed = &row.observed;
-    observed.uid.is_some()
+    // What an agent can't list any more it saw some time ago, however long.
+    !is_unlistable(row)
+        && observed.uid.is_some()
         && observed.uid == row.uid
         && observed.ownership_digest.is_some()
         && observed.ownership_digest == row.ownership_digest

@@ -195,6 +195,23 @@ async fn another_object_or_an_agent_that_is_silent_proves_nothing() {
     assert_eq!(asked(&log).len(), 1, "it is the agent of another cluster");
 }
 
+/// Somebody may have taken our labels off meanwhile, to keep the object.
+#[tokio::test]
+async fn what_an_agent_can_t_list_any_more_is_looked_at() {
+    let path = "/apis/apps/v1/namespaces/web/deployments/api";
+    let done = |_: &Asked| Some((200, json!({"kind": "Status", "status": "Success"})));
+    let (row, change) = seen_as(Health::Current, Trigger::Change);
+    let (_, _, log) = removed(vec![row], change, done).await;
+    assert_eq!(asked(&log), [format!("DELETE {path}")]);
+
+    let (mut row, change) = seen_as(Health::Unknown, Trigger::Change);
+    row.observed.message = "deployments can't be listed".to_owned();
+    let foreign = |_: &Asked| Some((200, json!({"metadata": {"name": "api", "uid": "u"}})));
+    let (_, applied, log) = removed(vec![row], change, foreign).await;
+    assert_eq!(asked(&log), [format!("GET {path}")]);
+    assert_eq!(applied.removed.len(), 1, "it is let go of");
+}
+
 pub(in super::super) fn namespace() -> InventoryRow {
     InventoryRow {
         id: Uuid::from_u128(99),
