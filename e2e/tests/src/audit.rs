@@ -71,20 +71,25 @@ pub struct ResponseStatus {
 impl Entry {
     /// Whether the request asked for a change. Leases, token and access reviews change nothing that counts.
     pub fn is_write(&self) -> bool {
-        let resource = self
-            .object_ref
-            .as_ref()
-            .map_or("", |object| object.resource.as_str());
-        let review = resource.ends_with("reviews") || resource == "leases";
-        let token = self
-            .object_ref
-            .as_ref()
-            .is_some_and(|object| object.subresource == "token");
+        let object = self.object_ref.as_ref();
+        let is_aside = object.is_some_and(|object| {
+            matches!(
+                (object.api_group.as_str(), object.resource.as_str()),
+                ("coordination.k8s.io", "leases")
+                    | ("authentication.k8s.io", "tokenreviews" | "selfsubjectreviews")
+                    | (
+                        "authorization.k8s.io",
+                        "subjectaccessreviews"
+                            | "localsubjectaccessreviews"
+                            | "selfsubjectaccessreviews"
+                            | "selfsubjectrulesreviews"
+                    )
+            )
+        });
         matches!(
             self.verb.as_str(),
             "create" | "update" | "patch" | "delete" | "deletecollection"
-        ) && !review
-            && !token
+        ) && !is_aside
     }
 
     /// Whether it was one of ours, impersonated ones included: a ServiceAccount of `namespace`.
@@ -132,15 +137,24 @@ pub fn end(log: &Path) -> Result<u64> {
 /// The answered requests that were logged after `offset`.
 pub fn since(log: &Path, offset: u64) -> Result<Vec<Entry>> {
     let mut file = File::open(log).with_context(|| format!("failed to read {}", log.display()))?;
-    file.seek(SeekFrom::Start(offset))?;
-    let mut entries = Vec::new();
-    for line in BufReader::new(file).lines() {
-        // The last line may be half written.
-        if let Ok(entry) = serde_json::from_str::<Entry>(&line?)
-            && entry.stage == "ResponseComplete"
-        {
+    file.seek(SeekFrom::Start(offset.saturating_sub(1)))?;
+    let mut lines = BufReader::new(file);
+    if offset > 0 {
+        // The rest of what was half written then; mostly only the end of its line.
+        lines.skip_until(b'\n')?;
+    }
+    answered(lines).with_context(|| format!("failed to read {}", log.display()))
+}
+
+fn answered(mut log: impl BufRead) -> Result<Vec<Entry>> {
+    let (mut entries, mut line) = (Vec::new(), String::new());
+    // The last line may be half written.
+    while log.read_line(&mut line)? > 0 && line.ends_with('\n') {
+        let entry: Entry = serde_json::from_str(&line).with_context(|| line.trim().to_owned())?;
+        if entry.stage == "ResponseComplete" {
             entries.push(entry);
         }
+        line.clear();
     }
     Ok(entries)
 }
@@ -152,4 +166,57 @@ pub fn count<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> BTreeMap<Strin
         *counts.entry(entry.summary()).or_default() += 1;
     }
     counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(stage: &str, resource: &str, verb: &str) -> String {
+        let object = serde_json::json!({"apiGroup": resource.split_once('.').map_or("", |(_, group)| group),
+            "resource": resource.split('.').next()});
+        let entry = serde_json::json!({"verb": verb, "stage": stage, "user": {"username": "somebody"},
+            "objectRef": object, "stageTimestamp": "2026-01-01T00:00:00.000000Z"});
+        format!("{entry}\n")
+    }
+
+    #[test]
+    fn only_the_last_line_may_be_half_written_and_none_that_cannot_be_read() {
+        let whole = line("ResponseComplete", "configmaps", "create");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let write = |text: &str| std::fs::write(file.path(), text).unwrap();
+        write(&format!(
+            "{whole}{}{whole}{}",
+            line("ResponseStarted", "pods", "watch"),
+            &whole[..20]
+        ));
+        assert_eq!(since(file.path(), 0).unwrap().len(), 2);
+        assert_eq!(since(file.path(), whole.len() as u64).unwrap().len(), 1);
+        assert_eq!(
+            since(file.path(), 10).unwrap().len(),
+            1,
+            "it was being written then"
+        );
+        write(&format!("{whole}{}\n{whole}", &whole[..20]));
+        assert!(since(file.path(), 0).is_err());
+    }
+
+    #[test]
+    fn what_is_a_write_is_told_by_group_and_kind() {
+        let is_write = |resource: &str, verb: &str| {
+            let text = line("ResponseComplete", resource, verb);
+            serde_json::from_str::<Entry>(&text).unwrap().is_write()
+        };
+        for aside in [
+            "leases.coordination.k8s.io",
+            "tokenreviews.authentication.k8s.io",
+            "subjectaccessreviews.authorization.k8s.io",
+        ] {
+            assert!(!is_write(aside, "create"), "{aside}");
+        }
+        for counted in ["leases.example.org", "reviews.example.org", "configmaps"] {
+            assert!(is_write(counted, "create"), "{counted}");
+            assert!(!is_write(counted, "list"), "{counted}");
+        }
+    }
 }

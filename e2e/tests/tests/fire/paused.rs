@@ -21,7 +21,7 @@ use threeport_e2e::{
 };
 use threeport_model::{Code, KindDescriptor, Object, condition, find_kind};
 
-use crate::{check, gate::Gate};
+use crate::{check, controls, gate::Gate};
 
 /// A claim's time to live, a run, and the agent's report.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -48,6 +48,7 @@ async fn fire_1_a_replica_paused_past_its_claim_leaves_nothing_behind() -> Resul
         Ok(is(found.lines().count() == 2, found))
     })
     .await?;
+    controls::what_is_planted_is_found(&plane).await?;
     let map =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late"}, "data": {"a": "b"}});
     let definition = Object::new("WorkloadDefinition", NAME, json!({"manifests": [map]}));

@@ -203,7 +203,7 @@ async fn fire_5_a_failing_commit_is_mended_before_anybody_hears_of_it() -> Resul
         stage
             .proxy
             .begin(Plan::of(every_third.map(|number| (Place::Commit, number, fault))));
-        let entries = load::run(&stage.rest, seed).await?;
+        let entries = load::run(&stage.rest, seed).await.with_context(|| replay(seed))?;
         let injected = stage.proxy.injected();
         of_each[which] += injected.len();
         alone += injected
@@ -281,7 +281,8 @@ async fn with_an_api_that_dies(seeds: Vec<u64>) -> Result<(Totals, usize)> {
         });
         let moment = usual.mul_f64(random.random_range(0.0..0.9));
         tokio::time::sleep(moment).await;
-        let (again, is_too_late) = (replay(seed), run.is_finished());
+        let again = format!("{}, killed after {} ms", replay(seed), moment.as_millis());
+        let is_too_late = run.is_finished();
         stage = stage.kill_and_start().await.with_context(|| again.clone())?;
         let (entries, took) = run.await?.with_context(|| again.clone())?;
         if is_too_late {

@@ -100,7 +100,15 @@ async fn a_workload_is_applied_and_a_second_look_writes_nothing() {
     // A failing object is named.
     world.observe("web", Health::Failed);
     world.run("web").await;
-    assert_eq!(world.ready("web").0, "ResourceFailed");
+    let (reason, message) = world.ready("web");
+    assert_eq!(reason, "ResourceFailed");
+    let worst = world.status("web").worst;
+    assert!(
+        worst
+            .iter()
+            .any(|worst| worst.health == Health::Failed && message.contains(&worst.resource.kind)),
+        "{message} {worst:?}"
+    );
     world.observe("web", Health::Current);
 
     // One document changed, one removed, one added: three writes, and not Ready before what is new was seen healthy.

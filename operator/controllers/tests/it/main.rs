@@ -20,3 +20,4 @@ mod remove;
 mod restart;
 mod stale;
 mod unreachable;
+mod webhook;

@@ -44,7 +44,14 @@ async fn the_api_does_what_the_model_does() {
     let cases = variable("THREEPORT_TEST_CASES").unwrap_or(usual);
     let seed = variable("THREEPORT_TEST_SEED").unwrap_or_else(rand::random::<u64>);
     println!("THREEPORT_TEST_CASES={cases} THREEPORT_TEST_SEED={seed}");
-    for api in Api::everywhere().await {
+    let databases = Api::everywhere().await;
+    for wanted in ["sqlite", "postgresql"] {
+        assert!(
+            databases.iter().any(|api| api.store.database() == wanted),
+            "{wanted}"
+        );
+    }
+    for api in databases {
         let database = api.store.database();
         let started = std::time::Instant::now();
         let counted = run(&api, cases, seed);
