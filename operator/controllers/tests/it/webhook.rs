@@ -13,9 +13,10 @@ const CONFIGURATION: &str = r#"{"apiVersion": "admissionregistration.k8s.io/v1",
     "admissionReviewVersions": ["v1"], "clientConfig": {"service": {"namespace": "default", "name": "nobody"}},
     "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]}]}"#;
 
-/// What a webhook that is down must agree to is tried again, and named; all else is applied.
+/// What a webhook that is down must agree to is tried again, and named. What comes after it in its set waits for it, and
+/// nothing else does.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_that_is_down_is_named_and_holds_up_only_what_it_must_agree_to() {
+async fn a_webhook_that_is_down_is_named_and_holds_up_only_what_needs_it() {
     let world = World::start(false).await;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), CONFIGURATION).unwrap();
@@ -34,7 +35,7 @@ async fn a_webhook_that_is_down_is_named_and_holds_up_only_what_it_must_agree_to
         assert!(std::time::Instant::now() < deadline, "the webhook is not asked");
     };
     assert!(
-        matches!(report.outcome, Outcome::Retry(_)),
+        matches!(report.outcome, Outcome::WaitFor(_)),
         "{:?}",
         report.outcome
     );
@@ -44,12 +45,20 @@ async fn a_webhook_that_is_down_is_named_and_holds_up_only_what_it_must_agree_to
         message.contains("down.example.org") && message.contains("ConfigMap shop/config"),
         "{message}"
     );
-    assert!(world.get("configmap", "shop", "config").is_null());
-    assert!(!world.get("service", "shop", "web").is_null());
+    for waiting in [("configmap", "config"), ("service", "web")] {
+        assert!(world.get(waiting.0, "shop", waiting.1).is_null(), "{waiting:?}");
+    }
+    world.define(
+        "other",
+        &APP.replace("name: web", "name: other")[APP.find("---").unwrap() + 4..],
+    );
+    world.place("other", json!({"namespace": "shop"}));
+    assert_done(&world.run("other").await);
+    assert!(!world.get("service", "shop", "other").is_null());
 
     world.kubectl(&["delete", "validatingwebhookconfiguration", "down"]);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while world.get("configmap", "shop", "config").is_null() {
+    while world.get("service", "shop", "web").is_null() {
         world.run("web").await;
         assert!(std::time::Instant::now() < deadline, "{:?}", world.ready("web"));
     }
