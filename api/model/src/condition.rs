@@ -16,6 +16,8 @@ pub const STALLED: &str = "Stalled";
 pub const SYNCED: &str = "Synced";
 /// A field that was healed five times in ten minutes; the message names the other manager.
 pub const FIGHTING: &str = "Fighting";
+/// There are objects of an instance of which the database has no record; the message names them.
+pub const UNRECORDED: &str = "Unrecorded";
 /// An object that is being deleted says what it waits for.
 pub const DELETION_BLOCKED: &str = "DeletionBlocked";
 

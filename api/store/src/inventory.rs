@@ -4,6 +4,12 @@
 //! object there is one row among the living; a second instance that wants it is told who has it. Beside those there are
 //! *leftovers*: objects that carry an instance's identity without being in its inventory (a late create of a replica that
 //! was paused). They are recorded when they are observed, take nobody's place, and their instance removes them.
+//!
+//! Of what a living instance carries the identity without ever having had it, as far as is known ([`former`]), nobody can say
+//! that it came late: the database may have been restored from a backup that was made before. It is recorded as
+//! *unrecorded*, and stays while its instance does.
+
+pub(crate) mod former;
 
 use std::collections::BTreeMap;
 
@@ -34,9 +40,15 @@ pub(crate) const COLUMNS: &str = "i.id, i.runtime_id, i.instance_id, i.api_group
     i.observed_resource_version, i.observed_ownership_digest, i.observed_images, i.observed_epoch, \
     i.observed_sequence, i.observed_managers, i.seen_at";
 
+/// The column `leftover` of a late create; it is 0 of what an instance has.
+pub(crate) const LEFTOVER: i64 = 1;
+/// The column `leftover` of what the database has no record of.
+pub(crate) const UNRECORDED: i64 = 2;
+
 /// Reads [`COLUMNS`].
 pub(crate) fn read(row: &Row) -> Result<InventoryRow> {
     let health: String = row.get("observed_health")?;
+    let leftover: i64 = row.get("leftover")?;
     Ok(InventoryRow {
         id: row.get("id")?,
         runtime_id: row.get("runtime_id")?,
@@ -53,6 +65,7 @@ pub(crate) fn read(row: &Row) -> Result<InventoryRow> {
         applied_resource_version: row.get("applied_resource_version")?,
         completed_hash: row.get("completed_hash")?,
         healed_at: row.json("healed_at")?,
+        unrecorded: leftover == UNRECORDED,
         observed: Observed {
             health: Health::from_word(&health),
             message: row.get("observed_message")?,

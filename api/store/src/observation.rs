@@ -49,9 +49,8 @@ fn key(observation: &Observation) -> Key {
     )
 }
 
-/// The statement of the rows that observations are of: a join by which the index of the rows of instances serves. (With
-/// the runtime outside of it, all rows of the runtime are read.)
-pub(crate) fn of_observed<'o>(runtime: Uuid, observations: impl Iterator<Item = &'o Observation>) -> Sql {
+/// What observations are of, as a common table expression `v`.
+pub(crate) fn identities<'o>(runtime: Uuid, observations: impl Iterator<Item = &'o Observation>) -> Sql {
     let mut query =
         Sql::new("WITH v (runtime_id, instance_id, api_group, kind, namespace, name) AS (VALUES ");
     query.rows(observations.map(|observation| {
@@ -65,8 +64,16 @@ pub(crate) fn of_observed<'o>(runtime: Uuid, observations: impl Iterator<Item = 
             name.into(),
         ])
     }));
+    query.push(")");
+    query
+}
+
+/// The statement of the rows that observations are of: a join by which the index of the rows of instances serves. (With
+/// the runtime outside of it, all rows of the runtime are read.)
+pub(crate) fn of_observed<'o>(runtime: Uuid, observations: impl Iterator<Item = &'o Observation>) -> Sql {
+    let mut query = identities(runtime, observations);
     query.push(&format!(
-        ") SELECT {} FROM v JOIN inventory i ON i.instance_id = v.instance_id AND i.runtime_id = v.runtime_id \
+        " SELECT {} FROM v JOIN inventory i ON i.instance_id = v.instance_id AND i.runtime_id = v.runtime_id \
          AND i.api_group = v.api_group AND i.kind = v.kind AND i.namespace = v.namespace AND i.name = v.name",
         inventory::COLUMNS
     ));

@@ -85,7 +85,7 @@ fn ready() -> String {
 pub struct Status {
     /// The generation of the instance that the status speaks about.
     pub observed_generation: i64,
-    /// `Ready`, and `Reconciling`, `Stalled`, `Fighting` or `DeletionBlocked` where they apply.
+    /// `Ready`, and `Reconciling`, `Stalled`, `Fighting`, `Unrecorded` or `DeletionBlocked` where they apply.
     pub conditions: Vec<Condition>,
     /// The generations that are applied; absent before the first complete apply.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -54,6 +54,9 @@ pub struct InventoryRow {
     /// Times at which a foreign change of a field of ours was healed, milliseconds since 1970, newest last, at most 5.
     #[serde(default)]
     pub healed_at: Vec<i64>,
+    /// Whether an agent found the object, and the database has no record that the instance ever had it. Server-owned.
+    #[serde(default)]
+    pub unrecorded: bool,
 }
 
 /// What an agent saw of an object.

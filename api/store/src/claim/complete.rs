@@ -62,6 +62,9 @@ async fn complete(
         None => None,
     };
     let status_written = change.is_some();
+    if !(subject.deleting || subject.deleted) {
+        inventory::former::remember(transaction, request.id, &request.inventory_removed).await?;
+    }
     inventory::remove(transaction, request.id, &request.inventory_removed).await?;
     let mut statements = inventory::insert(request.id, &request.inventory)?;
     statements.extend(event::record(transaction, store.random(), &request.events));

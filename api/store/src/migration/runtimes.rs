@@ -41,4 +41,11 @@ pub(super) const STEPS: &[Step] = &[
           ON DELETE CASCADE, api_group {text} NOT NULL, kind {text} NOT NULL, version {text} NOT NULL, \
           closed_epoch BIGINT NOT NULL, PRIMARY KEY (runtime_id, api_group, kind))",
     ),
+    step(
+        40,
+        "CREATE TABLE IF NOT EXISTS former_resource (instance_id {uuid} NOT NULL REFERENCES object (id) \
+          ON DELETE CASCADE, runtime_id {uuid} NOT NULL, api_group {text} NOT NULL, kind {text} NOT NULL, \
+          namespace {text} NOT NULL, name {text} NOT NULL, removed_at BIGINT NOT NULL, \
+          PRIMARY KEY (instance_id, runtime_id, api_group, kind, namespace, name))",
+    ),
 ];

@@ -400,6 +400,76 @@ database_test!(leftovers_are_found_by_their_identity, bed, {
     assert!(notices.is_empty(), "what the database doesn't know is left alone");
 });
 
+database_test!(
+    what_a_living_instance_never_had_is_recorded_as_such_and_is_no_leftover,
+    bed,
+    {
+        let (claim, agent) = applied(bed).await;
+        let id = claim.object.id();
+        let found = async |sequence: i64, name: &str| {
+            let request = report(&agent, sequence, vec![seen(&claim, name, "10", Health::Current)]);
+            observe(bed, &agent, &request).await;
+            let running = bed.claim_one(id).await;
+            let row = running
+                .inventory
+                .iter()
+                .find(|row| row.name == name)
+                .unwrap()
+                .clone();
+            (running, row)
+        };
+        let end = async |running: &Claim, rows: &[Uuid]| {
+            let request = CompleteRequest {
+                inventory_removed: rows.to_vec(),
+                ..done(running)
+            };
+            bed.store.claim_complete(&request).await.unwrap();
+        };
+        let (running, unknown) = found(1, "unknown").await;
+        assert!(unknown.unrecorded);
+        let of_a = running.inventory.iter().find(|row| row.name == "a").unwrap().id;
+        end(&running, &[of_a, unknown.id]).await;
+
+        let (running, late) = found(2, "a").await;
+        assert!(!late.unrecorded, "the instance had it");
+        end(&running, &[late.id]).await;
+        let (running, again) = found(3, "unknown").await;
+        assert!(again.unrecorded, "that it was forgotten is no reason");
+        end(&running, &[]).await;
+
+        let passed = crate::inventory::former::REMEMBERED + 1;
+        let text = Sql::new(format!(
+            "UPDATE former_resource SET removed_at = removed_at - {passed}"
+        ));
+        bed.store.0.connections.writer.run(text).await.unwrap();
+        let (running, old) = found(4, "a").await;
+        assert!(old.unrecorded, "it had it long ago");
+        // Of what its definition names, intent takes the place.
+        let wanted = row(&running, agent.runtime_id, "a");
+        intend(bed, &running, std::slice::from_ref(&wanted)).await;
+        let of_b = running.inventory.iter().find(|row| row.name == "b").unwrap().id;
+        end(&running, &[of_b]).await;
+        let rows = bed
+            .store
+            .object_resources("WorkloadInstance", "web")
+            .await
+            .unwrap();
+        let told: Vec<_> = rows
+            .iter()
+            .map(|row| (row.name.as_str(), row.unrecorded))
+            .collect();
+        assert_eq!(told, [("a", false), ("unknown", true)]);
+        let count = Sql::new("SELECT COUNT(*) AS count FROM former_resource");
+        let count = bed.store.0.connections.writer.one(count).await.unwrap().unwrap();
+        let count: i64 = count.get("count").unwrap();
+        assert_eq!(count, 1, "what was long ago is forgotten");
+
+        bed.delete("WorkloadInstance", "web").await.unwrap();
+        let (_, ending) = found(5, "ending").await;
+        assert!(!ending.unrecorded, "all of it is to go");
+    }
+);
+
 database_test!(a_copy_of_our_labels_is_nobody_s_leftover, bed, {
     let (claim, agent) = applied(bed).await;
     let mut copy = seen(&claim, "copy", "10", Health::Current);

@@ -30,6 +30,7 @@ pub(super) fn row(claim: &Claim, runtime_id: Uuid, name: &str) -> InventoryRow {
         completed_hash: None,
         observed: Observed::default(),
         healed_at: Vec::new(),
+        unrecorded: false,
     }
 }
 

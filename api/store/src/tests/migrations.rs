@@ -21,8 +21,8 @@ database_test!(any_number_may_migrate_at_once, bed, {
     if bed.is_sqlite() {
         std::fs::remove_file(bed.options.url.trim_start_matches("sqlite://")).unwrap();
     } else {
-        let drop = "DROP TABLE IF EXISTS secret_value, event, revision, operation, watched_kind, unused_kind, agent, inventory, \
-                    pending, reference, label, object_status, object, document, control_plane, schema_version";
+        let drop = "DROP TABLE IF EXISTS secret_value, event, revision, operation, watched_kind, unused_kind, agent, former_resource, \
+                    inventory, pending, reference, label, object_status, object, document, control_plane, schema_version";
         bed.store.0.connections.writer.run(Sql::new(drop)).await.unwrap();
     }
     let mut tasks = Vec::new();

@@ -1,5 +1,6 @@
-//! A replica whose create is on its way to the cluster is paused past its claim, and goes on after the object was deleted.
-//! What is made late by that is found by its identity and removed, and nothing else is made.
+//! A replica whose create is on its way to the cluster is paused past its claim, and goes on after its instance was deleted,
+//! or lost that object by an edit. What is made late by that is found by its identity and removed, and nothing else is made.
+//! The short form draws one of two deletions.
 //!
 //! A replica that is paused *before* it sends does not send any more when it goes on (the guard of its lease),
 //! so the late create is one that was sent already: a gate holds it back.
@@ -11,23 +12,32 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use threeport_client::Propagation;
 use threeport_e2e::{
-    audit, leftovers,
+    audit, form, leftovers,
     plane::{Part, Plane},
     wait_until,
 };
 use threeport_model::{Code, KindDescriptor, Object, condition, find_kind};
 
-use crate::{check, controls, gate::Gate};
+use crate::{check, controls, gate::Gate, people::replace};
 
 /// A claim's time to live, a run, and the agent's report.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// By what it missed in that time a process knows that it was stopped (`api/failpoint`).
 const NOTICED: Duration = Duration::from_millis(1200);
 const NAME: &str = "late";
+
+/// What becomes of the instance meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meanwhile {
+    Deleted,
+    /// Its definition has another object in the place of the late one.
+    Edited,
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fire_1_a_replica_paused_past_its_claim_leaves_nothing_behind() -> Result<()> {
@@ -49,28 +59,39 @@ async fn fire_1_a_replica_paused_past_its_claim_leaves_nothing_behind() -> Resul
     })
     .await?;
     controls::what_is_planted_is_found(&plane).await?;
-    let map =
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late"}, "data": {"a": "b"}});
-    let definition = Object::new("WorkloadDefinition", NAME, json!({"manifests": [map]}));
-    plane.api.object_create(definitions()?, &definition).await?;
+    plane
+        .api
+        .object_create(definitions()?, &definition("late"))
+        .await?;
     // What is made late is a Namespace that is gone, or an object in one that is there.
-    for (spec, late) in [
-        (json!({"definition": NAME}), "namespaces. late/late"),
-        (
-            json!({"definition": NAME, "namespace": "shared"}),
-            "configmaps. shared/late",
-        ),
-    ] {
-        let result = paused(&mut plane, &spec, late).await;
+    let own = (json!({"definition": NAME}), "namespaces. late/late");
+    let shared = (
+        json!({"definition": NAME, "namespace": "shared"}),
+        "configmaps. shared/late",
+    );
+    let edited = (shared.clone(), Meanwhile::Edited);
+    let mut cases: Vec<_> = [own, shared].map(|case| (case, Meanwhile::Deleted)).into();
+    if !form::is_long() {
+        cases.remove(usize::from(StdRng::seed_from_u64(form::seed()).random_bool(0.5)));
+    }
+    for ((spec, late), meanwhile) in cases.into_iter().chain([edited]) {
+        let result = paused(&mut plane, &spec, late, meanwhile).await;
         if result.is_err() {
             println!("{}", plane.log_tails());
         }
-        result.with_context(|| format!("a late {late}"))?;
+        result.with_context(|| format!("a late {late}, {meanwhile:?}"))?;
     }
     Ok(())
 }
 
-async fn paused(plane: &mut Plane, spec: &Value, late: &str) -> Result<()> {
+/// With one object of that name.
+fn definition(name: &str) -> Object {
+    let map =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "b"}});
+    Object::new("WorkloadDefinition", NAME, json!({"manifests": [map]}))
+}
+
+async fn paused(plane: &mut Plane, spec: &Value, late: &str, meanwhile: Meanwhile) -> Result<()> {
     let before = leftovers::everything(&plane.cluster).await?;
     let gate = stop_before_a_create(plane, spec).await?;
     let sent = audit::end(&plane.audit_log())?;
@@ -84,10 +105,20 @@ async fn paused(plane: &mut Plane, spec: &Value, late: &str) -> Result<()> {
     let early = check::creates(&plane.audit_log(), sent)?;
     ensure!(early.is_empty(), "it arrived already: {early:?}");
 
-    another_does_it(plane).await?;
-    is_as_before(plane, &before)
-        .await
-        .context("everything of it is gone")?;
+    another_takes_over(plane).await?;
+    let before = match meanwhile {
+        Meanwhile::Deleted => {
+            delete(plane).await?;
+            is_as_before(plane, &before)
+                .await
+                .context("everything of it is gone")?;
+            before
+        }
+        Meanwhile::Edited => {
+            edit(plane).await?;
+            leftovers::everything(&plane.cluster).await?
+        }
+    };
     let paused = plane.process(Part::Controllers)?.id();
     ensure!(state_of(paused)? == 'T', "the replica went on by itself");
 
@@ -141,8 +172,7 @@ async fn stop_before_a_create(plane: &mut Plane, spec: &Value) -> Result<Gate> {
     Ok(gate)
 }
 
-/// Another replica takes over, and the instance is deleted.
-async fn another_does_it(plane: &mut Plane) -> Result<()> {
+async fn another_takes_over(plane: &mut Plane) -> Result<()> {
     plane.start_part(Part::SecondControllers, &[])?;
     plane.wait_part(Part::SecondControllers)?;
     wait_until("another replica takes over", DEADLINE, || async {
@@ -153,7 +183,21 @@ async fn another_does_it(plane: &mut Plane) -> Result<()> {
         let is_ready = ready.status == threeport_model::ConditionStatus::True;
         Ok(is(is_ready, ready.message.clone()))
     })
-    .await?;
+    .await
+}
+
+async fn edit(plane: &Plane) -> Result<()> {
+    replace(&plane.api, &definition("kept")).await?;
+    let kubectl = plane.kubectl()?;
+    wait_until("one object took the place of the other", DEADLINE, || async {
+        let maps = kubectl.run(&["get", "configmap", "--namespace=shared", "--output=name"])?;
+        let has = |name: &str| maps.lines().any(|line| line == format!("configmap/{name}"));
+        Ok(is(has("kept") && !has("late"), maps))
+    })
+    .await
+}
+
+async fn delete(plane: &Plane) -> Result<()> {
     plane
         .api
         .object_delete(instances()?, NAME, Propagation::Refuse)

@@ -12,6 +12,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use threeport_client::ApplyBody;
 use threeport_e2e::{World, kubectl, kubectl::run, wait_until, workload};
+use threeport_model::condition;
 
 use crate::{
     installation::{rolled_out, scale},
@@ -24,6 +25,8 @@ use crate::{
 const FAR: i64 = 57;
 /// The generation of the row that comes back.
 const RESTORED: i64 = 3;
+/// A ConfigMap that the workload has at every later step.
+const SINCE: &str = "since";
 /// The longest that a change may take to be shown on its custom resource.
 const SHOWN: Duration = Duration::from_secs(20);
 /// The longest until what a restore changed is shown without anybody's edit: the facade finds out when it reaches the
@@ -42,7 +45,41 @@ fn pair(name: &str, image: &str, step: i64) -> [Value; 2] {
 fn manifests(name: &str, image: &str, step: i64) -> Vec<Value> {
     let mut manifests = workload::service(name, image);
     manifests[0]["data"]["step"] = json!(step.to_string());
+    if step > RESTORED {
+        manifests.push(workload::config(SINCE));
+    }
     manifests
+}
+
+/// The uid of what the workload was given since the backup.
+async fn since(name: &str) -> Result<String> {
+    let map = live(name, &format!("configmap/{SINCE}")).await?;
+    let map = map.with_context(|| format!("what {name} was given since the backup is gone"))?;
+    Ok(map["metadata"]["uid"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Waits until the instance says, or no longer says, that the database has no record of what it was given since.
+async fn is_unrecorded(world: &World, name: &str, wanted: bool) -> Result<()> {
+    let resource = format!("workloadinstance/{name}");
+    wait_until(
+        &format!("{resource}: Unrecorded is {wanted}"),
+        NOTICED,
+        || async {
+            let found = custom_resource(world, &resource).await?.context("absent")?;
+            let conditions = found["status"]["conditions"].as_array();
+            let said = conditions.and_then(|all| {
+                all.iter()
+                    .find(|condition| condition["type"] == condition::UNRECORDED)
+            });
+            let named = said.is_some_and(|said| said["message"].to_string().contains(SINCE));
+            Ok(if named == wanted {
+                Ok(())
+            } else {
+                Err(found["status"].to_string())
+            })
+        },
+    )
+    .await
 }
 
 /// The step that the workload itself is at.
@@ -271,6 +308,7 @@ async fn story_3_a_resource_at_57_over_a_restored_row_at_3_does_not_hang_wait() 
             bring(world, RESTORED, FAR).await?;
             wait_ready(world, &mirrored).await?;
             wait_ready(world, &own).await?;
+            let given = [since("set-back").await?, since("own-back").await?];
 
             stop_api(world).await?;
             copy(&backup, &database).await?;
@@ -298,6 +336,8 @@ async fn story_3_a_resource_at_57_over_a_restored_row_at_3_does_not_hang_wait() 
             })
             .await?;
             wait_ready(world, &mirrored).await?;
+            // What it was given since is nothing that came late: it stays until somebody says what is to become of it.
+            is_unrecorded(world, "set-back", true).await?;
             patch_by_rest(world, "set-back", workload::OTHER_IMAGE, RESTORED + 1).await?;
             definition(world, "set-back", "has the edit", SHOWN, |found| {
                 found["spec"].to_string().contains(workload::OTHER_IMAGE)
@@ -316,6 +356,9 @@ async fn story_3_a_resource_at_57_over_a_restored_row_at_3_does_not_hang_wait() 
             patch_by_kubectl(world, "own-back", workload::OTHER_IMAGE, FAR + 1).await?;
             wait_ready(world, &own[..1]).await?;
             one_pod_is_ready("own-back", "own-back", workload::OTHER_IMAGE).await?;
+            is_unrecorded(world, "set-back", false).await?;
+            let left = [since("set-back").await?, since("own-back").await?];
+            ensure!(left == given, "{given:?} became {left:?}");
             fs::remove_dir_all(&backup)?;
             Ok(())
         })

@@ -31,6 +31,7 @@ mod render;
 mod replicas;
 mod secrets;
 mod status;
+mod unrecorded;
 mod world;
 
 pub use definition::DefinitionController;

@@ -184,6 +184,7 @@ pub(super) mod tests {
                 ..Observed::default()
             },
             healed_at: Vec::new(),
+            unrecorded: false,
         }
     }
 

@@ -16,6 +16,7 @@ use super::{
     obstacle::{Obstacle, Reason},
     order::rank,
     render::Desired,
+    unrecorded,
     world::World,
 };
 use crate::target::display;
@@ -96,7 +97,8 @@ fn removals(world: &World, desired: &[Desired]) -> Vec<InventoryRow> {
             .iter()
             .any(|desired| world.is_row_of(row, &desired.identity))
     };
-    let rows = world.claim.inventory.iter().filter(|row| !is_wanted(row));
+    let rows = world.claim.inventory.iter();
+    let rows = rows.filter(|row| !is_wanted(row) && !unrecorded::stays(world, row));
     let mut rows: Vec<_> = rows.cloned().collect();
     rows.sort_by_key(|row| std::cmp::Reverse(rank(&row.group, &row.kind)));
     rows
@@ -198,6 +200,7 @@ fn new_row(world: &World, desired: &Desired) -> InventoryRow {
         ownership_digest: None,
         applied_resource_version: None,
         completed_hash: None,
+        unrecorded: false,
         observed: Observed::default(),
         healed_at: Vec::new(),
     }

@@ -135,6 +135,38 @@ fn a_stale_observation_of_an_untouched_object_writes_nothing() {
     assert_eq!(actions(&plan), [&Action::Keep]);
 }
 
+/// What an agent found of an instance that goes on, and the database has no record of.
+#[test]
+fn what_the_database_has_no_record_of_stays_while_its_instance_does() {
+    let mut world = world();
+    let found = InventoryRow {
+        plan_hash: None,
+        unrecorded: true,
+        ..row()
+    };
+    world.claim.inventory = vec![found.clone()];
+    assert!(removals(&world, &[]).is_empty());
+
+    let known = InventoryRow {
+        id: Uuid::from_u128(5),
+        group: "extensions".to_owned(),
+        ..row()
+    };
+    world.claim.inventory.push(known);
+    assert_eq!(
+        removals(&world, &[]).len(),
+        2,
+        "both are of one object, which we know"
+    );
+    world.claim.inventory.truncate(1);
+
+    world.claim.inventory[0].unrecorded = false;
+    assert_eq!(removals(&world, &[]).len(), 1, "it was made late");
+    world.claim.inventory[0].unrecorded = true;
+    world.claim.object.metadata.deletion_requested_at = Some(jiff::Timestamp::UNIX_EPOCH);
+    assert_eq!(removals(&world, &[]), [found]);
+}
+
 #[test]
 fn removal_goes_the_other_way() {
     let kinds = [

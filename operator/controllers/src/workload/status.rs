@@ -24,6 +24,7 @@ use super::{
     obstacle::{Obstacle, Reason},
     order::Rank,
     plan::Plan,
+    unrecorded,
     world::{World, identity_of},
 };
 use crate::condition::{Progress, Summary, to_value};
@@ -60,6 +61,7 @@ pub(super) fn report(world: &World, plan: &Plan, applied: &Applied, now: jiff::T
         .filter(|id| !applied.remembered.contains(id))
         .copied()
         .collect();
+    report.inventory_removed.extend(unrecorded::gone(world));
     report.events.clone_from(&applied.events);
     report.finalize = world.claim.object.is_deleting()
         && !world.claim.deleted
@@ -68,6 +70,9 @@ pub(super) fn report(world: &World, plan: &Plan, applied: &Applied, now: jiff::T
     // A tombstone has no status to speak of, and what becomes one keeps its last: it may say what was kept.
     if !world.claim.deleted && !report.finalize {
         report.events.extend(event(world, &summary));
+        report
+            .events
+            .extend(unrecorded::event(world, status.observed_generation));
         report.status = Some(to_value(&status));
     }
     report
@@ -83,7 +88,8 @@ fn healths(world: &World, applied: &Applied) -> Vec<ResourceHealth> {
             message,
         }
     };
-    let mut healths: Vec<_> = applied.rows.iter().map(of_row).collect();
+    let rows = applied.rows.iter().filter(|row| !unrecorded::stays(world, row));
+    let mut healths: Vec<_> = rows.map(of_row).collect();
     healths.sort_by(|left, right| {
         left.health
             .cmp(&right.health)
@@ -290,6 +296,7 @@ fn status(
     let mut conditions = summary.conditions(generation);
     conditions.extend(fighting(world, applied, generation));
     conditions.extend(deletion_blocked(world, applied, generation));
+    conditions.extend(unrecorded::condition(world, generation));
     let count =
         |health| i64::try_from(healths.iter().filter(|one| one.health == health).count()).unwrap_or(i64::MAX);
     let total = i64::try_from(healths.len()).unwrap_or(i64::MAX);

@@ -1,4 +1,7 @@
-use threeport_model::{condition::find, kinds::workload_instance::Revision};
+use threeport_model::{
+    condition::{UNRECORDED, find},
+    kinds::workload_instance::Revision,
+};
 
 use super::*;
 use crate::workload::{
@@ -127,6 +130,74 @@ fn what_is_fought_over_is_not_ready() {
         message.contains("Deployment web/api") && message.contains("kubectl-edit"),
         "{message}"
     );
+}
+
+/// An instance that has all that it wants, and of which an agent found more than the database knows of.
+#[test]
+fn what_the_database_has_no_record_of_is_named_and_counts_for_nothing() {
+    let mut world = world();
+    world.desired = vec![desired("h")];
+    let found = |number: u128| InventoryRow {
+        id: uuid::Uuid::from_u128(100 + number),
+        name: format!("found-{number}"),
+        uid: Some(format!("found-{number}")),
+        plan_hash: None,
+        unrecorded: true,
+        ..row()
+    };
+    world.claim.inventory = std::iter::once(row()).chain((1..=12).map(found)).collect();
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let first = report(&world, &PLAN, &done(), now);
+    let status = status_of(&first);
+    let said = find(&status.conditions, UNRECORDED).unwrap();
+    assert!(
+        said.message.contains("Deployment web/found-1,") && said.message.contains("and 2 more"),
+        "{}",
+        said.message
+    );
+    assert_eq!(ready(&world, &done()).0, ConditionStatus::True);
+    let is_told = |report: &Report| {
+        report
+            .events
+            .iter()
+            .filter(|event| event.reason == UNRECORDED)
+            .count()
+    };
+    assert_eq!(is_told(&first), 1);
+    assert!(first.inventory_removed.is_empty());
+
+    world.previous = status;
+    assert_eq!(is_told(&report(&world, &PLAN, &done(), now)), 0, "it was told");
+    let blocked = Applied {
+        rows: world.claim.inventory.clone(),
+        ..Applied::default()
+    };
+    let counted = status_of(&report(&world, &Plan::Blocked, &blocked, now)).resources;
+    assert_eq!(counted.total, 1);
+
+    // Somebody deleted one, put another into the definition, and deletes the instance.
+    world.claim.inventory.truncate(3);
+    world.claim.inventory[1].observed.health = Health::Missing;
+    let gone = world.claim.inventory[1].id;
+    let fewer = report(&world, &PLAN, &done(), now);
+    assert_eq!(fewer.inventory_removed, [gone]);
+    let status = status_of(&fewer);
+    let said = find(&status.conditions, UNRECORDED).unwrap();
+    assert!(
+        said.message.contains("found-2.") && !said.message.contains("found-1"),
+        "{}",
+        said.message
+    );
+    let mut wanted = desired("h");
+    wanted.identity.name = "found-2".to_owned();
+    world.desired.push(wanted);
+    let none = status_of(&report(&world, &PLAN, &done(), now));
+    assert!(find(&none.conditions, UNRECORDED).is_none());
+    world.desired.truncate(1);
+    world.claim.object.metadata.deletion_requested_at = Some(now);
+    let ending = report(&world, &Plan::Remove(Vec::new()), &Applied::default(), now);
+    assert!(find(&status_of(&ending).conditions, UNRECORDED).is_none());
+    assert!(ending.inventory_removed.is_empty(), "a deletion looks for itself");
 }
 
 #[test]

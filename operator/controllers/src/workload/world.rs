@@ -25,7 +25,7 @@ use super::{
     order::Rank,
     removable::is_found,
     render::Desired,
-    replicas,
+    replicas, unrecorded,
 };
 use crate::{Identity, target::Target};
 
@@ -100,9 +100,10 @@ impl World {
         Owner::of(live, self.identity.control_plane, self.instance())
     }
 
-    /// Whether a live object is this instance's, and no copy of one.
+    /// Whether a live object is this instance's, and no copy of one, nor one that stays.
     pub(super) fn is_ours(&self, live: &Value) -> bool {
-        self.owner(live) == Owner::Ours && (is_applied_by(live, &self.manager()) || self.knows(live))
+        let is_applied = is_applied_by(live, &self.manager()) || self.knows(live);
+        self.owner(live) == Owner::Ours && is_applied && !unrecorded::is_one(self, live)
     }
 
     /// Whether our apply was answered with this very object.

@@ -1,6 +1,9 @@
 use serde_json::{Value, json};
 use threeport_engine::Outcome;
-use threeport_model::identity::{INSTANCE, field_manager, labels};
+use threeport_model::{
+    condition,
+    identity::{INSTANCE, field_manager, labels},
+};
 
 use crate::harness::World;
 
@@ -86,6 +89,52 @@ async fn a_late_create_goes_and_what_resembles_it_stays() {
         3,
         "the instance's own, and two that came late: {deletions:?}"
     );
+}
+
+/// The database was restored from a backup that was made before the instance was given more.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_database_has_no_record_of_stays_until_it_is_wanted_or_its_instance_goes() {
+    let world = World::start(false).await;
+    world.kubectl(&["create", "namespace", "shared"]);
+    world.define("web", CONFIG);
+    world.place("web", json!({"namespace": "shared"}));
+    world.settle("web").await;
+    let us = field_manager(world.plane);
+    let ours = json!(labels(world.plane, world.id("web"), "web"));
+    for name in ["wanted", "other", "late"] {
+        apply(&world, name, &ours, &us);
+    }
+    world.find_unrecorded("web", "configmaps", "ConfigMap", "shared", "wanted");
+    world.find_unrecorded("web", "configmaps", "ConfigMap", "shared", "other");
+    world.find("web", "configmaps", "ConfigMap", "shared", "late");
+    let uid = |name: &str| world.get("configmap", "shared", name)["metadata"]["uid"].clone();
+    let before = [uid("wanted"), uid("other")];
+
+    world.run("web").await;
+    assert!(uid("late").is_null());
+    assert_eq!([uid("wanted"), uid("other")], before);
+    let status = world.status("web");
+    let said = condition::find(&status.conditions, condition::UNRECORDED).unwrap();
+    for name in ["shared/wanted", "shared/other"] {
+        assert!(said.message.contains(name), "{}", said.message);
+    }
+
+    world.define(
+        "web",
+        &format!("{CONFIG}---\n{}", CONFIG.replace("name: config", "name: wanted")),
+    );
+    world.run("web").await;
+    assert_eq!([uid("wanted"), uid("other")], before);
+    let wanted = world.get("configmap", "shared", "wanted");
+    assert_eq!(wanted["data"]["key"], "ours", "{wanted}");
+    let status = world.status("web");
+    let said = condition::find(&status.conditions, condition::UNRECORDED).unwrap();
+    assert!(!said.message.contains("shared/wanted"), "{}", said.message);
+    assert_eq!(world.deletions().len(), 1, "{:?}", world.deletions());
+
+    world.delete("web");
+    world.run_until_finalized("web").await;
+    assert!(uid("other").is_null() && uid("wanted").is_null());
 }
 
 fn apply(world: &World, name: &str, labels: &Value, manager: &str) {

@@ -39,7 +39,7 @@ impl Keep {
     /// What is said of who owns an object that is not this instance's, whatever its labels say.
     pub(super) fn for_the_sake_of(owner: &Owner, say: impl FnOnce(&str) -> String) -> Self {
         let whose = if *owner == Owner::Ours {
-            "somebody who copied our labels".to_owned()
+            "somebody who copied our labels, or of whom the database has no record".to_owned()
         } else {
             owner.describe()
         };

@@ -155,6 +155,20 @@ async fn what_was_restored_into_a_namespace_of_ours_keeps_it() {
 }
 
 #[tokio::test]
+async fn what_the_database_has_no_record_of_keeps_the_namespace_that_it_is_in() {
+    let look_with = async |unrecorded: bool| {
+        let mut found = world();
+        found.claim.inventory = vec![crate::workload::observed::tests::row()];
+        let row = &mut found.claim.inventory[0];
+        (row.uid, row.plan_hash, row.unrecorded) = (Some("claim".to_owned()), None, unrecorded);
+        let lists = Lists::from([(CONFIG_MAPS, vec![vec![ours("claim")]])]);
+        look(found, move |asked| answer(&lists, asked)).await.0.unwrap()
+    };
+    assert!(is_kept(&look_with(true).await, "ConfigMap claim"));
+    assert_eq!(look_with(false).await, Verdict::Free, "it came late");
+}
+
+#[tokio::test]
 async fn only_an_owner_that_was_seen_takes_what_it_owns_along() {
     let pod = |owners| (PODS, vec![vec![object("pod", &owners)]]);
     let set = (REPLICA_SETS, vec![vec![ours("set")]]);
