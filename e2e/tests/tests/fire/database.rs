@@ -1,5 +1,5 @@
 //! PostgreSQL is restarted, or killed, while 30 instances are created, edited and deleted, and once while nobody does
-//! anything. The short form draws which; the long one tries both.
+//! anything. The short form draws which; the long one tries both, and has 270 more instances at rest beside those 30.
 
 use std::{
     path::Path,
@@ -22,6 +22,10 @@ use crate::{
 };
 
 const INSTANCES: usize = 30;
+/// How many others are at rest meanwhile: short form, long form.
+const AT_REST: [usize; 2] = [0, 270];
+/// How long it may take to make them.
+const MADE: Duration = Duration::from_secs(300);
 /// How many writes of ours are seen before it goes: less than any act needs.
 const BEGUN: usize = 20;
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -49,6 +53,12 @@ async fn fire_1_the_database_restarted_or_killed_in_the_middle() -> Result<()> {
     } else {
         &ends[drawn..=drawn]
     };
+    let crowd = Cast {
+        prefix: "rest".to_owned(),
+        instances: form::choose(AT_REST),
+    };
+    crowd.play(Act::Create, &plane.api, &plane.kubectl()?).await?;
+    check::converges(&plane, &crowd, Act::Create, MADE).await?;
     for &end in tried {
         let cast = Cast {
             prefix: format!("{end:?}").to_lowercase(),

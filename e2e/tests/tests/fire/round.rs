@@ -166,7 +166,7 @@ impl Doomed {
         plane.start_part(part, &[])
     }
 
-    /// Starts those again that ended by themselves, as Kubernetes would; whether all are ready.
+    /// Starts those again that ended by themselves, as Kubernetes would; whether all are ready. That gives nobody more time.
     fn are_ready(&mut self, plane: &mut Plane) -> Result<bool> {
         for part in self.back.clone() {
             if let Some(status) = plane.process(part)?.exit_status()? {
@@ -174,7 +174,7 @@ impl Doomed {
                     "{part} ended by itself with {status}\n{}",
                     plane.process(part)?.log_tail()
                 );
-                self.start(plane, part)?;
+                plane.start_part(part, &[])?;
             }
             if !plane.is_ready(part)? {
                 return Ok(false);
