@@ -219,57 +219,20 @@ fn is_plain(registry: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
+    use crate::fixture::Machine;
 
-    /// A machine with kubectl, whose current context and server are these, with helm, and with these programs, which note
-    /// what they are called with.
-    struct Machine {
-        folder: tempfile::TempDir,
-    }
-
-    impl Machine {
-        fn new(context: &str, version: &str, programs: &[&str]) -> Self {
-            let machine = Self {
-                folder: tempfile::tempdir().unwrap(),
-            };
-            let kubectl = format!(
-                "case \"$*\" in
-                    'config current-context') echo {context} ;;
-                    'version --request-timeout=10s') ;;
-                    'version --output=json') echo '{{\"serverVersion\": {{\"gitVersion\": \"{version}\"}}}}' ;;
-                    *) exit 1 ;;
-                esac"
-            );
-            machine.has("kubectl", &kubectl);
-            machine.has("helm", "exit 1");
-            for name in programs {
-                machine.has(name, "printf '%s\\n' \"$@\" >>\"$0.arguments\"");
-            }
-            machine
-        }
-
-        fn has(&self, name: &str, script: &str) {
-            let program = self.folder.path().join(name);
-            fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        }
-
-        /// What each of its programs is called with to bring an archive; why there is no way for it.
-        fn bring(&self) -> Result<Vec<(String, Vec<String>)>> {
-            let path = SearchPath::new(self.folder.path());
-            let target = Target::current(&path)?;
-            let way = Way::find(&target, None, &path)?;
-            assert_eq!(way.registry(), "localhost");
-            way.bring(Path::new("/x/api.tar"), "localhost/threeport-api:1")?;
-            let called = ["kind", "k3s"].into_iter().filter_map(|name| {
-                let note = self.folder.path().join(format!("{name}.arguments"));
-                let text = fs::read_to_string(note).ok()?;
-                Some((name.to_owned(), text.lines().map(str::to_owned).collect()))
-            });
-            Ok(called.collect())
-        }
+    /// What each of its programs is called with to bring an archive; why there is no way for it.
+    fn bring(machine: &Machine) -> Result<Vec<(String, Vec<String>)>> {
+        let path = machine.path();
+        let target = Target::current(&path)?;
+        let way = Way::find(&target, None, &path)?;
+        assert_eq!(way.registry(), "localhost");
+        way.bring(Path::new("/x/api.tar"), "localhost/threeport-api:1")?;
+        let called = ["kind", "k3s"]
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), machine.arguments(name)?)));
+        Ok(called.collect())
     }
 
     #[test]
@@ -283,7 +246,7 @@ mod tests {
             // A context may be called anything.
             ("kind-shop-1", "v1.35.0+k3s1", &both[1..], "k3s", &k3s[..]),
         ] {
-            let brought = Machine::new(context, version, programs).bring().unwrap();
+            let brought = bring(&Machine::new(context, version, programs)).unwrap();
             let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
             assert_eq!(brought, [(called.to_owned(), arguments)], "{context} {version}");
         }
@@ -296,7 +259,7 @@ mod tests {
             ("kind-shop", "v1.35.0", &["k3s"][..]),
             ("default", "v1.35.0+k3s1", &["kind"][..]),
         ] {
-            let told = Machine::new(context, version, programs).bring().unwrap_err();
+            let told = bring(&Machine::new(context, version, programs)).unwrap_err();
             let told = told.to_string();
             assert!(told.contains(&format!("context \"{context}\"")), "{told}");
             for way in ["REGISTRY=host/path", "`kind` in PATH", "k3s on this machine"] {
@@ -308,7 +271,7 @@ mod tests {
     #[test]
     fn a_registry_goes_before_what_the_cluster_is() {
         let machine = Machine::new("kind-shop", "v1.35.0", &["kind"]);
-        let path = SearchPath::new(machine.folder.path());
+        let path = machine.path();
         let target = Target::current(&path).unwrap();
         let way = Way::find(&target, Some("registry.example.com/x"), &path).unwrap();
         assert_eq!(way.registry(), "registry.example.com/x");

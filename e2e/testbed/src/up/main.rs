@@ -9,6 +9,8 @@ mod database;
 mod dev;
 mod environment;
 mod estimate;
+#[cfg(test)]
+mod fixture;
 mod images;
 mod programs;
 mod release;

@@ -16,12 +16,18 @@ use crate::{Database, Selection, UpOptions, Where, database, release};
 
 /// A cluster, and the folder of what is kept about it.
 pub(crate) struct Target {
-    /// None: the current context's.
-    cluster: Option<Cluster>,
+    place: Place,
     state: PathBuf,
     reaches_services: bool,
     kubectl: Tool,
     helm: Tool,
+}
+
+/// Where the cluster is.
+enum Place {
+    Testbed(Cluster),
+    /// The context that was current at first: another one that becomes it meanwhile is another cluster's.
+    Context(String),
 }
 
 /// A program that talks to the cluster.
@@ -122,11 +128,11 @@ impl Target {
             kubectl: Tool::built("kubectl")?,
             helm: Tool::built("helm")?,
             reaches_services: cluster.network_kind() == Kind::Machine,
-            cluster: Some(cluster),
+            place: Place::Testbed(cluster),
         })
     }
 
-    /// The cluster of the current context.
+    /// The cluster of the context that is current now.
     pub(crate) fn current(path: &SearchPath) -> Result<Self> {
         let kubectl = Tool::find("kubectl", path)?;
         let helm = Tool::find("helm", path)?;
@@ -135,7 +141,7 @@ impl Target {
         let context = context.trim();
         let folder = context.replace(|character: char| !character.is_ascii_alphanumeric(), "-");
         let target = Self {
-            cluster: None,
+            place: Place::Context(context.to_owned()),
             reaches_services: false,
             state: cache()?.join("contexts").join(folder),
             kubectl,
@@ -149,13 +155,10 @@ impl Target {
 
     /// Which sort of cluster it is.
     pub(crate) fn sort(&self, path: &SearchPath) -> Result<Sort<'_>> {
-        if let Some(cluster) = &self.cluster {
-            return Ok(Sort::Testbed(cluster));
-        }
-        let context = self
-            .run_kubectl(&["config", "current-context"])?
-            .trim()
-            .to_owned();
+        let context = match &self.place {
+            Place::Testbed(cluster) => return Ok(Sort::Testbed(cluster)),
+            Place::Context(context) => context,
+        };
         if let Some(name) = context.strip_prefix("kind-")
             && let Some(program) = path.find("kind")
         {
@@ -168,12 +171,15 @@ impl Target {
         {
             return Ok(Sort::K3s(program));
         }
-        Ok(Sort::Other(context))
+        Ok(Sort::Other(context.clone()))
     }
 
     /// The testbed's cluster, if it is that.
     pub(crate) fn cluster(&self) -> Option<&Cluster> {
-        self.cluster.as_ref()
+        match &self.place {
+            Place::Testbed(cluster) => Some(cluster),
+            Place::Context(_) => None,
+        }
     }
 
     /// Whether this machine reaches the addresses of the cluster's Services: it is their node.
@@ -211,7 +217,7 @@ impl Target {
 
     /// kubectl for this cluster.
     pub(crate) fn kubectl(&self) -> Command {
-        self.tool(&self.kubectl)
+        self.tool(&self.kubectl, "--context")
     }
 
     /// Runs kubectl and gives its standard output.
@@ -221,14 +227,15 @@ impl Target {
 
     /// helm for this cluster.
     pub(crate) fn helm(&self) -> Command {
-        self.tool(&self.helm)
+        self.tool(&self.helm, "--kube-context")
     }
 
-    fn tool(&self, tool: &Tool) -> Command {
+    fn tool(&self, tool: &Tool, context_flag: &str) -> Command {
         let mut command = Command::new(&tool.program);
-        if let Some(cluster) = &self.cluster {
-            command.env("KUBECONFIG", cluster.kubeconfig());
-        }
+        match &self.place {
+            Place::Testbed(cluster) => command.env("KUBECONFIG", cluster.kubeconfig()),
+            Place::Context(context) => command.arg(format!("{context_flag}={context}")),
+        };
         command
     }
 
@@ -284,6 +291,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::fixture::Machine;
     use crate::{Action, Arguments};
 
     fn refusal(line: &[&str]) -> Option<String> {
@@ -314,5 +322,24 @@ mod tests {
         assert_eq!(refusal(&pushed), None);
         assert_eq!(refusal(&[]), None);
         assert_eq!(refusal(&current), None);
+    }
+
+    /// Whoever works in another terminal may switch it while programs are built.
+    #[test]
+    fn a_context_that_becomes_current_meanwhile_is_not_followed() {
+        let machine = Machine::new("kind-first", "v1.35.0", &["kind"]);
+        let path = machine.path();
+        let target = Target::current(&path).unwrap();
+        machine.is_in("kind-second", "v1.35.0");
+        for (command, flag) in [
+            (target.kubectl(), "--context=kind-first"),
+            (target.helm(), "--kube-context=kind-first"),
+        ] {
+            assert!(command.get_args().eq([flag]), "{command:?}");
+        }
+        let Sort::Kind { name, .. } = target.sort(&path).unwrap() else {
+            panic!("another sort");
+        };
+        assert_eq!(name, "first");
     }
 }
