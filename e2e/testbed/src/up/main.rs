@@ -66,9 +66,9 @@ struct UpOptions {
     /// The control plane's database; PostgreSQL is the testbed's.
     #[arg(long, value_enum, default_value_t = Database::Sqlite)]
     database: Database,
-    /// How many replicas of the API run on PostgreSQL.
-    #[arg(long, default_value_t = 2)]
-    api_replicas: u32,
+    /// How many replicas of the API run on PostgreSQL: 2 at first, then as many as were set.
+    #[arg(long)]
+    api_replicas: Option<u32>,
     /// How the programs are built.
     #[arg(long, value_enum, default_value_t = programs::Profile::Image)]
     profile: programs::Profile,

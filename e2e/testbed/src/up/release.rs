@@ -1,5 +1,7 @@
 //! The chart's release: installed or upgraded by the real helm, also after an interrupted one.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -22,37 +24,46 @@ pub(crate) const INSTALL: Duration = Duration::from_secs(40);
 pub(crate) const RECORDS: Duration = Duration::from_secs(10);
 /// Marks a namespace that was made here, so that it may be removed here.
 const OWNER: &str = "threeport.io/made-by";
+/// The API's replicas on PostgreSQL where nobody says how many.
+const REPLICAS: u32 = 2;
 
 /// Installs or upgrades, and waits until all of it is ready.
 pub(crate) fn install(target: &Target, options: &UpOptions, tag: &str) -> Result<()> {
-    keep_database(installed_values(target).as_ref(), options.database)?;
+    let installed = installed_values(target);
+    keep_database(installed.as_ref(), options.database)?;
     create_namespace(target)?;
     forget_interrupted(target)?;
     let values = target.path("threeport/values.json");
     create_folder(&target.path("threeport"))?;
     write_file(
         &values,
-        serde_json::to_vec_pretty(&chart_values(target, options, tag)?)?,
+        serde_json::to_vec_pretty(&chart_values(target, options, tag, installed.as_ref())?)?,
     )?;
     progress::step("Install the control plane", INSTALL, || {
-        let mut helm = target.helm();
-        helm.args([
-            "upgrade",
-            "--install",
-            RELEASE,
-            "--namespace",
-            NAMESPACE,
-            "--wait",
-            "--timeout",
-            "5m",
-        ]);
-        helm.arg("--values")
-            .arg(&values)
-            .arg(project().join("helm/threeport"));
-        output(&mut helm)
+        output(&mut upgrade(target, &values))
             .map(|_| ())
             .map_err(|error| error.context(explain(target)))
     })
+}
+
+/// helm with these values, beside which what somebody has set since stays: that workloads are no administrators, say.
+fn upgrade(target: &Target, values: &Path) -> Command {
+    let mut helm = target.helm();
+    helm.args([
+        "upgrade",
+        "--install",
+        RELEASE,
+        "--namespace",
+        NAMESPACE,
+        "--reset-then-reuse-values",
+        "--wait",
+        "--timeout",
+        "5m",
+    ]);
+    helm.arg("--values")
+        .arg(values)
+        .arg(project().join("helm/threeport"));
+    helm
 }
 
 /// Waits until the control plane knows itself and the cluster that it runs in.
@@ -222,7 +233,7 @@ fn forget_interrupted(target: &Target) -> Result<()> {
         .map(|_| ())
 }
 
-fn chart_values(target: &Target, options: &UpOptions, tag: &str) -> Result<Value> {
+fn chart_values(target: &Target, options: &UpOptions, tag: &str, installed: Option<&Value>) -> Result<Value> {
     let registry = options.registry.as_deref().unwrap_or(images::LOCAL);
     let mut values = json!({
         "image": {"registry": registry, "tag": tag},
@@ -237,9 +248,19 @@ fn chart_values(target: &Target, options: &UpOptions, tag: &str) -> Result<Value
     if options.database == Database::Postgresql {
         crate::database::provide(target)?;
         values["database"] = json!({"mode": "external", "external": {"secretName": crate::database::SECRET}});
-        values["api"]["replicas"] = json!(options.api_replicas);
+        values["api"]["replicas"] = replicas(options.api_replicas, installed);
     }
     Ok(values)
+}
+
+/// Those that are asked for, else those that were set, else what it begins with.
+fn replicas(wanted: Option<u32>, installed: Option<&Value>) -> Value {
+    let set = installed.and_then(|values| values.pointer("/api/replicas"));
+    match (wanted, set) {
+        (Some(wanted), _) => json!(wanted),
+        (None, Some(set)) => set.clone(),
+        (None, None) => json!(REPLICAS),
+    }
 }
 
 /// What a person needs to see when an installation failed: the pods that are not ready, and the last events.
@@ -287,6 +308,7 @@ fn explain(target: &Target) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::Machine;
 
     #[test]
     fn what_stays_is_said() {
@@ -299,6 +321,24 @@ mod tests {
             assert!(all.contains(wanted), "{all}");
         }
         assert!(!stays_text(&[], false).contains("threeport.io"));
+    }
+
+    #[test]
+    fn what_somebody_has_set_stays_set() {
+        let machine = Machine::new("default", "v1.35.0", &[]);
+        let target = Target::current(&machine.path()).unwrap();
+        let helm = upgrade(&target, Path::new("values.json"));
+        assert!(
+            helm.get_args()
+                .any(|argument| argument == "--reset-then-reuse-values"),
+            "{helm:?}"
+        );
+
+        let installed = json!({"api": {"replicas": 3}});
+        assert_eq!(replicas(None, Some(&installed)), json!(3));
+        assert_eq!(replicas(Some(1), Some(&installed)), json!(1));
+        assert_eq!(replicas(None, Some(&json!({}))), json!(REPLICAS));
+        assert_eq!(replicas(None, None), json!(REPLICAS));
     }
 
     #[test]

@@ -71,6 +71,7 @@ fn up_is_interrupted_run_again_used_and_taken_down() -> Result<()> {
     replicas::lose_one_under_load(&running)?;
     testbed::another_cluster_runs_beside_it(&running)?;
 
+    testbed::somebody_sets_a_value(&running)?;
     let pods = testbed::pods(&running)?;
     let again = up.run(&testbed::OPTIONS)?;
     testbed::shows_what_a_person_wants_to_see(&again)?;
@@ -78,6 +79,7 @@ fn up_is_interrupted_run_again_used_and_taken_down() -> Result<()> {
         testbed::pods(&running)? == pods,
         "a second `up` restarted pods: {pods:?}"
     );
+    testbed::keeps_what_somebody_has_set(&running)?;
     println!("again: {:.1} s", again.took.as_secs_f32());
     dev::runs_until_ctrl_c(&up)?;
     ensure!(

@@ -2,21 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rustix::process::Signal;
 use serde_json::Value;
-use threeport_testbed::paths::Site;
+use threeport_testbed::paths::{Site, project};
+use threeport_testbed::process::output;
 use threeport_testbed::traces::{COMMON, MACHINE_NETWORK, Traces};
-use threeport_testbed::{Cluster, ClusterOptions, cleanup};
+use threeport_testbed::{Cluster, ClusterOptions, binaries, cleanup};
 
 use crate::program::{ESTIMATE, Interruption, Run, ThreeportUp};
 use crate::shell;
 
 /// What every run of `up` is given.
 pub(crate) const OPTIONS: [&str; 4] = ["--profile", "dev", "--database", "postgresql"];
+
+/// What somebody sets: it restarts no pod, and the chart has another one.
+const SCHEDULE: &str = "18 4 * * *";
 
 /// Before it builds or starts anything: a port that somebody else has.
 pub(crate) fn refuses_what_is_in_the_way(up: &ThreeportUp) -> Result<()> {
@@ -179,6 +184,40 @@ pub(crate) fn printed_commands_work(up: &ThreeportUp, commands: &[String]) -> Re
         run.stdout.contains("name=web "),
         "the sample's URL answered:\n{}",
         run.stdout
+    );
+    Ok(())
+}
+
+/// As docs/how-to/upgrade-and-uninstall.md has it.
+pub(crate) fn somebody_sets_a_value(cluster: &Cluster) -> Result<()> {
+    let mut helm = Command::new(binaries::path("helm")?);
+    helm.args(["upgrade", "threeport"])
+        .arg(project().join("helm/threeport"))
+        .args(["--namespace", "threeport-system", "--reset-then-reuse-values"])
+        .args(["--wait", "--timeout", "120s", "--set"])
+        .arg(format!("certificates.renewalSchedule={SCHEDULE}"))
+        .env("KUBECONFIG", cluster.kubeconfig());
+    output(&mut helm).map(drop)?;
+    keeps_what_somebody_has_set(cluster).context("`helm upgrade`")
+}
+
+pub(crate) fn keeps_what_somebody_has_set(cluster: &Cluster) -> Result<()> {
+    let schedule = "jsonpath={.spec.schedule}";
+    let schedule = kubectl(
+        cluster,
+        &[
+            "get",
+            "cronjob",
+            "threeport-renewal",
+            "-n",
+            "threeport-system",
+            "-o",
+            schedule,
+        ],
+    )?;
+    ensure!(
+        schedule == SCHEDULE,
+        "the schedule was set to {SCHEDULE:?} and is {schedule:?}"
     );
     Ok(())
 }
