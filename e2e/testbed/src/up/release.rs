@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use threeport_testbed::paths::{create_folder, project, write_file};
 use threeport_testbed::process::output;
@@ -94,14 +94,7 @@ pub(crate) fn wait_for_own_records(target: &Target) -> Result<()> {
 pub(crate) fn remove(target: &Target) -> Result<()> {
     progress::step("Remove the control plane", Duration::from_secs(60), || {
         sample::remove(target)?;
-        output(target.helm().args([
-            "uninstall",
-            RELEASE,
-            "--namespace",
-            NAMESPACE,
-            "--ignore-not-found",
-            "--wait",
-        ]))?;
+        uninstall(target)?;
         let selector = format!("{OWNER}=threeport-up");
         let arguments = [
             "delete",
@@ -119,6 +112,39 @@ pub(crate) fn remove(target: &Target) -> Result<()> {
         )
     })
     .map(|_| ())
+}
+
+/// Without the chart's Job that goes before, where the account is missing that it runs as: nothing came up that it could end,
+/// and helm would wait for it in vain.
+fn uninstall(target: &Target) -> Result<()> {
+    let account = target.run_kubectl(&[
+        "get",
+        "serviceaccount",
+        &format!("{RELEASE}-facade"),
+        "--namespace",
+        NAMESPACE,
+        "--ignore-not-found",
+        "--output=name",
+    ])?;
+    let mut helm = target.helm();
+    helm.args([
+        "uninstall",
+        RELEASE,
+        "--namespace",
+        NAMESPACE,
+        "--ignore-not-found",
+        "--wait",
+    ]);
+    if account.is_empty() {
+        helm.arg("--no-hooks");
+    }
+    output(&mut helm).map(|_| ()).with_context(|| {
+        format!(
+            "failed to uninstall the release. If it never came up, \
+             `helm uninstall {RELEASE} --namespace {NAMESPACE} --no-hooks` removes it, and then this the rest. If it did, \
+             see docs/how-to/upgrade-and-uninstall.md first"
+        )
+    })
 }
 
 /// What stays in the cluster after [`remove`], for a person: what control planes share, and what is worth keeping.
@@ -321,6 +347,44 @@ mod tests {
             assert!(all.contains(wanted), "{all}");
         }
         assert!(!stays_text(&[], false).contains("threeport.io"));
+    }
+
+    /// A machine whose cluster has this account of the facade, and whose helm notes what it is called with.
+    fn machine_with(account: &str) -> Machine {
+        let machine = Machine::new("default", "v1.35.0", &["helm"]);
+        let kubectl = format!(
+            "case \"$*\" in
+                'config current-context') echo default ;;
+                *' get customresourcedefinition '*) exit 1 ;;
+                *' get serviceaccount threeport-facade '*) printf '%s' '{account}' ;;
+            esac"
+        );
+        machine.has("kubectl", &kubectl);
+        machine
+    }
+
+    #[test]
+    fn what_never_came_up_is_removed_without_the_step_that_could_not_run() {
+        for (account, is_left_out) in [("", true), ("serviceaccount/threeport-facade", false)] {
+            let machine = machine_with(account);
+            remove(&Target::current(&machine.path()).unwrap()).unwrap();
+            let called = machine.arguments("helm").unwrap();
+            assert!(
+                called.iter().any(|argument| argument == "uninstall"),
+                "{called:?}"
+            );
+            let no_hooks = called.iter().any(|argument| argument == "--no-hooks");
+            assert_eq!(no_hooks, is_left_out, "{called:?}");
+        }
+    }
+
+    #[test]
+    fn a_release_that_does_not_go_is_told_with_what_to_do() {
+        let machine = machine_with("serviceaccount/threeport-facade");
+        machine.has("helm", "exit 1");
+        let told = remove(&Target::current(&machine.path()).unwrap()).unwrap_err();
+        let command = "helm uninstall threeport --namespace threeport-system --no-hooks";
+        assert!(told.to_string().contains(command), "{told:#}");
     }
 
     #[test]
