@@ -9,7 +9,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use threeport_chart::{is_cluster_scoped, name, objects, pods, template};
+use threeport_chart::{case, is_cluster_scoped, name, objects, pods, template};
+use threeport_testbed::paths::project;
 
 fn rendered(release: &str, namespace: &str, arguments: &[&str]) -> Vec<Value> {
     objects(&template(release, namespace, arguments).unwrap()).unwrap()
@@ -57,6 +58,37 @@ fn two_releases_share_no_object() {
             .collect::<Vec<_>>();
         assert!(common.is_empty(), "{one:?} and {other:?}: {common:?}");
     }
+}
+
+/// The how-to hands it the values of the first one, whose database may be an external one.
+#[test]
+fn a_further_control_plane_has_a_database_of_its_own() {
+    let external = case("external-two-replicas");
+    let how_to = project().join("docs/how-to/several-control-planes.md");
+    let how_to = std::fs::read_to_string(how_to).unwrap();
+    let (_, command) = how_to.split_once("helm install threeport ").unwrap();
+    let (command, _) = command.split_once("```").unwrap();
+    let set = command
+        .split("--set ")
+        .skip(1)
+        .flat_map(|rest| ["--set", rest.split_whitespace().next().unwrap()]);
+    let values = ["--values", external.to_str().unwrap()];
+    let objects = rendered(
+        "threeport",
+        "team-b",
+        &values.into_iter().chain(set).collect::<Vec<_>>(),
+    );
+    let (_, api) = pods(&objects)
+        .into_iter()
+        .find(|(owner, _)| owner == "Deployment/threeport-api")
+        .unwrap();
+    let volumes = api["spec"]["volumes"].as_array().unwrap();
+    let database = volumes
+        .iter()
+        .find(|volume| volume["name"] == "database")
+        .unwrap();
+    let claim = &database["persistentVolumeClaim"]["claimName"];
+    assert_eq!(claim, "threeport-database", "{database}");
 }
 
 #[test]
