@@ -220,14 +220,32 @@ fn watch_kinds<'r>(rows: impl Iterator<Item = &'r InventoryRow>) -> Sql {
     sql
 }
 
-/// Removes rows of an instance.
-pub(crate) async fn remove(transaction: &Transaction, instance: Uuid, ids: &[Uuid]) -> Result<()> {
+/// Removes rows of an instance. `seen`: an agent saw something since the run began that no longer wants them. A row of which
+/// it saw another object than the one that was known then stays: that may have come late.
+pub(crate) async fn remove(
+    transaction: &Transaction,
+    instance: Uuid,
+    ids: &[Uuid],
+    seen: bool,
+) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
     let mut sql = Sql::new("DELETE FROM inventory WHERE instance_id = ");
     sql.bind(instance).push(" AND id IN ").list(ids);
+    if seen {
+        sql.push(" AND (observed_uid IS NULL OR observed_uid = uid OR observed_health = ")
+            .bind(Health::Missing.as_str())
+            .push(")");
+    }
     transaction.run(sql).await.map(drop)
+}
+
+/// How many of these rows of an instance there are.
+pub(crate) async fn count(transaction: &Transaction, instance: Uuid, ids: &[Uuid]) -> Result<i64> {
+    let mut query = Sql::new("SELECT id FROM inventory WHERE instance_id = ");
+    query.bind(instance).push(" AND id IN ").list(ids);
+    Ok(i64::try_from(transaction.all(query).await?.len()).unwrap_or(i64::MAX))
 }
 
 /// `looks`: says who has the objects, where others have some. Without it [`refine`]'s conflict says only that they do.

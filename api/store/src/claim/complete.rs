@@ -6,6 +6,7 @@
 
 use sea_orm::Value;
 use threeport_model::protocol::claim::{CompleteRequest, CompleteResponse, Next, Trigger};
+use uuid::Uuid;
 
 use crate::{
     Store,
@@ -65,17 +66,19 @@ async fn complete(
     if !(subject.deleting || subject.deleted) {
         inventory::former::remember(transaction, request.id, &request.inventory_removed).await?;
     }
-    inventory::remove(transaction, request.id, &request.inventory_removed).await?;
+    inventory::remove(transaction, request.id, &request.inventory_removed, refreshed).await?;
     let mut statements = inventory::insert(request.id, &request.inventory)?;
     statements.extend(event::record(transaction, store.random(), &request.events));
-    let mut notices = Vec::new();
+    let mut ended = None;
     if request.finalize && !subject.deleted {
         // It counts what is left.
         let before = std::mem::take(&mut statements);
         transaction.write(before).await.map_err(inventory::refine)?;
-        notices = finalize(transaction, &subject).await?;
+        ended = finalize(transaction, &subject, &request.inventory_removed).await?;
     }
-    let gone = request.finalize || subject.deleted;
+    let goes_on = ended.is_none();
+    let mut notices = ended.unwrap_or_default();
+    let gone = subject.deleted || !goes_on;
     let (row, wakes) = status::statement(&subject, change, reconciled(transaction, &subject, request, gone));
     statements.extend(row);
     statements.extend(left(transaction, &subject, request));
@@ -83,15 +86,20 @@ async fn complete(
     notices.extend(pending::woken(transaction, &woken.map_err(inventory::refine)?)?);
     Ok((
         CompleteResponse {
-            pending: refreshed && !request.finalize,
+            pending: refreshed && goes_on,
             status_written,
         },
         notices,
     ))
 }
 
-/// Turns an object into a tombstone whose controller says that everything is gone.
-async fn finalize(transaction: &Transaction, subject: &Subject) -> Result<Vec<Notice>> {
+/// Turns an object into a tombstone whose controller says that everything is gone. Nothing where all that is left are rows
+/// that were to be removed: an agent has seen more since the controller looked.
+async fn finalize(
+    transaction: &Transaction,
+    subject: &Subject,
+    removed: &[Uuid],
+) -> Result<Option<Vec<Notice>>> {
     let what = subject.reference();
     if !subject.deleting {
         return Err(Error::Conflict(format!(
@@ -104,6 +112,9 @@ async fn finalize(transaction: &Transaction, subject: &Subject) -> Result<Vec<No
         .one(query)
         .await?
         .map_or(Ok(0), |row| row.get("count"))?;
+    if left > 0 && left == inventory::count(transaction, subject.id, removed).await? {
+        return Ok(None);
+    }
     if left > 0 {
         return Err(Error::Conflict(format!(
             "{what} can't end: {left} objects are left in its inventory"
@@ -111,7 +122,7 @@ async fn finalize(transaction: &Transaction, subject: &Subject) -> Result<Vec<No
     }
     let (freed, mut notices) = remove::bury(transaction, &[subject.id]).await?;
     notices.extend(remove::let_go(transaction, freed.into_iter().collect()).await?);
-    Ok(notices)
+    Ok(Some(notices))
 }
 
 /// When it was reconciled, and when it is to be verified; nothing of a claim that was given back.

@@ -470,6 +470,42 @@ database_test!(
     }
 );
 
+database_test!(
+    what_is_seen_while_a_run_ends_is_not_forgotten_with_its_row,
+    bed,
+    {
+        let (claim, agent) = applied(bed).await;
+        let id = claim.object.id();
+        bed.delete("WorkloadInstance", "web").await.unwrap();
+        let end = async |running: &Claim| {
+            let request = CompleteRequest {
+                finalize: true,
+                inventory_removed: running.inventory.iter().map(|row| row.id).collect(),
+                ..done(running)
+            };
+            bed.store.claim_complete(&request).await.unwrap().0
+        };
+        // The run has seen both gone; then one is made late.
+        let running = bed.claim_one(id).await;
+        let mut late = seen(&claim, "a", "20", Health::Current);
+        late.uid = "made-late".to_owned();
+        let gone = seen(&claim, "b", "20", Health::Missing);
+        observe(bed, &agent, &report(&agent, 1, vec![late, gone])).await;
+        assert!(end(&running).await.pending);
+
+        let again = bed.claim_one(id).await;
+        let left: Vec<_> = again
+            .inventory
+            .iter()
+            .map(|row| row.observed.uid.as_deref())
+            .collect();
+        assert_eq!(left, [Some("made-late")]);
+        assert!(!end(&again).await.pending);
+        let gone = bed.store.object_get("WorkloadInstance", "web").await;
+        assert!(gone.unwrap_err().is_not_found());
+    }
+);
+
 database_test!(a_copy_of_our_labels_is_nobody_s_leftover, bed, {
     let (claim, agent) = applied(bed).await;
     let mut copy = seen(&claim, "copy", "10", Health::Current);
