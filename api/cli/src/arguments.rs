@@ -101,7 +101,8 @@ pub struct Connection {
 
 impl Connection {
     /// A control plane that was named on the command line goes before one that the environment or the configuration file's
-    /// `current` names, or `tptctl -n other` in a shell that was prepared for one control plane would change that one.
+    /// `current` names, or `tptctl -n other` in a shell that was prepared for one control plane would change that one. A
+    /// context is one as a whole: the environment's namespace is that of another.
     pub fn prefer_command_line(&mut self, matches: &ArgMatches) {
         let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
         let inherited = |id: &str| matches.value_source(id) == Some(ValueSource::EnvVariable);
@@ -127,6 +128,9 @@ impl Connection {
         self.is_placed = place && !typed("context");
         if self.is_placed && inherited("context") {
             self.context = None;
+        }
+        if typed("context") && inherited("namespace") {
+            self.namespace = None;
         }
         if place || typed("context") {
             if inherited("server") {

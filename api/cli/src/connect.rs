@@ -1,6 +1,7 @@
 //! Where the API is, how to trust it, and who we are: flags and environment before a context of the configuration
 //! file before the kubeconfig. Where the place in Kubernetes is typed (namespace, kube-context, kubeconfig), what the
-//! environment and the `current` context say of another control plane does not count.
+//! environment and the `current` context say of another control plane does not count; nor does what the environment says
+//! where a context is typed.
 
 mod context;
 mod kubernetes;
@@ -132,6 +133,15 @@ mod tests {
 
     /// What a command line means beside a configuration file, in an environment that names the variable's context.
     fn resolved(current: &str, variable: Option<&'static str>, flags: &[&str]) -> Connection {
+        resolved_beside(current, ("context", variable), flags)
+    }
+
+    /// The same in an environment that has a variable for one of the arguments.
+    fn resolved_beside(
+        current: &str,
+        (argument, variable): (&'static str, Option<&'static str>),
+        flags: &[&str],
+    ) -> Connection {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yaml");
         std::fs::write(&file, format!("current: {current}\n{CONTEXTS}")).unwrap();
@@ -139,7 +149,7 @@ mod tests {
         let line = [&["tptctl", "get", "all", "--config", &file][..], flags].concat();
         let command = Arguments::command()
             .mut_args(|argument| argument.env(None::<&'static str>))
-            .mut_arg("context", |argument| argument.env(variable));
+            .mut_arg(argument, |argument| argument.env(variable));
         let matches = command.try_get_matches_from(line).unwrap();
         let mut arguments = Arguments::from_arg_matches(&matches).unwrap();
         arguments.connection.prefer_command_line(&matches);
@@ -168,6 +178,18 @@ mod tests {
             assert_eq!(both.server.as_deref(), Some("https://here"));
             assert_eq!(both.namespace.as_deref(), Some("other"));
         }
+    }
+
+    #[test]
+    fn a_context_that_is_typed_is_not_looked_for_in_the_environment_s_namespace() {
+        // The package's name, as if THREEPORT_NAMESPACE said it.
+        let variable = ("namespace", Some("CARGO_PKG_NAME"));
+        let namespace = |flags: &[&str]| resolved_beside("here", variable, flags).namespace;
+        let named = |name: &str| Some(name.to_owned());
+        assert_eq!(namespace(&[]), named("tptctl"), "the control");
+        assert_eq!(namespace(&["--context", "trial"]), named("there"));
+        assert_eq!(namespace(&["--context", "tptctl"]), None);
+        assert_eq!(namespace(&["--context", "trial", "-n", "other"]), named("other"));
     }
 
     #[test]
