@@ -74,6 +74,14 @@ pub(crate) fn write(output: &mut impl Write, text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// What came of printing in a command that changes or waits: who reads no further has not called that off.
+pub fn even_if_closed(printed: anyhow::Result<()>) -> anyhow::Result<()> {
+    match printed {
+        Err(error) if error.is::<Closed>() => Ok(()),
+        printed => printed,
+    }
+}
+
 /// Says a line on standard error. Who has closed that wants to know nothing: that is no reason to end.
 pub fn say(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");

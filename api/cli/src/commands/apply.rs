@@ -42,8 +42,8 @@ impl Apply {
             .apply(ApplyBody::Yaml(input.text.clone()), self.dry_run)
             .await;
         let response = answer.map_err(|error| input.explain(error))?;
-        match self.output {
-            None => print_outcomes(&response)?,
+        let printed = match self.output {
+            None => print_outcomes(&response),
             Some(format) => {
                 let single = response.results.len() == 1;
                 let mut groups = Vec::new();
@@ -51,9 +51,10 @@ impl Apply {
                     let kind = crate::selection::find(&applied.object.kind)?;
                     groups.push((kind, vec![applied.object.clone()]));
                 }
-                output::objects(&groups, single, format)?;
+                output::objects(&groups, single, format)
             }
-        }
+        };
+        output::even_if_closed(printed)?;
         if self.dry_run {
             let changes = response
                 .results

@@ -117,7 +117,8 @@ impl How {
                 match self.delete(client, kind, &name).await {
                     Ok(Some(object)) => {
                         progress.finish();
-                        output::print(&format!("{}/{name} deletion requested", kind.singular))?;
+                        let text = format!("{}/{name} deletion requested", kind.singular);
+                        output::even_if_closed(output::print(&text))?;
                         targets.push(Target::of(kind, &object));
                     }
                     Ok(None) => {}

@@ -110,17 +110,18 @@ impl Run {
     async fn deliver(&self, session: &Session, client: &Client, objects: &[Object]) -> anyhow::Result<Exit> {
         let body = objects.iter().map(written).collect();
         let response = client.apply(ApplyBody::Objects(body), false).await?;
-        match self.output {
-            None => print_outcomes(&response)?,
+        let printed = match self.output {
+            None => print_outcomes(&response),
             Some(format) => {
                 let applied: Vec<_> = response
                     .results
                     .iter()
                     .map(|applied| applied.object.clone())
                     .collect();
-                self.print(&applied, format)?;
+                self.print(&applied, format)
             }
-        }
+        };
+        output::even_if_closed(printed)?;
         if !self.wait {
             if !session.quiet {
                 let wait = format!("{} wait workloadinstance/{}", session.name, self.name);

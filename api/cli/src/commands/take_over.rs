@@ -19,7 +19,8 @@ impl TakeOver {
         let api = session.connect().await?;
         for (kind, name) in objects {
             api.client.object_take_over(kind, &name).await?;
-            output::print(&format!("{}/{name} taken over", kind.singular))?;
+            let text = format!("{}/{name} taken over", kind.singular);
+            output::even_if_closed(output::print(&text))?;
         }
         Ok(Exit::Ok)
     }
