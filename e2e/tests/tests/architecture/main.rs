@@ -4,6 +4,7 @@
 
 mod checkout;
 mod clusters;
+mod commands;
 mod failpoints;
 mod kinds;
 mod logs;

@@ -95,8 +95,8 @@ fn remedy(text: &str, namespace: &str, release: &str) -> String {
 /// What to do about a certificate that ends.
 fn renewal(namespace: &str, release: &str) -> String {
     format!(
-        "renew it now: kubectl create job -n {namespace} --from=cronjob/{release}-renewal {release}-renewal-now; why its \
-         renewal did not work: kubectl get cronjobs,jobs,events -n {namespace}"
+        "renew it now: kubectl create job -n {namespace} --from=cronjob/{release}-renewal {release}-renewal-$(date +%s); why \
+         its renewal did not work: kubectl get cronjobs,jobs,events -n {namespace}"
     )
 }
 
@@ -282,7 +282,7 @@ mod tests {
             ("invalid peer certificate", "configmap -n here trial-ca "),
             (
                 "invalid peer certificate: certificate expired: verification time 1767225600 (UNIX)",
-                "-n here --from=cronjob/trial-renewal ",
+                "-n here --from=cronjob/trial-renewal trial-renewal-$(date +%s);",
             ),
             (
                 "invalid peer certificate: certificate not valid for name \"10.0.0.1\"",

@@ -1,0 +1,45 @@
+//! The commands that documents tell somebody to type. A story runs those of `sh` blocks, once each: here is what that can't
+//! show.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::sources::{read, root};
+
+/// The documents below a folder.
+fn documents(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder of documents");
+    let mut found = Vec::new();
+    for path in entries.map(|entry| entry.expect("an entry").path()) {
+        if path.is_dir() {
+            found.extend(documents(&path));
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The lines of all documents, each behind the name of its own.
+fn lines() -> Vec<String> {
+    let mut files = documents(&root().join("docs"));
+    files.extend(["README.md", "SECURITY.md"].map(|name| root().join(name)));
+    let mut found = Vec::new();
+    for file in files {
+        let text = read(&file);
+        found.extend(text.lines().map(|line| format!("{}: {line}", file.display())));
+    }
+    found
+}
+
+#[test]
+fn a_job_that_somebody_makes_has_another_name_each_time() {
+    let lines = lines();
+    let jobs: Vec<_> = lines.iter().filter(|line| line.contains("create job")).collect();
+    assert!(!jobs.is_empty(), "no job was found");
+    for job in jobs {
+        assert!(job.contains("$(date +%s)"), "{job}");
+    }
+}
