@@ -8,6 +8,9 @@ use std::{
 
 use super::sources::{read, root};
 
+/// How a credential gets into the arguments of a program, which everybody on the machine may read.
+const TOLD_TO_ALL: [&str; 3] = ["Bearer $", "--from-literal", "$DATABASE_URL"];
+
 /// The documents below a folder.
 fn documents(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder of documents");
@@ -32,6 +35,20 @@ fn lines() -> Vec<String> {
         found.extend(text.lines().map(|line| format!("{}: {line}", file.display())));
     }
     found
+}
+
+#[test]
+fn no_command_has_a_credential_in_an_argument() {
+    let lines = lines();
+    let has = |part: &str| lines.iter().any(|line| line.contains(part));
+    assert!(
+        has("Authorization: Bearer ") && has("postgresql://"),
+        "none was found"
+    );
+    for way in TOLD_TO_ALL {
+        let told: Vec<_> = lines.iter().filter(|line| line.contains(way)).collect();
+        assert!(told.is_empty(), "{told:#?}");
+    }
 }
 
 #[test]
