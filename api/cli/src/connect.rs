@@ -10,7 +10,7 @@ mod port_forward;
 use anyhow::Context;
 use threeport_client::{Client, Options, Token};
 
-pub use kubernetes::{Installation, client as kubernetes_client, installation};
+pub use kubernetes::{Installation, client as kubernetes_client, client_and_cluster, installation};
 pub use port_forward::PortForward;
 
 use crate::arguments::Connection;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod closed;
+mod cluster;
 mod deletion;
 mod environment;
 mod hanging;

@@ -41,13 +41,26 @@ pub async fn client(connection: &Connection) -> anyhow::Result<Client> {
     Client::try_from(config(connection).await?).context("failed to use the kubeconfig")
 }
 
-async fn config(connection: &Connection) -> anyhow::Result<Config> {
-    let file = match &connection.kubeconfig {
+/// The same, and which cluster it is of, for people: where that is, and the context that says so.
+pub async fn client_and_cluster(connection: &Connection) -> anyhow::Result<(Client, String)> {
+    let current = kubeconfig(connection)?.current_context;
+    let context = connection.kube_context.clone().or(current).unwrap_or_default();
+    let address = config(connection).await?.cluster_url.to_string();
+    let cluster = format!("{} (context {context})", address.trim_end_matches('/'));
+    Ok((client(connection).await?, cluster))
+}
+
+fn kubeconfig(connection: &Connection) -> anyhow::Result<Kubeconfig> {
+    match &connection.kubeconfig {
         Some(path) => {
-            Kubeconfig::read_from(path).with_context(|| format!("failed to read {}", path.display()))?
+            Kubeconfig::read_from(path).with_context(|| format!("failed to read {}", path.display()))
         }
-        None => Kubeconfig::read().context("failed to read the kubeconfig")?,
-    };
+        None => Kubeconfig::read().context("failed to read the kubeconfig"),
+    }
+}
+
+async fn config(connection: &Connection) -> anyhow::Result<Config> {
+    let file = kubeconfig(connection)?;
     let read = threeport_cluster::of_kubeconfig(file, connection.kube_context.clone());
     let mut config = read.await.context("failed to use the kubeconfig")?;
     config.connect_timeout = Some(CONNECT);

@@ -1,5 +1,6 @@
 //! Checks of the cluster that the control plane runs in: definitions of the custom resources, the namespace, the parts.
-//! They are for people with a kubeconfig; without one they are skipped.
+//! They are for people with a kubeconfig; without one they are skipped. Its cluster need not be that of an API that was
+//! named by its address: so it is said which one it is.
 
 use k8s_openapi::{
     api::{
@@ -21,8 +22,8 @@ use crate::{arguments::Connection, connect, exit::explain};
 const PARTS: &str = "app.kubernetes.io/name=threeport";
 
 pub(super) async fn checks(connection: &Connection) -> Vec<Check> {
-    let client = match connect::kubernetes_client(connection).await {
-        Ok(client) => client,
+    let (client, cluster) = match connect::client_and_cluster(connection).await {
+        Ok(found) => found,
         Err(error) => {
             return vec![Check::skipped(
                 "cluster",
@@ -34,14 +35,13 @@ pub(super) async fn checks(connection: &Connection) -> Vec<Check> {
         Err(error) => {
             let remedy = "see kubectl config current-context and kubectl get --raw /readyz, or name another with \
                           --kube-context";
-            vec![Check::failed("cluster", explain(&error.into()), remedy)]
+            let detail = format!("{cluster}: {}", explain(&error.into()));
+            vec![Check::failed("cluster", detail, remedy)]
         }
         Ok(version) => {
             let namespace = connect::namespace(connection);
-            let mut checks = vec![Check::ok(
-                "cluster",
-                format!("Kubernetes {} answers", version.git_version),
-            )];
+            let detail = format!("Kubernetes {} answers at {cluster}", version.git_version);
+            let mut checks = vec![Check::ok("cluster", detail)];
             checks.push(definitions(&client, namespace).await);
             checks.extend(namespace_checks(&client, namespace).await);
             checks
