@@ -16,8 +16,8 @@
 //! - [`outbox`], [`report`]: observations on their way to the API: coalesced per object, in order, in batches.
 //! - [`control_plane`]: the four calls to the API.
 //!
-//! What can't be listed is reported as that, and nothing is ever called missing that was not seen to be: a kind's
-//! snapshot is closed only after a complete list.
+//! What can't be listed is reported as that, and nothing is ever called missing that was not seen to be: what a list of
+//! a kind shows is told, and the kind's snapshot closed, only once the list is complete.
 //!
 //! Rights in the cluster: `get`, `list` and `watch` on the kinds of the workloads (Secrets included, since their
 //! metadata can't be granted alone), on `pods` and on `replicasets.apps`; nothing else.

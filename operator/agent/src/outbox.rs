@@ -206,12 +206,14 @@ fn without_nul(text: &mut String) {
     text.retain(|character| character != '\0');
 }
 
-fn shorten(message: &mut String) {
+/// Takes from a message what is not said, and its memory with it: many may wait.
+pub(crate) fn shorten(message: &mut String) {
     without_nul(message);
     if message.len() > LONGEST {
         let end = message.floor_char_boundary(LONGEST);
         message.truncate(end);
         message.push('…');
+        message.shrink_to_fit();
     }
 }
 

@@ -12,7 +12,7 @@ use threeport_model::{
 };
 use uuid::Uuid;
 
-use crate::health;
+use crate::{health, outbox::shorten};
 
 /// An object as it was seen, before its pods are asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,10 +74,12 @@ fn observation(
     metadata: &ObjectMeta,
     manager: &str,
     health: Health,
-    message: String,
+    mut message: String,
 ) -> Option<Observation> {
     let label = metadata.labels.as_ref()?.get(identity::INSTANCE)?;
     let instance_id = Uuid::parse_str(label).ok()?;
+    // It may be held until a list is complete, and thousands with it.
+    shorten(&mut message);
     let (ownership_digest, other_managers) = owners(metadata, manager);
     Some(Observation {
         group: kind.group.clone(),
@@ -215,6 +217,17 @@ mod tests {
             (Health::Terminating, complete)
         );
         assert_eq!(terminating.message, "example.org/hold");
+    }
+
+    #[test]
+    fn a_message_that_nobody_reads_to_its_end_takes_no_memory() {
+        let conditions = json!([{"type": "Stalled", "status": "True", "message": "x".repeat(1 << 20)}]);
+        let data = json!({"status": {"conditions": conditions}});
+        let metadata = metadata(&Uuid::nil().to_string());
+        let seen = existing(&kind(), &metadata, data, MANAGER).unwrap();
+        assert_eq!(seen.observation.health, Health::Failed);
+        let kept = seen.observation.message.capacity();
+        assert!((1..1 << 13).contains(&kept), "{kept}");
     }
 
     #[test]

@@ -2,10 +2,13 @@
 //!
 //! kube-runtime takes up a watch that breaks where it left off, and lists again where it can't. While the API server
 //! can't be heard for longer than [`PATIENCE`], what was last seen is no longer the truth: the kind is then reported as
-//! unlistable and listed anew.
+//! unlistable and listed anew. A list that breaks off is no list: it says nothing of the kind's objects, and does not count
+//! as an answer of the API server.
 //!
 //! Nothing is waited for without end: a page of a list has [`PAGE`], and a watch is idle no longer than the API server says
 //! ([`threeport_cluster::watch_config`]).
+
+mod lists;
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,6 +31,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use self::lists::WholeLists;
 use crate::{
     discovery::{self, Unresolved},
     outbox::Key,
@@ -68,18 +72,19 @@ impl Watcher {
             let found = found.unwrap_or_else(|_| Err(Unresolved::Unknown(no_answer())));
             let is_absent = matches!(found, Err(Unresolved::Absent(_)));
             absent_since = is_absent.then(|| absent_since.unwrap_or_else(Instant::now));
+            let mut lists = WholeLists::default();
             let (message, listed) = match found {
                 Ok(resource) if discovery::metadata_is_enough(&kind) => {
                     let api: Api<PartialObjectMeta<DynamicObject>> =
                         Api::all_with(self.client.clone(), &resource);
                     let parts = |object: PartialObjectMeta<DynamicObject>| (object.metadata, Value::Null);
-                    let event = |event| Some(kind_event(event, &kind, &self.manager, parts));
+                    let event = |event| lists.pass(kind_event(event, &kind, &self.manager, parts));
                     self.follow(api, Some(&self.selector), event).await
                 }
                 Ok(resource) => {
                     let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
                     let parts = |object: DynamicObject| (object.metadata, object.data);
-                    let event = |event| Some(kind_event(event, &kind, &self.manager, parts));
+                    let event = |event| lists.pass(kind_event(event, &kind, &self.manager, parts));
                     self.follow(api, Some(&self.selector), event).await
                 }
                 Err(Unresolved::Absent(message) | Unresolved::Unknown(message)) => (message, false),
@@ -117,7 +122,8 @@ impl Watcher {
         self.for_reasons("replicasets", api, replica_set_event).await;
     }
 
-    /// Without pods and ReplicaSets health is known all the same, only not why.
+    /// Without pods and ReplicaSets health is known all the same, only not why. Their lists are the whole cluster's: what they
+    /// show is told at once, and never held.
     async fn for_reasons<K>(
         &self,
         what: &str,
@@ -138,14 +144,15 @@ impl Watcher {
     }
 
     /// Follows a watch until it is broken for too long. The answer: why, and whether a list was complete.
-    async fn follow<K>(
+    async fn follow<K, E>(
         &self,
         api: Api<K>,
         selector: Option<&str>,
-        translate: impl Fn(watcher::Event<K>) -> Option<Event>,
+        mut translate: impl FnMut(watcher::Event<K>) -> E,
     ) -> (String, bool)
     where
         K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+        E: IntoIterator<Item = Event>,
     {
         let mut config = threeport_cluster::watch_config();
         config.label_selector = selector.map(str::to_owned);
@@ -167,20 +174,20 @@ impl Watcher {
             match item {
                 None => return ("the watch ended".to_owned(), listed),
                 Some(Ok(event)) => {
-                    // A list that begins is not yet an answer.
-                    if !matches!(event, watcher::Event::Init) {
-                        broken_since = None;
-                        delay = RETRY.0;
-                    }
                     match event {
                         watcher::Event::Init => listing = true,
                         watcher::Event::InitDone => (listing, listed) = (false, true),
                         _ => {}
                     }
-                    if let Some(event) = translate(event)
-                        && self.events.send(event).await.is_err()
-                    {
-                        return ("nobody listens".to_owned(), listed);
+                    // A list is an answer at its end: its first pages may come again and again, and the next never.
+                    if !listing {
+                        broken_since = None;
+                        delay = RETRY.0;
+                    }
+                    for event in translate(event) {
+                        if self.events.send(event).await.is_err() {
+                            return ("nobody listens".to_owned(), listed);
+                        }
                     }
                 }
                 Some(Err(error)) => {
@@ -255,144 +262,4 @@ fn uid(object: &impl ResourceExt) -> Option<Uuid> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use kube::client::Body;
-    use serde_json::json;
-    use threeport_model::identity;
-
-    use super::*;
-
-    /// A watch of ConfigMaps in a cluster that answers to some paths and swallows everything else, and what it says.
-    async fn watched(answer: fn(&str) -> Option<serde_json::Value>) -> Event {
-        let service = tower::service_fn(move |request: http::Request<Body>| async move {
-            match answer(request.uri().path()) {
-                Some(value) => {
-                    Ok::<_, Infallible>(http::Response::new(Body::from(value.to_string().into_bytes())))
-                }
-                None => std::future::pending().await,
-            }
-        });
-        let (events, mut seen) = mpsc::channel(10);
-        let watcher = Watcher {
-            client: Client::new(service, "default"),
-            manager: "threeport-x".into(),
-            selector: "a=b".into(),
-            events,
-        };
-        let kind = Arc::new(WatchedKind {
-            group: String::new(),
-            version: "v1".to_owned(),
-            kind: "ConfigMap".to_owned(),
-        });
-        let watching = tokio::spawn(watcher.kind(kind));
-        let said = async {
-            loop {
-                match seen.recv().await.unwrap() {
-                    Event::Listing(_) => {}
-                    event => return event,
-                }
-            }
-        };
-        let said = timeout(PAGE * 3, said)
-            .await
-            .expect("it says that it hears nothing");
-        watching.abort();
-        said
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_cluster_that_swallows_what_is_asked_is_found_out() {
-        let nothing = watched(|_| None).await;
-        assert!(matches!(nothing, Event::Unlistable(_, why) if why.contains("no answer")));
-        let no_list = watched(|path| {
-            let resource = json!({"name": "configmaps", "kind": "ConfigMap", "namespaced": true, "singularName": "",
-                "verbs": ["get", "list", "watch"]});
-            (path == "/api/v1").then(|| {
-                json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "v1", "resources": [resource]})
-            })
-        })
-        .await;
-        assert!(matches!(no_list, Event::Unlistable(_, why) if why.contains("no answer")));
-    }
-
-    #[test]
-    fn an_object_that_reads_as_no_instance_s_is_not_passed_over() {
-        let kind = Arc::new(WatchedKind {
-            group: String::new(),
-            version: "v1".to_owned(),
-            kind: "ConfigMap".to_owned(),
-        });
-        let told = |event: watcher::Event<ObjectMeta>| {
-            kind_event(event, &kind, "threeport-x", |metadata| (metadata, Value::Null))
-        };
-        let labelled = |labels: Value| -> ObjectMeta {
-            serde_json::from_value(json!({"name": "web", "namespace": "shop", "labels": labels})).unwrap()
-        };
-        let expected = Key {
-            kind: Arc::clone(&kind),
-            namespace: "shop".to_owned(),
-            name: "web".to_owned(),
-        };
-        for labels in [json!({}), json!({identity::INSTANCE: "somebody"})] {
-            let nobody_s = labelled(labels);
-            for event in [
-                watcher::Event::Apply(nobody_s.clone()),
-                watcher::Event::InitApply(nobody_s.clone()),
-                watcher::Event::Delete(nobody_s),
-            ] {
-                let told = told(event);
-                assert!(
-                    matches!(&told, Event::NotOurs(key) if *key == expected),
-                    "{told:?}"
-                );
-            }
-        }
-        let ours = labelled(json!({identity::INSTANCE: Uuid::nil().to_string()}));
-        for event in [watcher::Event::Apply(ours.clone()), watcher::Event::Delete(ours)] {
-            assert!(matches!(told(event), Event::Object(_)));
-        }
-    }
-
-    /// How often a cluster that does not serve a kind is asked for it.
-    #[tokio::test(start_paused = true)]
-    async fn a_kind_that_is_long_absent_is_looked_for_seldom() {
-        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let counted = Arc::clone(&asked);
-        let service = tower::service_fn(move |request: http::Request<Body>| {
-            if request.uri().path().ends_with("/v1") {
-                counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            }
-            let status = json!({"kind": "Status", "status": "Failure", "code": 404, "message": "not found",
-                "reason": "NotFound"});
-            let mut response = http::Response::new(Body::from(status.to_string().into_bytes()));
-            *response.status_mut() = http::StatusCode::NOT_FOUND;
-            async move { Ok::<_, Infallible>(response) }
-        });
-        let (events, mut seen) = mpsc::channel(10);
-        let watcher = Watcher {
-            client: Client::new(service, "default"),
-            manager: "threeport-x".into(),
-            selector: "a=b".into(),
-            events,
-        };
-        let kind = WatchedKind {
-            group: "example.org".to_owned(),
-            version: "v1".to_owned(),
-            kind: "Widget".to_owned(),
-        };
-        let watching = tokio::spawn(watcher.kind(Arc::new(kind)));
-        let count = || asked.load(std::sync::atomic::Ordering::SeqCst);
-        sleep(Duration::from_secs(60)).await;
-        let first_minute = count();
-        assert!((20..60).contains(&first_minute), "{first_minute}");
-        sleep(Duration::from_secs(60)).await;
-        let before = count();
-        sleep(Duration::from_secs(600)).await;
-        assert!((10..30).contains(&(count() - before)), "{}", count() - before);
-        assert!(matches!(seen.try_recv(), Ok(Event::Unlistable(..))));
-        assert!(seen.try_recv().is_err(), "it is said once");
-        watching.abort();
-    }
-}
+mod tests;
