@@ -132,11 +132,13 @@ fn side(found: Option<&DynamicObject>, object: Option<&Object>) -> Side {
     match (found, object) {
         (None, _) => Side::Mirror,
         (Some(found), _) if resource::is_mirror(found) => Side::Mirror,
-        // Somebody made the API the owner of what Kubernetes managed: its resource becomes a mirror.
+        // Somebody made the API the owner of what Kubernetes managed: its resource becomes a mirror. An edit that the
+        // database did not get before is not overwritten: intake says that it is refused.
         (Some(found), Some(object))
             if object.metadata.managed_by != Some(ManagedBy::Kubernetes)
                 && resource::was_synced_from_kubernetes(found)
                 && resource::shown_id(found) == Some(object.id().to_string().as_str())
+                && resource::is_synced(found)
                 && !resource::is_deleting(found) =>
         {
             Side::Mirror
@@ -184,7 +186,11 @@ mod tests {
             .labels_mut()
             .insert(identity::MANAGED_BY.to_owned(), "api".to_owned());
         let mut synced = plain.clone();
-        synced.data = json!({"status": {"api": {"id": id, "managedBy": "kubernetes"}}});
+        synced.metadata.generation = Some(2);
+        synced.data =
+            json!({"status": {"api": {"id": id, "managedBy": "kubernetes", "syncedGeneration": 2}}});
+        let mut edited = synced.clone();
+        edited.metadata.generation = Some(3);
         let (api, kubernetes) = (object(ManagedBy::Api), object(ManagedBy::Kubernetes));
         for (what, found, object, expected) in [
             ("to be mirrored, or made again", None, Some(&api), Side::Mirror),
@@ -199,6 +205,12 @@ mod tests {
             ),
             ("a name that the API owns", Some(&plain), Some(&api), Side::Intake),
             ("taken over by the API", Some(&synced), Some(&api), Side::Mirror),
+            (
+                "edited, and taken over before the edit was sent",
+                Some(&edited),
+                Some(&api),
+                Side::Intake,
+            ),
         ] {
             assert_eq!(side(found, object), expected, "{what}");
         }

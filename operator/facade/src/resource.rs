@@ -101,6 +101,12 @@ pub(crate) fn was_synced_from_kubernetes(resource: &DynamicObject) -> bool {
     status(resource).pointer("/api/managedBy").and_then(Value::as_str) == Some(ManagedBy::Kubernetes.as_str())
 }
 
+/// Whether its status says that the database has this very generation of it.
+pub(crate) fn is_synced(resource: &DynamicObject) -> bool {
+    let synced = status(resource).pointer("/api/syncedGeneration");
+    synced.and_then(Value::as_i64) == Some(generation(resource))
+}
+
 /// The id of the object that it showed last.
 pub(crate) fn shown_id(resource: &DynamicObject) -> Option<&str> {
     status(resource).pointer("/api/id").and_then(Value::as_str)

@@ -185,6 +185,47 @@ async fn what_is_taken_over_by_the_api_becomes_a_mirror() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_a_take_over_forestalled_is_refused_and_stays() {
+    let mut place = Place::start("intake-forestalled").await;
+    place.apply(DEFINITION).unwrap();
+    place
+        .wait("sent", "tpwd", "web", |found| {
+            is(found, "Synced", "True", "Synced")
+        })
+        .await;
+    place.stop_facade().await;
+    place.api.change("WorkloadDefinition", "web", |web| {
+        web.metadata.managed_by = Some(ManagedBy::Api);
+        web.metadata.source = None;
+    });
+    let edit = r#"{"spec": {"yamlDocument": "{apiVersion: v1, kind: ConfigMap, metadata: {name: edited}}"}}"#;
+    place
+        .run(&["patch", "tpwd", "web", "--type=merge", "-p", edit])
+        .unwrap();
+    place.start_facade().await;
+    let found = place
+        .wait("refused", "tpwd", "web", |found| {
+            is(found, "Synced", "False", "OwnedBy")
+        })
+        .await;
+    assert!(
+        is(&found, "Ready", "False", "OwnedBy") && found["spec"].to_string().contains("edited"),
+        "{found}"
+    );
+    let stored = place.api.get("WorkloadDefinition", "web").unwrap();
+    assert!(!stored.spec.to_string().contains("edited"), "the API owns it");
+
+    // Who gives the edit up gets the mirror.
+    place.run(&["delete", "tpwd", "web", "--timeout=20s"]).unwrap();
+    let mirror = place
+        .wait("a mirror", "tpwd", "web", |found| {
+            found["metadata"]["labels"]["threeport.io/managed-by"] == "api"
+        })
+        .await;
+    assert!(mirror["spec"].to_string().contains("settings"), "{mirror}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn secrets_in_a_resource_are_warned_about() {
     let place = Place::start("intake-secret").await;
     let secret = DEFINITION.replace(
