@@ -17,6 +17,7 @@ use serde_json::json;
 use threeport_crds::CustomResource;
 use threeport_failpoint::around;
 use threeport_model::{KindDescriptor, identity, kinds};
+use threeport_telemetry::DRAIN;
 
 use crate::{
     intake::finalizer,
@@ -29,6 +30,8 @@ use crate::{
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(250);
+/// How soon what could not be let go at the end of the process is tried again.
+const RETRY: Duration = Duration::from_millis(500);
 /// How many mirrors are listed at once.
 const PAGE: u32 = 500;
 
@@ -69,8 +72,26 @@ fn late(waited_for: &[String]) -> String {
     }
 }
 
-/// At the end of the process: lets go where the namespace goes too.
+/// At the end of the process: lets go where the namespace goes too. Nobody is left to do it later, so what fails is tried
+/// again until the process has to end.
 pub(crate) async fn on_shutdown(kube: &kube::Client, namespace: &str) -> anyhow::Result<()> {
+    let mut failed = None;
+    let work = async {
+        while let Err(error) = let_go(kube, namespace).await {
+            tracing::warn!(
+                namespace,
+                "failed to let go of custom resources, trying again: {error:#}"
+            );
+            failed = Some(error);
+            tokio::time::sleep(RETRY).await;
+        }
+    };
+    let done = tokio::time::timeout(DRAIN, work).await;
+    done.map_err(|late| failed.unwrap_or_else(|| late.into()))
+        .context("the process ends and may hold custom resources still")
+}
+
+async fn let_go(kube: &kube::Client, namespace: &str) -> anyhow::Result<()> {
     let terminating = namespace::is_terminating(kube, namespace).await;
     match terminating.with_context(|| format!("failed to read namespace {namespace}"))? {
         true => strip(kube, namespace).await,
@@ -78,27 +99,32 @@ pub(crate) async fn on_shutdown(kube: &kube::Client, namespace: &str) -> anyhow:
     }
 }
 
+/// What can't be let go holds up nothing else; the first failure is told.
 async fn strip(kube: &kube::Client, namespace: &str) -> anyhow::Result<()> {
+    let mut all = Ok(());
     for kind in kinds::ALL.iter().filter(|kind| kind.custom_resource) {
-        let api = resource::api(kube, namespace, kind);
-        let found = match resource::metadata(kube, namespace, kind, &ListParams::default()).await {
-            Ok(found) => found.items,
-            // No definition, no resources.
-            Err(error) if is_not_found(&error) => continue,
-            Err(error) => return Err(error).with_context(|| format!("failed to list {}", kind.plural)),
-        };
-        let held = found.into_iter().filter(resource::has_finalizer);
-        let stripped = stream::iter(held).map(|resource| {
-            let api = api.clone();
-            async move { finalizer::release(&api, &resource.name_any()).await }
-        });
-        stripped
-            .buffer_unordered(8)
-            .try_collect::<Vec<()>>()
-            .await
-            .with_context(|| format!("failed to take finalizers off {}", kind.plural))?;
+        let stripped = strip_kind(kube, namespace, kind).await;
+        all = all.and(stripped);
     }
-    Ok(())
+    all
+}
+
+async fn strip_kind(kube: &kube::Client, namespace: &str, kind: &KindDescriptor) -> anyhow::Result<()> {
+    let api = resource::api(kube, namespace, kind);
+    let found = match resource::metadata(kube, namespace, kind, &ListParams::default()).await {
+        Ok(found) => found.items,
+        // No definition, no resources.
+        Err(error) if is_not_found(&error) => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("failed to list {}", kind.plural)),
+    };
+    let held = found.into_iter().filter(resource::has_finalizer);
+    let stripped = stream::iter(held).map(|resource| {
+        let api = api.clone();
+        async move { finalizer::release(&api, &resource.name_any()).await }
+    });
+    let stripped: Vec<Result<(), kube::Error>> = stripped.buffer_unordered(8).collect().await;
+    let all: Result<(), kube::Error> = stripped.into_iter().collect();
+    all.with_context(|| format!("failed to take finalizers off {}", kind.plural))
 }
 
 /// Takes away what means nothing without a facade.
@@ -183,10 +209,16 @@ async fn stop(
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
+    use std::{
+        collections::BTreeSet,
+        convert::Infallible,
+        sync::{Arc, Mutex},
+    };
 
-    use axum::http::{Method, Request, Response};
+    use axum::http::{Method, Request, Response, StatusCode};
     use kube::client::Body;
+    use serde_json::Value;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -218,5 +250,93 @@ mod tests {
             said.contains("did not end: hung") && !said.contains("evicted"),
             "{said}"
         );
+    }
+
+    fn answer(code: StatusCode, body: &Value) -> Response<Body> {
+        let mut response = Response::new(Body::from(body.to_string().into_bytes()));
+        *response.status_mut() = code;
+        response
+    }
+
+    fn refusal(code: StatusCode) -> Response<Body> {
+        let status = json!({"kind": "Status", "status": "Failure", "code": code.as_u16(), "message": "no"});
+        answer(code, &status)
+    }
+
+    /// A custom resource as what is asked for without its content.
+    fn metadata(name: &str, held: bool) -> Value {
+        let finalizers: Vec<&str> = held.then_some(identity::FINALIZER).into_iter().collect();
+        json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+            "metadata": {"name": name, "uid": name, "resourceVersion": "1", "finalizers": finalizers}})
+    }
+
+    /// What is held in the namespace of [`going`], by kind and name.
+    fn held() -> Arc<Mutex<BTreeSet<String>>> {
+        let all = [
+            "workloaddefinitions/a",
+            "workloaddefinitions/b",
+            "workloadinstances/c",
+        ];
+        Arc::new(Mutex::new(all.map(str::to_owned).into()))
+    }
+
+    /// A cluster whose namespace is terminating. It refuses the first question for that, and so many writes of `a`.
+    fn going(held: Arc<Mutex<BTreeSet<String>>>, mut refusals: usize) -> kube::Client {
+        let mut is_asked = false;
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (place, kinds) = ("/namespaces/here", ["/workloaddefinitions", "/workloadinstances"]);
+            let (_, path) = request.uri().path().split_once(place).unwrap();
+            let mut held = held.lock().unwrap();
+            let said = if path.is_empty() {
+                let first = !std::mem::replace(&mut is_asked, true);
+                let going =
+                    json!({"metadata": {"name": "here", "deletionTimestamp": "2026-01-01T00:00:00Z"}});
+                match first {
+                    true => refusal(StatusCode::INTERNAL_SERVER_ERROR),
+                    false => answer(StatusCode::OK, &going),
+                }
+            } else if kinds.contains(&path) {
+                let of_kind = held.iter().filter_map(|held| held.strip_prefix(&path[1..]));
+                let items: Vec<Value> = of_kind.map(|name| metadata(&name[1..], true)).collect();
+                let list = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
+                    "items": items, "metadata": {"resourceVersion": "1"}});
+                answer(StatusCode::OK, &list)
+            } else if let Some((_, name)) = path[1..].split_once('/') {
+                let is_write = request.method() == Method::PATCH;
+                if is_write && name == "a" && refusals > 0 {
+                    refusals -= 1;
+                    refusal(StatusCode::INTERNAL_SERVER_ERROR)
+                } else {
+                    let released = is_write && held.remove(&path[1..]);
+                    answer(StatusCode::OK, &metadata(name, !released))
+                }
+            } else {
+                refusal(StatusCode::NOT_FOUND)
+            };
+            async move { Ok::<_, Infallible>(said) }
+        });
+        kube::Client::new(service, "here")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_at_the_end_of_the_process_is_tried_again() {
+        let held = held();
+        on_shutdown(&going(Arc::clone(&held), 1), "here").await.unwrap();
+        assert_eq!(*held.lock().unwrap(), BTreeSet::new());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_not_be_let_go_holds_up_nothing_else_and_not_the_end() {
+        let (held, begun) = (held(), Instant::now());
+        let kube = going(Arc::clone(&held), usize::MAX);
+        let failed = on_shutdown(&kube, "here").await.unwrap_err();
+        let said = format!("{failed:#}");
+        assert!(
+            said.contains("failed to take finalizers off workloaddefinitions"),
+            "{said}"
+        );
+        assert!(begun.elapsed() < DRAIN * 2, "it would never end by itself");
+        let left: Vec<String> = held.lock().unwrap().iter().cloned().collect();
+        assert_eq!(left, ["workloaddefinitions/a"]);
     }
 }
