@@ -17,7 +17,8 @@ use crate::{
     resource, text, writes,
 };
 
-/// Its end wakes it; this is for when that was missed.
+/// Its end wakes it; this is for when that was missed, and for the end of its definition, of which nothing tells what is
+/// being deleted already.
 const WAITING: Duration = Duration::from_secs(60);
 
 /// Deletes the object where the deletion is meant; nothing is left to say where the resource was let go.
@@ -29,16 +30,17 @@ pub(crate) async fn remove(
     object: Option<&Object>,
     regressed: bool,
 ) -> Result<Option<Outcome>, Error> {
-    if let Some(going) = object.filter(|object| object.is_deleting()) {
-        return Ok(Some(outcome(Synced::yes(), Some(going.clone()), None)));
-    }
     let api = context.api(kind);
-    // The deletionTimestamp was seen before, so this tells whether somebody deleted more than the resource.
+    // The deletionTimestamp was seen before, so this tells whether somebody deleted more than the resource: maybe later,
+    // while that waits for the end of its object, which may take for ever.
     let stays = namespace::both_stay(&context.options.kube, &context.options.namespace, kind).await;
     if !stays.map_err(Error::Kubernetes)? {
-        tracing::info!(%key, "its namespace or definition is being deleted: let go, the object lives on");
+        tracing::info!(%key, "its namespace or definition is being deleted: let go, its object stays what it is");
         finalizer::remove(&api, found).await?;
         return Ok(None);
+    }
+    if let Some(going) = object.filter(|object| object.is_deleting()) {
+        return Ok(Some(outcome(Synced::yes(), Some(going.clone()), None)));
     }
     let (uid, generation) = (resource::uid(found), resource::generation(found));
     let name = found.name_any();

@@ -190,17 +190,38 @@ async fn deleting_the_definitions_loses_nothing_and_they_are_made_anew() {
     let place = Place::start_in(&cluster, "deletion-crd").await;
     both(&place).await;
     let before = place.get("tpwi", "web").unwrap();
-    let crd = "workloadinstances.threeport.io";
+    // One waits for the end of what it made, and for ever.
     place
-        .kubectl
-        .run(&[
-            "delete",
-            "crd",
-            crd,
-            "workloaddefinitions.threeport.io",
-            "--timeout=60s",
-        ])
+        .apply(&INSTANCE.replace("name: web,", "name: stuck,"))
         .unwrap();
+    place
+        .wait("sent", "tpwi", "stuck", |found| {
+            is(found, "Synced", "True", "Synced")
+        })
+        .await;
+    place.run(&["delete", "tpwi", "stuck", "--wait=false"]).unwrap();
+    let is_going = || {
+        let object = place.api.get("WorkloadInstance", "stuck").unwrap();
+        object.is_deleting()
+    };
+    place.until("its object is being deleted", is_going).await;
+    let asked = deletions(&place);
+    let crd = "workloadinstances.threeport.io";
+    let mut command = place.kubectl.command();
+    let delete = ["delete", "crd", crd, "workloaddefinitions.threeport.io"];
+    command.args(delete).arg("--timeout=60s");
+    let mut deletion = command.spawn().unwrap();
+    place
+        .until("the definition is being deleted", || {
+            let at = "jsonpath={.metadata.deletionTimestamp}";
+            let found = place.kubectl.run(&["get", "crd", crd, "-o", at]);
+            found.is_ok_and(|at| !at.is_empty())
+        })
+        .await;
+    // It is looked at again in any case, but up to a minute later.
+    place.api.change("WorkloadInstance", "stuck", |_| {});
+    let ended = tokio::task::spawn_blocking(move || deletion.wait()).await;
+    assert!(ended.unwrap().unwrap().success(), "it waits for what is stuck");
     for kind in ["tpwd", "tpwi"] {
         let found = place
             .wait("made again", kind, "web", |found| {
@@ -209,7 +230,8 @@ async fn deleting_the_definitions_loses_nothing_and_they_are_made_anew() {
             .await;
         assert_ne!(found["metadata"]["uid"], before["metadata"]["uid"]);
     }
-    assert_eq!(deletions(&place), 0);
+    assert_eq!(deletions(&place), asked);
+    assert!(is_going(), "its deletion goes on");
 }
 
 #[tokio::test(flavor = "multi_thread")]
