@@ -57,8 +57,12 @@ fn has_all_of(object: &Object, found: &DynamicObject) -> bool {
     is_of(object, found)
         && !object.is_deleting()
         && generation == Some(resource::generation(found))
-        && object.metadata.labels == labels(found)
-        && object.metadata.annotations == annotations(found)
+        && has_metadata_of(object, found)
+}
+
+/// Whether the object has the labels and annotations that the API gets of the resource.
+pub(crate) fn has_metadata_of(object: &Object, found: &DynamicObject) -> bool {
+    object.metadata.labels == labels(found) && object.metadata.annotations == annotations(found)
 }
 
 /// The labels that the API gets: all but those that the control plane sets itself.

@@ -52,7 +52,7 @@ pub(super) async fn mend(
         generation = resource::generation(&now),
         "the custom resource is older than what the database took from it: it gets back what the database has"
     );
-    if !resource::same(resource::spec(&now), &object.spec) {
+    if !(resource::same(resource::spec(&now), &object.spec) && plan::has_metadata_of(object, &now)) {
         let restored = project::restored(kind, &now, object);
         match write::replace(&api, restored).await? {
             Some(written) => now = written,

@@ -12,6 +12,7 @@ use threeport_model::{
 
 use crate::{
     generation::Position,
+    intake::plan,
     resource,
     text::{MESSAGE, cut},
 };
@@ -122,17 +123,33 @@ pub(crate) fn updated(kind: &KindDescriptor, found: &DynamicObject, object: &Obj
     changed
 }
 
-/// `found`, which Kubernetes manages, with what the database has of it.
+/// `found`, which Kubernetes manages, with what the database has of it. What the database never gets stays.
 pub(crate) fn restored(kind: &KindDescriptor, found: &DynamicObject, object: &Object) -> DynamicObject {
     let mut changed = found.clone();
     changed.types = mirror(kind, object).types;
     changed.metadata.managed_fields = None;
-    changed.labels_mut().extend(object.metadata.labels.clone());
-    changed
-        .annotations_mut()
-        .extend(object.metadata.annotations.clone());
+    restore(
+        changed.labels_mut(),
+        &plan::labels(found),
+        &object.metadata.labels,
+    );
+    restore(
+        changed.annotations_mut(),
+        &plan::annotations(found),
+        &object.metadata.annotations,
+    );
     changed.data["spec"] = object.spec.clone();
     changed
+}
+
+/// `sent`: what the database gets of `all`.
+fn restore(
+    all: &mut BTreeMap<String, String>,
+    sent: &BTreeMap<String, String>,
+    stored: &BTreeMap<String, String>,
+) {
+    all.retain(|key, _| !sent.contains_key(key));
+    all.extend(stored.clone());
 }
 
 fn fill(resource: &mut DynamicObject, object: &Object) {

@@ -67,6 +67,47 @@ async fn a_resource_behind_the_database_gets_back_what_the_database_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn labels_and_annotations_that_the_database_lacks_are_not_brought_back() {
+    let place = Place::start("restored-labels").await;
+    let metadata = "namespace: NAMESPACE, labels: {team: web, removed: x}, \
+        annotations: {removed: x, threeport.io/own: x, kubectl.kubernetes.io/restartedAt: x}}";
+    place
+        .apply(
+            &DEFINITION
+                .replace("namespace: NAMESPACE}", metadata)
+                .replace("old", &format!("'{NEW}'")),
+        )
+        .unwrap();
+    place
+        .wait("sent", "tpwd", "web", |found| {
+            is(found, "Synced", "True", "Synced")
+        })
+        .await;
+    // The specification is the same: only they were removed since the backup.
+    place.api.change("WorkloadDefinition", "web", |web| {
+        web.metadata.labels.remove("removed").unwrap();
+        web.metadata.annotations.remove("removed").unwrap();
+        web.metadata.source.as_mut().unwrap().generation = 57;
+    });
+    let stored = || place.api.get("WorkloadDefinition", "web").unwrap().metadata;
+    place
+        .until("it counts anew", || stored().source.unwrap().generation < 57)
+        .await;
+    let found = place.get("tpwd", "web").unwrap();
+    assert_eq!(
+        (&found["metadata"]["labels"], &found["metadata"]["annotations"]),
+        (
+            &json!({"team": "web"}),
+            &json!({"threeport.io/own": "x", "kubectl.kubernetes.io/restartedAt": "x"})
+        ),
+        "what the database never gets stays"
+    );
+    let stored = stored();
+    assert_eq!(stored.labels, [("team".to_owned(), "web".to_owned())].into());
+    assert!(stored.annotations.is_empty(), "{:?}", stored.annotations);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_resource_that_outlived_its_object_goes_and_brings_nothing_back() {
     let mut place = Place::start("restored-outlived").await;
     place
