@@ -7,7 +7,8 @@
 //!
 //! Nothing has to be remembered for that: a mirror's specification equals the object's or it does not, and an object
 //! that Kubernetes manages says in `metadata.source` which generation of which resource it has. Both are read anew
-//! each time, so a restart changes nothing.
+//! each time, so a restart changes nothing. Where a cluster's etcd was restored an equal generation may be another state's:
+//! then the resource's status does not say that the database has it, and the specifications are compared.
 
 use threeport_model::{ManagedBy, Object};
 
@@ -35,8 +36,15 @@ impl Position {
         }
     }
 
-    /// The position of a resource that Kubernetes manages.
-    pub(crate) fn of_source(resource: i64, uid: &str, object: Option<&Object>, previous: i64) -> Self {
+    /// The position of a resource that Kubernetes manages. `is_same_state`: whether an object that was taken from this
+    /// generation was taken from what the resource says now.
+    pub(crate) fn of_source(
+        resource: i64,
+        uid: &str,
+        object: Option<&Object>,
+        is_same_state: bool,
+        previous: i64,
+    ) -> Self {
         let owned = object.filter(|object| object.metadata.managed_by == Some(ManagedBy::Kubernetes));
         let source = owned.and_then(|object| object.metadata.source.as_ref());
         Self {
@@ -44,7 +52,8 @@ impl Position {
             // A resource that is behind what was taken from it (etcd was restored) is not what the database has.
             synced: source
                 .filter(|source| source.uid == uid && source.generation <= resource)
-                .map(|source| source.generation),
+                .map(|source| source.generation)
+                .filter(|generation| *generation != resource || is_same_state),
             database: object.map_or(0, Object::generation),
             previous,
         }
@@ -174,7 +183,7 @@ mod tests {
         ];
         for (what, (resource, source, database, previous), observed, shown, synced) in table {
             let object = object(database, ManagedBy::Kubernetes, source);
-            let position = Position::of_source(resource, "u", Some(&object), previous);
+            let position = Position::of_source(resource, "u", Some(&object), true, previous);
             assert_eq!(position.resource_generation(observed), shown, "{what}");
             assert_eq!(position.is_synced(), synced, "{what}");
         }
@@ -183,6 +192,20 @@ mod tests {
     #[test]
     fn an_object_of_another_owner_covers_nothing() {
         let object = object(4, ManagedBy::Api, Some(("u", 2)));
-        assert_eq!(Position::of_source(2, "u", Some(&object), 0).synced, None);
+        assert_eq!(Position::of_source(2, "u", Some(&object), true, 0).synced, None);
+    }
+
+    #[test]
+    fn an_equal_generation_of_another_state_covers_nothing() {
+        let object = object(9, ManagedBy::Kubernetes, Some(("u", 4)));
+        let synced = |resource, is_same_state| {
+            Position::of_source(resource, "u", Some(&object), is_same_state, 3).synced
+        };
+        assert_eq!((synced(4, true), synced(4, false)), (Some(4), None));
+        assert_eq!(
+            synced(5, false),
+            Some(4),
+            "what it was taken from before the edit"
+        );
     }
 }

@@ -15,7 +15,7 @@ pub(crate) mod unreachable;
 
 use kube::core::DynamicObject;
 use serde_json::Value;
-use threeport_model::{KindDescriptor, Object};
+use threeport_model::{ConditionStatus, KindDescriptor, Object};
 
 use crate::{
     context::Context,
@@ -104,7 +104,7 @@ async fn show(
     outcome: Outcome,
 ) -> Result<Next, Error> {
     let object = outcome.object.as_ref();
-    let position = position(found, object);
+    let position = position(found, &outcome);
     let status = status(kind, found, &outcome, position);
     let refused = refusal::unsaid(found, &status);
     let changed = story::ready_changed(resource::status(found), &status);
@@ -132,20 +132,21 @@ pub(crate) fn is_settled(
         Action::Leave => true,
         Action::Show => {
             let outcome = sending::unchanged(found, Some(object));
-            let status = status(kind, found, &outcome, position(found, Some(object)));
+            let status = status(kind, found, &outcome, position(found, &outcome));
             project::same_status(resource::status(found), &status)
         }
         _ => false,
     }
 }
 
-fn position(found: &DynamicObject, object: Option<&Object>) -> Position {
-    let previous = project::observed_generation(found);
+fn position(found: &DynamicObject, outcome: &Outcome) -> Position {
+    let is_same_state = outcome.synced.status == ConditionStatus::True || resource::is_synced(found);
     Position::of_source(
         resource::generation(found),
         resource::uid(found),
-        object,
-        previous,
+        outcome.object.as_ref(),
+        is_same_state,
+        project::observed_generation(found),
     )
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::{ResourceExt, core::DynamicObject};
-use threeport_model::{GROUP, ManagedBy, Object};
+use threeport_model::{GROUP, ManagedBy, Object, find_kind};
 
 use crate::resource;
 
@@ -58,6 +58,16 @@ fn has_all_of(object: &Object, found: &DynamicObject) -> bool {
         && !object.is_deleting()
         && generation == Some(resource::generation(found))
         && has_metadata_of(object, found)
+        && is_same_state(object, found)
+}
+
+/// Whether the object was taken from this state of the resource, whose generation it has. An edit after a restore of the
+/// cluster's etcd may get the number of another state, which the object was taken from before.
+fn is_same_state(object: &Object, found: &DynamicObject) -> bool {
+    resource::is_synced(found)
+        || find_kind(&object.kind)
+            .and_then(|kind| (kind.normalize)(resource::spec(found)).ok())
+            .is_some_and(|spec| resource::same(&spec, &object.spec))
 }
 
 /// Whether the object has the labels and annotations that the API gets of the resource.
@@ -87,7 +97,7 @@ fn without_ours(all: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 mod tests {
     use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
     use serde_json::json;
-    use threeport_model::{find_kind, identity, object::Source};
+    use threeport_model::{identity, object::Source};
 
     use super::*;
 
@@ -97,6 +107,7 @@ mod tests {
         found.metadata.generation = Some(4);
         found.metadata.finalizers = held.then(|| vec![identity::FINALIZER.to_owned()]);
         found.metadata.deletion_timestamp = deleting.then_some(Time(Timestamp::UNIX_EPOCH));
+        found.data = json!({"status": {"api": {"syncedGeneration": 4}}});
         found
     }
 
@@ -176,6 +187,25 @@ mod tests {
         assert_eq!(plan(&found, Some(&object), false), Action::Show);
         found.annotations_mut().insert("note".to_owned(), "x".to_owned());
         assert_eq!(plan(&found, Some(&object), false), Action::Send);
+    }
+
+    #[test]
+    fn an_edit_that_has_the_number_of_another_state_is_sent() {
+        let spec = |name: &str| {
+            let manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+            json!({"manifests": [manifest]})
+        };
+        let mut object = object(ManagedBy::Kubernetes, "u", 4);
+        object.spec = spec("stored");
+        for (what, shown, synced, expected) in [
+            ("its status is of before", "edited", 3, Action::Send),
+            ("its status was not written", "stored", 3, Action::Show),
+            ("a Secret is not stored as it is", "written", 4, Action::Show),
+        ] {
+            let mut found = found(true, false);
+            found.data = json!({"spec": spec(shown), "status": {"api": {"syncedGeneration": synced}}});
+            assert_eq!(plan(&found, Some(&object), false), expected, "{what}");
+        }
     }
 
     #[test]

@@ -107,6 +107,63 @@ async fn labels_and_annotations_that_the_database_lacks_are_not_brought_back() {
     assert!(stored.annotations.is_empty(), "{:?}", stored.annotations);
 }
 
+/// A condition that says so of generation 2.
+fn said(status: &str, reason: &str) -> Option<(String, String, i64)> {
+    Some((status.to_owned(), reason.to_owned(), 2))
+}
+
+/// A resource whose object was taken from its generation 2, and which got that number anew, by an edit after the restore.
+async fn edited(namespace: &str, edit: &str) -> Place {
+    let mut place = Place::start(namespace).await;
+    place
+        .apply(&DEFINITION.replace(
+            "old",
+            "'{apiVersion: v1, kind: ConfigMap, metadata: {name: old}}'",
+        ))
+        .unwrap();
+    place
+        .wait("sent", "tpwd", "web", |found| {
+            is(found, "Synced", "True", "Synced")
+        })
+        .await;
+    place.stop_facade().await;
+    place.api.change("WorkloadDefinition", "web", |web| {
+        web.spec = json!({"yamlDocument": NEW});
+        web.metadata.generation = Some(2);
+        web.metadata.source.as_mut().unwrap().generation = 2;
+        web.status = ready(2);
+    });
+    place
+        .run(&["patch", "tpwd", "web", "--type=merge", "-p", edit])
+        .unwrap();
+    place.start_facade().await;
+    place
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_gets_the_number_of_a_later_state_arrives() {
+    let edit = r#"{"spec": {"yamlDocument": "{apiVersion: v1, kind: ConfigMap, metadata: {name: edited}}"}}"#;
+    let place = edited("restored-number", edit).await;
+    place
+        .wait("answered", "tpwd", "web", |found| {
+            condition(found, "Synced") == said("True", "Synced")
+        })
+        .await;
+    let stored = place.api.get("WorkloadDefinition", "web").unwrap();
+    assert!(stored.spec.to_string().contains("edited"), "{}", stored.spec);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_gets_the_number_of_a_later_state_is_not_called_synced_where_it_is_refused() {
+    let place = edited("restored-refused", r#"{"spec": {"yamlDocumentt": "x"}}"#).await;
+    let found = place
+        .wait("answered", "tpwd", "web", |found| {
+            condition(found, "Synced") == said("False", "Invalid")
+        })
+        .await;
+    assert!(found["status"]["api"]["syncedGeneration"].is_null(), "{found}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resource_that_outlived_its_object_goes_and_brings_nothing_back() {
     let mut place = Place::start("restored-outlived").await;
