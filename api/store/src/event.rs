@@ -17,7 +17,7 @@ use crate::{
         sql::{Fetch, Row, Sql},
         transaction::Transaction,
     },
-    error::Result,
+    error::{Error, Result},
     writes,
 };
 
@@ -25,6 +25,10 @@ use crate::{
 const LONGEST: usize = 2048;
 /// The most events that an object answers.
 const MOST: i64 = 500;
+/// Which object of a name is living.
+const LIVING: &str = "IS NULL";
+/// Which of those that are not was deleted last.
+const DELETED_LAST: &str = "IS NOT NULL ORDER BY deleted_at DESC LIMIT 1";
 
 fn word(kind: EventType) -> &'static str {
     match kind {
@@ -89,11 +93,26 @@ impl Store {
             .await
     }
 
-    /// The events of a living object, the newest first.
+    /// The events of the living object of that name or, where there is none, of the one that was deleted last; the newest
+    /// first. What an abandoned deletion may have left in a cluster is told by nothing else.
     pub async fn object_events(&self, kind: &str, name: &str) -> Result<Vec<Event>> {
-        let id = self.object_row(kind, name).await?.id;
-        self.reader().all(of(id)).await?.iter().map(read).collect()
+        for which in [LIVING, DELETED_LAST] {
+            let named = of_name(self.control_plane_id(), kind, name, which);
+            if let Some(row) = self.reader().one(named).await? {
+                let events = self.reader().all(of(row.get("id")?)).await?;
+                return events.iter().map(read).collect();
+            }
+        }
+        Err(Error::not_found(kind, name))
     }
+}
+
+/// The statement of the id of an object of that name.
+fn of_name(origin: Uuid, kind: &str, name: &str, which: &str) -> Sql {
+    Sql::new(format!(
+        "SELECT id FROM object WHERE origin = $1 AND kind = $2 AND name = $3 AND deleted_at {which}"
+    ))
+    .values([origin.into(), kind.into(), name.into()])
 }
 
 /// The statement of an object's events.

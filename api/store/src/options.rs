@@ -50,7 +50,7 @@ pub struct Retention {
     pub revisions: Duration,
     /// This many revisions of each object are kept however old they are.
     pub newest_revisions: i64,
-    /// Events, since they were last seen.
+    /// Events, since they were last seen; those of an object that is gone at least as long as its tombstone.
     pub events: Duration,
     /// Answers for idempotency keys.
     pub answers: Duration,

@@ -22,8 +22,10 @@ const OPERATIONS: &str = "DELETE FROM operation WHERE id IN (SELECT id FROM oper
 const ANSWERS: &str = "UPDATE operation SET idempotency_key = NULL, body_digest = NULL, answer = NULL WHERE id IN \
     (SELECT id FROM operation WHERE idempotency_key IS NOT NULL AND created_at < $1 ORDER BY created_at LIMIT $2)";
 
-const EVENTS: &str = "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE last_seen < $1 \
-    ORDER BY last_seen, id LIMIT $2)";
+/// Those of a tombstone go after it: they may say what it left in a cluster.
+const EVENTS: &str = "DELETE FROM event WHERE id IN (SELECT e.id FROM event e WHERE e.last_seen < $1 \
+    AND NOT EXISTS (SELECT 1 FROM object o WHERE o.id = e.object_id AND o.deleted_at IS NOT NULL) \
+    ORDER BY e.last_seen, e.id LIMIT $2)";
 
 const DOCUMENTS: &str = "DELETE FROM document WHERE digest IN (SELECT d.digest FROM document d WHERE d.created_at < $1 \
     AND NOT EXISTS (SELECT 1 FROM object o WHERE o.document = d.digest) \

@@ -146,6 +146,55 @@ database_test!(what_is_past_its_time_goes_and_nothing_else, bed, {
     assert_eq!(bed.history("WorkloadDefinition", "living").await.len(), 10);
 });
 
+/// What is told of the instance of that name.
+async fn told(bed: &Bed) -> crate::Result<Vec<String>> {
+    let events = bed.store.object_events("WorkloadInstance", "web").await?;
+    Ok(events.into_iter().map(|event| event.message).collect())
+}
+
+/// An instance whose cluster is given up.
+async fn abandon(bed: &Bed, leaked: &str) {
+    let id = bed.instance("web", "web").await.id();
+    assert!(
+        told(bed).await.unwrap().is_empty(),
+        "what was before is not told of it"
+    );
+    bed.delete("WorkloadInstance", "web").await.unwrap();
+    let claim = bed.claim_one(id).await;
+    let event = NewEvent {
+        object_id: id,
+        kind: EventType::Warning,
+        reason: "Abandoned".to_owned(),
+        message: leaked.to_owned(),
+    };
+    let end = CompleteRequest {
+        finalize: true,
+        events: vec![event],
+        ..done(&claim)
+    };
+    bed.store.claim_complete(&end).await.unwrap();
+}
+
+database_test!(
+    what_was_left_behind_is_told_as_long_as_tombstones_are_kept,
+    bed,
+    {
+        bed.definition("web").await;
+        abandon(bed, "first").await;
+        age(bed, 1).await;
+        abandon(bed, "second").await;
+        assert_eq!(told(bed).await.unwrap(), ["second"]);
+        age(bed, 5).await;
+        let purged = bed.store.purge().await.unwrap();
+        assert_eq!((purged.tombstones, purged.events), (0, 0));
+        assert_eq!(told(bed).await.unwrap(), ["second"]);
+        age(bed, 3).await;
+        let purged = bed.store.purge().await.unwrap();
+        assert_eq!((purged.tombstones, purged.events), (2, 2));
+        assert!(told(bed).await.unwrap_err().is_not_found());
+    }
+);
+
 database_test!(a_kind_is_watched_as_long_as_tombstones_are_kept, bed, {
     let runtime = bed.runtime().await.id();
     bed.definition("web").await;

@@ -99,3 +99,28 @@ async fn work_is_taken_with_its_world_and_given_back() {
         assert_eq!(refused["code"], "PreconditionFailed");
     }
 }
+
+#[tokio::test]
+async fn what_an_abandoned_deletion_left_is_told_by_the_name_of_what_is_gone() {
+    const WEB: &str = "/v1alpha1/workloadinstances/web";
+    const EVENTS: &str = "/v1alpha1/workloadinstances/web/events";
+    let api = Api::new().await;
+    api.admin("GET", EVENTS, None).await.expect(404);
+    let both = json!([definition("web", "1"), instance("web", "web")]);
+    api.admin("POST", "/v1alpha1/apply", both).await.expect(200);
+    api.admin("DELETE", WEB, None).await.expect(202);
+    let claims = post(&api, "/v1alpha1/claims", request("one"))
+        .await
+        .expect(200)
+        .json();
+    let claim = &claims["claims"][0];
+    let id = &claim["object"]["metadata"]["id"];
+    let end = json!({
+        "id": id, "epoch": claim["epoch"], "token": claim["token"], "next": "done", "finalize": true,
+        "events": [{"objectId": id, "reason": "Abandoned", "message": "left Deployment web/api"}],
+    });
+    post(&api, "/v1alpha1/claims/complete", end).await.expect(200);
+    api.admin("GET", WEB, None).await.expect(404);
+    let events = api.admin("GET", EVENTS, None).await.expect(200).json();
+    assert_eq!(events[0]["message"], "left Deployment web/api");
+}
