@@ -68,6 +68,7 @@ fn collect(places: impl Iterator<Item = (FieldError, u64, Value)>) -> Result<Vec
     let mut manifests = Vec::new();
     let mut errors = Vec::new();
     let mut seen: BTreeMap<ResourceIdentity, u64> = BTreeMap::new();
+    let mut count = 0;
     for (place, number, value) in places {
         let mut wrong = |(path, message): (String, String)| {
             let field = if path.is_empty() {
@@ -83,8 +84,20 @@ fn collect(places: impl Iterator<Item = (FieldError, u64, Value)>) -> Result<Vec
         };
         let objects = flatten(value).unwrap_or_else(|error| {
             wrong(error);
+            count += 1;
             Vec::new()
         });
+        // Wrong ones count, too: of millions there would be millions of errors.
+        count += objects.len();
+        if count > MAX_OBJECTS {
+            return Err(vec![FieldError::new(
+                "spec",
+                format!(
+                    "holds more than {MAX_OBJECTS} Kubernetes objects, which are the most of one definition. Make several \
+                     definitions of it"
+                ),
+            )]);
+        }
         for object in objects {
             match identity(&object) {
                 Err(error) => wrong(error),
@@ -108,13 +121,6 @@ fn collect(places: impl Iterator<Item = (FieldError, u64, Value)>) -> Result<Vec
                 }
             }
         }
-    }
-    if manifests.len() > MAX_OBJECTS {
-        let message = format!(
-            "holds {} Kubernetes objects; {MAX_OBJECTS} are the most of one definition. Make several definitions of it",
-            manifests.len()
-        );
-        errors.push(FieldError::new("spec", message));
     }
     if manifests.is_empty() && errors.is_empty() {
         errors.push(FieldError::new(
@@ -376,9 +382,27 @@ mod tests {
         assert_eq!(of_spec(&spec(&text(MAX_OBJECTS))).unwrap().len(), MAX_OBJECTS);
         let errors = of_spec(&spec(&text(MAX_OBJECTS + 1))).unwrap_err();
         assert!(
-            errors[0].message.contains("1001 Kubernetes objects"),
+            errors[0].message.contains("more than 1000 Kubernetes objects"),
             "{errors:?}"
         );
+    }
+
+    #[test]
+    fn of_very_many_that_are_wrong_one_error_is_made() {
+        let zeros = vec![Value::from(0); 10 * MAX_OBJECTS];
+        let manifests = Spec {
+            manifests: Some(zeros.clone()),
+            yaml_document: None,
+        };
+        let list = serde_json::json!({"kind": "List", "items": zeros});
+        for spec in [manifests, spec(&list.to_string())] {
+            assert_eq!(of_spec(&spec).unwrap_err().len(), 1);
+        }
+        let most = Spec {
+            manifests: Some(vec![Value::from(0); MAX_OBJECTS]),
+            yaml_document: None,
+        };
+        assert_eq!(of_spec(&most).unwrap_err().len(), MAX_OBJECTS);
     }
 
     #[test]

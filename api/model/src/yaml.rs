@@ -11,6 +11,8 @@ use crate::{problem::FieldError, typed};
 
 /// The deepest nesting that is accepted.
 pub const MAX_DEPTH: usize = 64;
+/// The most nodes (values and keys) in one text: each takes some hundred bytes of memory, however few it has itself.
+pub const MAX_NODES: usize = 1_000_000;
 /// The most nodes that aliases may stand for in all: a bomb is refused before it costs a tenth of a second.
 const MAX_REPLAYED: usize = 20_000;
 /// The most documents in one text.
@@ -94,7 +96,7 @@ fn options() -> Options {
     budget.max_documents = MAX_DOCUMENTS;
     budget.max_aliases = 1000;
     budget.max_anchors = 1000;
-    budget.max_nodes = 1_000_000;
+    budget.max_nodes = MAX_NODES;
     budget.max_events = 4_000_000;
     budget.max_total_scalar_bytes = 16 << 20;
     budget.max_recorded_anchor_bytes = 1 << 20;

@@ -29,6 +29,9 @@ const MAX_DISCARDED: usize = 64 << 20;
 /// The most bytes of one `yamlDocument`.
 pub const MAX_DOCUMENT: usize = 8 << 20;
 
+/// The most wrong fields that are looked for in the metadata of one object: an answer names fewer.
+const MAX_WRONG: usize = 100;
+
 /// What a body says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaType {

@@ -162,7 +162,9 @@ fn body(body: &Body, kind: &str, generator: &mut SchemaGenerator) -> Option<Valu
     let schema = json!({"$ref": format!("#/components/schemas/{kind}")});
     match body {
         Body::None => None,
-        Body::Json(schema) => Some(json!({"application/json": {"schema": schema(generator)}})),
+        Body::Json(schema) | Body::Source(schema) => {
+            Some(json!({"application/json": {"schema": schema(generator)}}))
+        }
         Body::Object => {
             Some(json!({"application/json": {"schema": schema}, "application/yaml": {"schema": schema}}))
         }

@@ -83,6 +83,8 @@ pub enum Body {
     None,
     /// JSON of a protocol type.
     Json(SchemaOf),
+    /// JSON of a protocol type that brings an object.
+    Source(SchemaOf),
     /// One object of the path's kind, JSON or YAML.
     Object,
     /// A merge patch of an object.
@@ -96,7 +98,7 @@ impl Body {
     /// wait for whoever writes objects.
     fn bytes_of_objects(&self, request: &Request) -> u64 {
         match self {
-            Self::Object | Self::MergePatch | Self::Objects => {
+            Self::Source(_) | Self::Object | Self::MergePatch | Self::Objects => {
                 request.body().size_hint().upper().unwrap_or(u64::MAX)
             }
             Self::None | Self::Json(_) => 0,

@@ -1,10 +1,11 @@
 //! WorkloadDefinitions whose Kubernetes objects are wrong, in either of their two forms.
 
 use serde_json::json;
+use threeport_model::{manifest::MAX_OBJECTS, yaml::MAX_NODES};
 
 use crate::{
     APPLY, Case, DEFINITIONS, INVALID, JSON, MALFORMED, TOO_LARGE, YAML, case,
-    text::{bomb, definition, envelope, map, nested, too_deep},
+    text::{bomb, definition, envelope, map, nested, numbers, too_deep},
 };
 
 /// A definition in JSON, of a specification in JSON.
@@ -47,6 +48,7 @@ pub(crate) fn documents() -> Vec<Case> {
         case("twice the same object", post, document(&format!("{map}---\n{map}")), INVALID, "spec.yamlDocument", 5),
         case("one of ours", post, document("apiVersion: threeport.io/v1alpha1\nkind: X\nmetadata: {name: a}\n"), INVALID, "spec.yamlDocument.apiVersion", 1),
         case("a document of more than 8 MiB", post, document(&format!("{map}data: {{a: \"{}\"}}\n", "x".repeat(8 << 20))), TOO_LARGE, "spec.yamlDocument", 0),
+        case("a List of more than there may be, none an object", post, document(&format!("kind: List\nitems: [{}]\n", numbers(MAX_OBJECTS + 1))), INVALID, "spec", 0),
         case("a digest of nothing", ("POST", APPLY, JSON), document(&format!("threeport.io/document:sha256:{}", "0".repeat(64))), INVALID, "spec.yamlDocument", 0),
         case("a NUL in a large document", ("POST", DEFINITIONS, YAML), nul_in_a_large_document(), MALFORMED, "", 1),
     ]
@@ -71,6 +73,8 @@ pub(crate) fn manifests() -> Vec<Case> {
         case("a List in a List", post, of_manifests(&format!(r#"{{"kind": "List", "items": [{map}, {{"kind": "List", "items": []}}]}}"#)), INVALID, "spec.manifests[0].items[1]", 0),
         case("a duplicate key in a manifest", post, of_manifests("{\"apiVersion\": \"v1\",\n\"kind\": \"A\",\n\"kind\": \"B\"}"), MALFORMED, "spec.manifests[0].kind", 3),
         case("a deep manifest", post, of_manifests(&format!("{{\"kind\": \"A\",\n\"data\": {}}}", nested(2000))), MALFORMED, too_deep("spec.manifests[0].data", 4), 2),
+        case("more values than a body may have", post, of_manifests(&format!("{}0", "0,".repeat(MAX_NODES))), MALFORMED, format!("spec.manifests[{}]", MAX_NODES - 13), 1),
+        case("more manifests than there may be, none an object", post, of_manifests(&numbers(MAX_OBJECTS + 1)), INVALID, "spec", 0),
         case("an alias bomb in a manifest", ("POST", DEFINITIONS, YAML), definition("web", &bomb()), MALFORMED, "", 13),
     ]
 }

@@ -5,7 +5,7 @@ use threeport_model::Code;
 use crate::{
     APPLY, Case, INSTANCES, INVALID, JSON, MALFORMED, NOT_ALLOWED, NOT_FOUND, RUNTIMES, TOO_LARGE,
     UNSUPPORTED, case,
-    text::{envelope, runtime},
+    text::{envelope, numbers, runtime},
 };
 
 #[rustfmt::skip]
@@ -51,6 +51,7 @@ pub(crate) fn requests() -> Vec<Case> {
         case("a claim for a day", ("POST", "/v1alpha1/claims", JSON), r#"{"holder": "a", "kinds": [], "limit": 1, "ttlSeconds": 86400}"#, INVALID, "ttlSeconds", 0),
         case("half an apply", ("POST", APPLY, JSON), format!("[{}, {}]", good(), runtime(r#"{"name": "B"}"#)), INVALID, "objects[1].metadata.name", 0),
         case("an apply of nothing", ("POST", APPLY, JSON), "[]", MALFORMED, "", 0),
+        case("an apply of more than there may be, none an object", ("POST", APPLY, JSON), format!("[{}]", numbers(1001)), TOO_LARGE, "", 0),
         case("a bad dryRun", ("POST", "/v1alpha1/apply?dryRun=maybe", JSON), good(), INVALID, "dryRun", 0),
         many_values(),
     ]

@@ -22,6 +22,11 @@ pub fn nested(levels: usize) -> String {
     format!("{}{}", "[".repeat(levels), "]".repeat(levels))
 }
 
+/// So many numbers, with commas between.
+pub(crate) fn numbers(count: usize) -> String {
+    vec!["0"; count].join(",")
+}
+
 /// The place at which the API refuses lists in lists: below `field`, whose own path has so many segments.
 pub fn too_deep(field: &str, segments: usize) -> String {
     format!("{field}{}", "[0]".repeat(MAX_DEPTH + 1 - segments))

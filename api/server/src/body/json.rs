@@ -1,4 +1,4 @@
-//! Strict JSON: duplicate keys are refused with their path and line, nesting is limited.
+//! Strict JSON: duplicate keys are refused with their path and line; nesting and the number of nodes are limited.
 //!
 //! `serde_json` takes the last of two equal keys silently; here a visitor of our own builds the value.
 //!
@@ -6,11 +6,18 @@
 //! it is left out ([`parse_protocol`]): they pass on what programs in some cluster printed, and one such message must
 //! not hold up all the others.
 
-use std::{cell::RefCell, fmt};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+};
 
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use threeport_model::{FieldError, problem::Code, yaml::MAX_DEPTH};
+use threeport_model::{
+    FieldError,
+    problem::Code,
+    yaml::{MAX_DEPTH, MAX_NODES},
+};
 
 use super::{malformed, not_utf8};
 use crate::problem::ApiError;
@@ -31,9 +38,11 @@ fn read(bytes: &[u8], nul: Nul) -> Result<Value, ApiError> {
         return Err(ApiError::new(Code::Malformed, "the body is empty"));
     }
     let path = RefCell::new(Vec::new());
+    let nodes = Cell::new(0);
     let mut reader = serde_json::Deserializer::from_str(text);
     let seed = Strict {
         path: &path,
+        nodes: &nodes,
         depth: 0,
         nul,
     };
@@ -64,6 +73,8 @@ fn strip_place(message: &str) -> String {
 /// What reads a value. Where that fails, each level on the way out adds its place to the path: what can be read has none.
 struct Strict<'a> {
     path: &'a RefCell<Vec<String>>,
+    /// How many values and keys were read.
+    nodes: &'a Cell<usize>,
     depth: usize,
     nul: Nul,
 }
@@ -86,6 +97,15 @@ impl Strict<'_> {
         if self.nul == Nul::LeftOut && text.contains('\0') {
             text.retain(|character| character != '\0');
         }
+    }
+
+    fn count<E: Error>(&self) -> Result<(), E> {
+        let nodes = self.nodes.get() + 1;
+        self.nodes.set(nodes);
+        if nodes > MAX_NODES {
+            return Err(E::custom(format!("is more than {MAX_NODES} values and keys")));
+        }
+        Ok(())
     }
 
     /// Reads what is one level further in.
@@ -115,6 +135,7 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.count::<D::Error>()?;
         deserializer.deserialize_any(self)
     }
 }
@@ -173,6 +194,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
             self.leave_out(&mut key);
             let place = || format!(".{key}");
             let value = self.within(place, |inner| {
+                inner.count::<A::Error>()?;
                 no_nul::<A::Error>(&key)?;
                 if map.contains_key(&key) {
                     return Err(A::Error::custom(format!("duplicate key {key:?}")));
@@ -187,7 +209,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse, parse_protocol};
+    use super::{MAX_NODES, parse, parse_protocol};
 
     #[test]
     fn a_duplicate_key_is_refused_with_path_and_line() {
@@ -228,6 +250,20 @@ mod tests {
             parse_protocol(br#"{"a": 1, "a\u0000": 2}"#).is_err(),
             "duplicate all the same"
         );
+    }
+
+    #[test]
+    fn as_many_nodes_are_read_as_of_yaml_and_no_more() {
+        let items = |count: usize| format!("[{}0]", "0,".repeat(count - 1)).into_bytes();
+        // The list is one itself.
+        assert!(parse(&items(MAX_NODES - 1)).is_ok());
+        for read in [parse, parse_protocol] {
+            let error = read(&items(MAX_NODES)).unwrap_err();
+            assert_eq!(error.errors[0].field, format!("[{}]", MAX_NODES - 1));
+        }
+        let pair = "{\"a\":0},";
+        let keys = format!("[{}0]", pair.repeat(MAX_NODES / 3));
+        assert!(parse(keys.as_bytes()).is_err(), "keys are nodes, too");
     }
 
     #[test]

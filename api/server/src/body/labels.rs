@@ -8,14 +8,16 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use threeport_model::{FieldError, GROUP, identity::LAST_APPLIED, name, object::annotations_problem};
 
+use super::MAX_WRONG;
+
 /// `metadata.labels`, without the server's own.
 pub fn labels(value: &Value, errors: &mut Vec<FieldError>) -> BTreeMap<String, String> {
     let labels = strings("metadata.labels", value, errors);
-    for (key, value) in &labels {
-        if let Some(problem) = value_problem(value) {
-            errors.push(FieldError::new(format!("metadata.labels[{key:?}]"), problem));
-        }
-    }
+    let wrong = labels.iter().filter_map(|(key, value)| {
+        let problem = value_problem(value)?;
+        Some(FieldError::new(format!("metadata.labels[{key:?}]"), problem))
+    });
+    errors.extend(wrong.take(MAX_WRONG));
     labels
 }
 
@@ -32,6 +34,9 @@ fn strings(field: &str, value: &Value, errors: &mut Vec<FieldError>) -> BTreeMap
         Value::Null => {}
         Value::Object(map) => {
             for (key, value) in map.iter().filter(|(key, _)| !is_server_owned(key)) {
+                if errors.len() >= MAX_WRONG {
+                    break;
+                }
                 let at = || format!("{field}[{key:?}]");
                 if let Some(problem) = key_problem(key) {
                     errors.push(FieldError::new(at(), format!("the key {problem}")));
@@ -108,6 +113,18 @@ mod tests {
             let mut errors = Vec::new();
             labels(&bad, &mut errors);
             assert_eq!(errors.len(), 1, "{bad}");
+        }
+    }
+
+    #[test]
+    fn of_very_many_that_are_wrong_the_first_are_looked_for() {
+        for (prefix, value) in [("a", json!("-")), ("a", json!(1)), ("a b", json!(""))] {
+            let wrong: Value = (0..10 * MAX_WRONG)
+                .map(|index| (format!("{prefix}{index}"), value.clone()))
+                .collect();
+            let mut errors = Vec::new();
+            labels(&wrong, &mut errors);
+            assert_eq!(errors.len(), MAX_WRONG, "{prefix:?}: {value}");
         }
     }
 }

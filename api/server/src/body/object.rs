@@ -10,7 +10,7 @@ use threeport_model::{
     API_VERSION, FieldError, KindDescriptor, find_kind, name, problem::Code, yaml::Document,
 };
 
-use super::{MAX_DOCUMENT, labels};
+use super::{MAX_DOCUMENT, MAX_WRONG, labels};
 use crate::problem::ApiError;
 
 /// Metadata that the server or Kubernetes writes.
@@ -71,34 +71,31 @@ pub fn single(documents: Vec<Document>, namespace: &str) -> Result<Submitted, Ap
 pub fn several(documents: Vec<Document>, namespace: &str) -> Result<Vec<Submitted>, ApiError> {
     let mut objects = Vec::new();
     let mut errors = Vec::new();
-    let mut refused_objects = 0;
+    let mut count = 0;
     for document in documents {
         let (number, line) = (place(document.number), place(document.line));
-        for value in flatten(document.value)? {
-            let index = objects.len() + refused_objects;
+        let values = flatten(document.value)?;
+        let first = count;
+        count += values.len();
+        // Before one is looked at: of millions that are wrong there would be millions of errors.
+        if count > MAX_OBJECTS {
+            let detail = format!("more than {MAX_OBJECTS} objects in one request");
+            return Err(ApiError::new(Code::TooLarge, detail));
+        }
+        for (index, value) in (first..).zip(values) {
             match submitted(value, namespace) {
                 Ok(object) => objects.push(Submitted {
                     line,
                     document: number,
                     ..object
                 }),
-                Err(found) => {
-                    refused_objects += 1;
-                    errors.extend(found.into_iter().map(|error| FieldError {
-                        line: error.line.or(line),
-                        document: error.document.or(number),
-                        ..error.within(&format!("objects[{index}]"))
-                    }));
-                }
+                Err(found) => errors.extend(found.into_iter().map(|error| FieldError {
+                    line: error.line.or(line),
+                    document: error.document.or(number),
+                    ..error.within(&format!("objects[{index}]"))
+                })),
             }
         }
-    }
-    if objects.len() > MAX_OBJECTS {
-        let detail = format!(
-            "{} objects in one request; {MAX_OBJECTS} are the most",
-            objects.len()
-        );
-        return Err(ApiError::new(Code::TooLarge, detail));
     }
     if !errors.is_empty() {
         return Err(refused(errors));
@@ -165,7 +162,7 @@ pub fn submitted(value: Value, namespace: &str) -> Result<Submitted, Vec<FieldEr
         .remove("spec")
         .unwrap_or_else(|| Value::Object(Map::new()));
     envelope.remove("status");
-    for unknown in envelope.keys() {
+    for unknown in envelope.keys().take(MAX_WRONG) {
         errors.push(FieldError::new(
             unknown,
             "is not a field of an object; it has apiVersion, kind, metadata, spec",
@@ -253,7 +250,8 @@ fn metadata(value: Option<Value>, namespace: &str, errors: &mut Vec<FieldError>)
     }
     let labels = labels::labels(&map.remove("labels").unwrap_or_default(), errors);
     let annotations = labels::annotations(&map.remove("annotations").unwrap_or_default(), errors);
-    for unknown in map.keys().filter(|key| !SERVER_OWNED.contains(&key.as_str())) {
+    let unknown = map.keys().filter(|key| !SERVER_OWNED.contains(&key.as_str()));
+    for unknown in unknown.take(MAX_WRONG) {
         errors.push(FieldError::new(
             format!("metadata.{unknown}"),
             "is not a field of metadata",

@@ -36,7 +36,7 @@ pub const ROUTES: &[Route] = &[
         access: FACADE,
         query: &[],
         summary: "Brings a custom resource; an older generation of the same uid is refused.",
-        body: Body::Json(schema::<SourceRequest>),
+        body: Body::Source(schema::<SourceRequest>),
         answer: Answer::Json(200, schema::<Applied>),
         handler: || routing::put(put),
     },

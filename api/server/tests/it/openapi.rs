@@ -31,7 +31,7 @@ fn every_reference_leads_somewhere() {
 fn what_programs_say_to_each_other_may_have_fields_of_a_later_version() {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     for route in ROUTES.iter() {
-        if let Body::Json(schema) = route.body {
+        if let Body::Json(schema) | Body::Source(schema) = route.body {
             schema(&mut generator);
         }
         if let Answer::Json(_, schema) = route.answer {

@@ -88,3 +88,23 @@ async fn a_meant_deletion_is_accepted_and_then_gone() {
     let wrong = "/v1alpha1/sources/uid-1?kind=Nonsense&name=web&generation=2";
     api.send("DELETE", wrong, FACADE, &[], None).await.expect(422);
 }
+
+#[tokio::test]
+async fn a_large_custom_resource_waits_for_room() {
+    let api = Api::new().await;
+    api.send("GET", "/whoami", FACADE, &[], None).await.expect(200);
+    let room = api.app.admission.room(u64::MAX).await.unwrap();
+    let large = source(1, &"v".repeat(2 << 20));
+    let mut large = std::pin::pin!(api.send("PUT", "/v1alpha1/sources/uid-1", FACADE, &[], Some(large)));
+    for number in 0..20 {
+        let small = definition(&format!("small-{number}"), "1");
+        let small = api.admin("POST", "/v1alpha1/workloaddefinitions", small);
+        tokio::select! {
+            biased;
+            answer = &mut large => panic!("it did not wait: {}", answer.text),
+            answer = small => drop(answer.expect(201)),
+        }
+    }
+    drop(room);
+    large.await.expect(200);
+}
