@@ -21,17 +21,22 @@ pub const API_VERSION: &str = "threeport.io/v1alpha1";
 
 /// The most bytes of all annotations of an object, as in Kubernetes.
 const MAX_ANNOTATIONS: usize = 256 << 10;
+/// The most bytes of all its labels: whoever asks whether an object is selected reads them with it, hundreds at once.
+const MAX_LABELS: usize = 16 << 10;
 
 /// What is wrong with annotations as a whole.
 pub fn annotations_problem(annotations: &BTreeMap<String, String>) -> Option<FieldError> {
-    let bytes: usize = annotations
-        .iter()
-        .map(|(key, value)| key.len() + value.len())
-        .sum();
-    (bytes > MAX_ANNOTATIONS).then(|| {
-        let message = format!("must be at most {} KiB together", MAX_ANNOTATIONS >> 10);
-        FieldError::new("metadata.annotations", message)
-    })
+    bytes_problem("metadata.annotations", annotations, MAX_ANNOTATIONS)
+}
+
+/// What is wrong with labels as a whole.
+pub fn labels_problem(labels: &BTreeMap<String, String>) -> Option<FieldError> {
+    bytes_problem("metadata.labels", labels, MAX_LABELS)
+}
+
+fn bytes_problem(field: &str, strings: &BTreeMap<String, String>, most: usize) -> Option<FieldError> {
+    let bytes: usize = strings.iter().map(|(key, value)| key.len() + value.len()).sum();
+    (bytes > most).then(|| FieldError::new(field, format!("must be at most {} KiB together", most >> 10)))
 }
 
 /// Who owns the desired state of an object, and so may change it.

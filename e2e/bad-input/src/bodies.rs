@@ -2,7 +2,7 @@
 
 use crate::{
     Case, INVALID, JSON, MALFORMED, NOT_SUPPORTED, RUNTIMES, TOO_LARGE, YAML, case,
-    text::{bomb, envelope, nested, runtime, too_deep},
+    text::{bomb, envelope, labels, nested, runtime, too_deep},
 };
 
 #[rustfmt::skip]
@@ -46,6 +46,7 @@ pub(crate) fn bodies() -> Vec<Case> {
         case("another namespace", post, runtime(r#"{"name": "a", "namespace": "default"}"#), INVALID, "metadata.namespace", 0),
         case("a label that is a number", post, runtime(r#"{"name": "a", "labels": {"a": 1}}"#), INVALID, "metadata.labels[\"a\"]", 0),
         case("a bad label key", post, runtime(r#"{"name": "a", "labels": {"a b": "c"}}"#), INVALID, "metadata.labels[\"a b\"]", 0),
+        case("labels of more than 16 KiB", post, runtime(&format!(r#"{{"name": "a", "labels": {}}}"#, labels(300))), INVALID, "metadata.labels", 0),
         case("unknown metadata", post, runtime(r#"{"name": "a", "nom": "b"}"#), INVALID, "metadata.nom", 0),
         case("unknown field", post, r#"{"apiVersion": "threeport.io/v1alpha1", "kind": "KubernetesRuntimeDefinition", "metadata": {"name": "a"}, "speck": {}}"#, INVALID, "speck", 0),
         case("unknown field in spec", post, envelope("KubernetesRuntimeDefinition", r#"{"name": "a"}"#, r#"{"nodes": 1}"#), INVALID, "spec.nodes", 0),

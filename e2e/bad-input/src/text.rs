@@ -1,5 +1,6 @@
 //! What bad input is made of.
 
+use serde_json::Value;
 use threeport_model::yaml::MAX_DEPTH;
 
 /// A ConfigMap in YAML, three lines of it.
@@ -20,6 +21,12 @@ pub fn bomb() -> String {
 /// Lists in lists.
 pub fn nested(levels: usize) -> String {
     format!("{}{}", "[".repeat(levels), "]".repeat(levels))
+}
+
+/// So many labels in JSON, each of some seventy bytes.
+pub(crate) fn labels(count: usize) -> String {
+    let labels = (0..count).map(|index| (format!("label-{index}"), "x".repeat(60)));
+    labels.collect::<Value>().to_string()
 }
 
 /// So many numbers, with commas between.

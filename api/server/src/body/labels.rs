@@ -6,7 +6,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use threeport_model::{FieldError, GROUP, identity::LAST_APPLIED, name, object::annotations_problem};
+use threeport_model::{
+    FieldError, GROUP,
+    identity::LAST_APPLIED,
+    name,
+    object::{annotations_problem, labels_problem},
+};
 
 use super::MAX_WRONG;
 
@@ -18,6 +23,7 @@ pub fn labels(value: &Value, errors: &mut Vec<FieldError>) -> BTreeMap<String, S
         Some(FieldError::new(format!("metadata.labels[{key:?}]"), problem))
     });
     errors.extend(wrong.take(MAX_WRONG));
+    errors.extend(labels_problem(&labels));
     labels
 }
 

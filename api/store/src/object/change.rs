@@ -116,23 +116,24 @@ impl<'a> Change<'a> {
             change.labels = merge(&old.labels, &draft.labels);
             change.annotations = merge(&old.annotations, &draft.annotations);
         }
-        change.check_annotations()?;
+        change.check_bytes()?;
         Ok(change)
     }
 
     /// What was there already may be more than is allowed; it may only not become more.
-    fn check_annotations(&self) -> Result<()> {
-        let unchanged = self
-            .old
-            .as_ref()
-            .is_some_and(|old| old.annotations == self.annotations);
-        match object::annotations_problem(&self.annotations) {
-            Some(error) if !unchanged => Err(Error::Invalid {
-                what: self.draft.reference(),
-                errors: vec![error],
-            }),
-            _ => Ok(()),
+    fn check_bytes(&self) -> Result<()> {
+        let old = self.old.as_ref();
+        let labels = object::labels_problem(&self.labels).filter(|_| self.relabelled());
+        let annotations = object::annotations_problem(&self.annotations)
+            .filter(|_| old.is_none_or(|old| old.annotations != self.annotations));
+        let errors: Vec<FieldError> = labels.into_iter().chain(annotations).collect();
+        if errors.is_empty() {
+            return Ok(());
         }
+        Err(Error::Invalid {
+            what: self.draft.reference(),
+            errors,
+        })
     }
 
     /// Whether it changes anything that people see.

@@ -28,10 +28,11 @@ macro_rules! small {
     };
 }
 
-/// How many bytes a specification has, its document and the annotations included.
+/// How many bytes a specification has, its document, the labels and the annotations included.
 macro_rules! size {
     () => {
-        "octet_length(o.spec) + octet_length(o.annotations) + COALESCE(octet_length(d.content), 0)"
+        "octet_length(o.spec) + octet_length(o.labels) + octet_length(o.annotations) \
+         + COALESCE(octet_length(d.content), 0)"
     };
 }
 
@@ -67,7 +68,7 @@ pub(crate) const LIGHT_COLUMNS: &str = concat!(
     " AS BIGINT) AS size"
 );
 
-/// How many bytes specification and annotations have, by [`LIGHT_COLUMNS`].
+/// How many bytes specification, labels and annotations have, by [`LIGHT_COLUMNS`].
 pub(crate) fn size(row: &Row) -> Result<i64> {
     row.get("size")
 }

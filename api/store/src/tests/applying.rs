@@ -264,3 +264,28 @@ database_test!(annotations_that_come_one_by_one_are_bounded_together, bed, {
     let error = apply("three", &[("third", 0)]).await.unwrap_err();
     assert_eq!(error.code(), Code::Invalid);
 });
+
+database_test!(labels_that_come_one_by_one_are_bounded_together, bed, {
+    let apply = async |value: &str, prefix: &str, count: usize| {
+        let mut web = object("WorkloadDefinition", "web", definition_spec(value));
+        let labels = (0..count).map(|index| (format!("{prefix}{index}"), "x".repeat(60)));
+        web.metadata.labels = labels.collect();
+        bed.store.object_apply(&bed.request(), vec![web], false).await
+    };
+    apply("one", "first", 200).await.unwrap();
+    let error = apply("two", "second", 60).await.unwrap_err();
+    assert_eq!(error.code(), Code::Invalid);
+    assert_eq!(error.field_errors()[0].field, "metadata.labels");
+    apply("two", "second", 30).await.unwrap();
+    let web = bed.get("WorkloadDefinition", "web").await;
+    assert_eq!((web.generation(), web.metadata.labels.len()), (2, 230));
+
+    let former = json!({"former": "x".repeat(20 << 10)}).to_string();
+    let more = Sql::new("UPDATE object SET labels = $1 WHERE id = $2");
+    let more = more.values([former.into(), web.id().into()]);
+    bed.store.0.connections.writer.run(more).await.unwrap();
+    let kept = apply("three", "none", 0).await.expect("it brings none");
+    assert_eq!(outcomes(&kept), [Outcome::Configured]);
+    let error = apply("three", "third", 1).await.unwrap_err();
+    assert_eq!(error.code(), Code::Invalid);
+});

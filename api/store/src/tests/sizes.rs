@@ -269,3 +269,19 @@ database_test!(annotations_are_counted_and_left_out_as_specifications_are, bed, 
     );
     store.close().await;
 });
+
+database_test!(labels_are_counted_as_specifications_are, bed, {
+    for name in ["a", "b", "c"] {
+        bed.create("KubernetesRuntimeDefinition", name, json!({})).await;
+    }
+    let labels = json!({"note": "n".repeat(3 << 20)}).to_string();
+    let update = Sql::new("UPDATE object SET labels = $1").values([labels.into()]);
+    bed.store.0.connections.writer.run(update).await.unwrap();
+    let query = ListQuery {
+        kind: "KubernetesRuntimeDefinition".to_owned(),
+        limit: 3,
+        ..ListQuery::default()
+    };
+    let page = bed.store.object_list(&query).await.unwrap();
+    assert_eq!(page.items.len(), 2, "as many as 8 MiB are");
+});
