@@ -66,13 +66,21 @@ pub(crate) fn new(
     Ok((statements, plan.done(notices)))
 }
 
-/// The rows as they will be.
+/// The rows as they will be: each as is read of it once all of them are written.
 pub(crate) fn rows_of(changes: &[Change<'_>], now: i64) -> Vec<(Outcome, ObjectRow)> {
     let row = |change: &Change<'_>| match (&change.old, change.outcome()) {
         (Some(old), Outcome::Unchanged) => (Outcome::Unchanged, old.clone()),
         (_, outcome) => (outcome, change.row(now)),
     };
-    changes.iter().map(row).collect()
+    let mut rows: Vec<(Outcome, ObjectRow)> = changes.iter().map(row).collect();
+    let written = rows
+        .iter()
+        .map(|(_, row)| (row.id, (row.generation, row.updated_at)));
+    let written: BTreeMap<Uuid, (i64, i64)> = written.collect();
+    for (_, row) in &mut rows {
+        row.see_definition(&written);
+    }
+    rows
 }
 
 /// The ids of what was there before.

@@ -23,8 +23,8 @@ macro_rules! small {
         "o.id, o.kind, o.name, o.generation, o.resource_version, o.document, o.labels, o.managed_by, \
          o.source_uid, o.source_generation, o.source_former, o.slot, o.created_at, o.updated_at, \
          o.deletion_requested_at, o.deleted_at, s.version AS status_version, s.status, \
-         s.updated_at AS status_updated_at, s.seen_definition, s.epoch, w.generation AS definition_generation, \
-         w.updated_at AS definition_updated_at"
+         s.updated_at AS status_updated_at, s.seen_definition, s.epoch, w.id AS definition_id, \
+         w.generation AS definition_generation, w.updated_at AS definition_updated_at"
     };
 }
 
@@ -94,6 +94,14 @@ pub(crate) fn join(sql: &mut Sql) {
     sql.bind(DEFINITION).push(" LEFT JOIN object w ON w.id = r.to_id");
 }
 
+/// What the status of an object is served by, of the definition that it refers to.
+#[derive(Clone, Copy, Debug)]
+struct Definition {
+    id: Uuid,
+    generation: i64,
+    updated_at: i64,
+}
+
 /// An object with everything that is stored of it.
 #[derive(Clone, Debug)]
 pub(crate) struct ObjectRow {
@@ -122,7 +130,7 @@ pub(crate) struct ObjectRow {
     pub(crate) status: Value,
     status_updated_at: i64,
     seen_definition: Option<i64>,
-    definition: Option<(i64, i64)>,
+    definition: Option<Definition>,
 }
 
 impl ObjectRow {
@@ -133,6 +141,7 @@ impl ObjectRow {
         let source_generation: Option<i64> = row.get("source_generation")?;
         let former: Option<String> = row.get("source_former")?;
         let status: Option<String> = row.get("status")?;
+        let definition: Option<Uuid> = row.get("definition_id")?;
         let generation: Option<i64> = row.get("definition_generation")?;
         let updated: Option<i64> = row.get("definition_updated_at")?;
         Ok(Self {
@@ -163,7 +172,13 @@ impl ObjectRow {
             status_updated_at: row.get("status_updated_at")?,
             status: status.map_or(Ok(Value::Null), |text| from_json("status", &text))?,
             seen_definition: row.get("seen_definition")?,
-            definition: generation.zip(updated),
+            definition: definition
+                .zip(generation.zip(updated))
+                .map(|(id, (generation, updated_at))| Definition {
+                    id,
+                    generation,
+                    updated_at,
+                }),
         })
     }
 
@@ -199,6 +214,17 @@ impl ObjectRow {
     pub(crate) fn set_document(&mut self, document: Option<&Document>) {
         self.document = document.map(|document| document.digest.clone());
         self.content = document.map(|document| document.content.clone());
+    }
+
+    /// Its definition has the generation and the time of change that are written now, where it is among these: by that its
+    /// status is served.
+    pub(crate) fn see_definition(&mut self, written: &BTreeMap<Uuid, (i64, i64)>) {
+        if let Some(definition) = &mut self.definition
+            && let Some((generation, updated_at)) = written.get(&definition.id)
+        {
+            definition.generation = *generation;
+            definition.updated_at = *updated_at;
+        }
     }
 
     /// `Kind/name`.
@@ -248,12 +274,12 @@ impl ObjectRow {
             definition: self
                 .definition
                 .filter(|_| has_footprint(&self.kind))
-                .map(|(generation, _)| generation),
+                .map(|definition| definition.generation),
             seen_definition: self.seen_definition,
         };
-        let changed = self
-            .definition
-            .map_or(self.updated_at, |(_, updated)| updated.max(self.updated_at));
+        let changed = self.definition.map_or(self.updated_at, |definition| {
+            definition.updated_at.max(self.updated_at)
+        });
         served::status(&mut object.status, applied, clock::timestamp(changed)?);
         Ok(object)
     }

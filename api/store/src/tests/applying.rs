@@ -2,11 +2,14 @@
 
 use serde_json::json;
 use threeport_model::{
-    Code, ManagedBy, Object,
-    protocol::{apply::Outcome, source::SourceRequest},
+    Code, ConditionStatus, ManagedBy, Object,
+    protocol::{apply::Outcome, claim::CompleteRequest, source::SourceRequest},
 };
 
-use super::harness::{Bed, database_test, definition_spec, object};
+use super::{
+    harness::{Bed, database_test, definition_spec, done, object, ready, status},
+    operations::keyed,
+};
 use crate::{
     ListQuery,
     database::sql::{Fetch, Sql},
@@ -288,4 +291,39 @@ database_test!(labels_that_come_one_by_one_are_bounded_together, bed, {
     assert_eq!(outcomes(&kept), [Outcome::Configured]);
     let error = apply("three", "third", 1).await.unwrap_err();
     assert_eq!(error.code(), Code::Invalid);
+});
+
+database_test!(an_answer_is_not_ready_for_the_revision_that_it_replaces, bed, {
+    let [instance, definition] = pair(0);
+    let both = vec![instance.clone(), definition];
+    bed.store.object_apply(&bed.request(), both, false).await.unwrap();
+    let get = async || bed.get("WorkloadInstance", "w0").await;
+    let claim = bed.claim_one(get().await.id()).await;
+    let end = CompleteRequest {
+        status: Some(status(ConditionStatus::True, 1, Some((1, 1)))),
+        ..done(&claim)
+    };
+    bed.store.claim_complete(&end).await.unwrap();
+    assert_eq!(ready(&get().await).0, "True");
+
+    let both = vec![
+        instance,
+        object("WorkloadDefinition", "w0", definition_spec("two")),
+    ];
+    for way in ["answered", "kept"] {
+        let request = keyed(bed.request(), "key");
+        let written = bed
+            .store
+            .object_apply(&request, both.clone(), false)
+            .await
+            .unwrap();
+        assert_eq!(outcomes(&written), [Outcome::Unchanged, Outcome::Configured]);
+        let answered = &written.results[0].object;
+        assert_eq!(ready(answered).1, "Progressing", "{way}");
+        assert_eq!(
+            answered.status,
+            get().await.status,
+            "{way}: as whoever reads it now is told"
+        );
+    }
 });
