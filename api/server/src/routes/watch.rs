@@ -16,11 +16,11 @@ use axum::{
 };
 use serde::Deserialize;
 use threeport_model::{
-    find_kind, kinds,
+    explain, find_kind, kinds,
     problem::Code,
     protocol::{watch::WatchEvent, whoami::Role},
 };
-use threeport_store::{Cursor, FieldSelector, LabelSelector};
+use threeport_store::{Cursor, Error, FieldSelector, LabelSelector};
 use tokio::{
     sync::{
         OwnedSemaphorePermit,
@@ -246,6 +246,17 @@ impl Watcher {
             }
             // Its removal is a change of its own.
             Err(error) if error.is_not_found() => Ok(()),
+            // Else it would end every watch of its kind, again and again.
+            Err(error @ Error::Decode { .. }) => {
+                let Encoded { kind, name, .. } = encoded;
+                tracing::warn!(
+                    kind,
+                    name,
+                    "a watcher does not hear of what can't be read: {}",
+                    explain(&error)
+                );
+                Ok(())
+            }
             Err(_) => Err(Ended::Gone),
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt;
+use sea_orm::{ConnectionTrait, Database};
 use serde_json::Value;
 
 use crate::harness::{ADMIN, Api, definition, instance};
@@ -117,6 +118,29 @@ async fn a_large_object_comes_whole() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_large_object_that_cannot_be_read_ends_no_watch() {
+    let api = Api::new().await;
+    let path = "/v1alpha1/watch?kinds=WorkloadDefinition";
+    let (_, token, _) = Events::open(&api, path).await.next().await;
+    let create = async |name: &str, value: &str| {
+        let path = "/v1alpha1/workloaddefinitions";
+        api.admin("POST", path, definition(name, value)).await.expect(201);
+    };
+    create("large", &"v".repeat(100 << 10)).await;
+    create("small", "v").await;
+    let database = Database::connect(&api.url).await.unwrap();
+    let damage = "UPDATE object SET spec = '{' || spec WHERE name = 'large'";
+    let damaged = database.execute_unprepared(damage).await.unwrap();
+    assert_eq!(damaged.rows_affected(), 1);
+    let item = "/v1alpha1/workloaddefinitions/large";
+    api.admin("GET", item, None).await.expect(500);
+    let mut events = Events::open(&api, &format!("{path}&since={token}")).await;
+    assert_eq!(events.change().await.2["object"]["metadata"]["name"], "small");
+    create("later", "v").await;
+    while events.change().await.2["object"]["metadata"]["name"] != "later" {}
 }
 
 #[tokio::test]
