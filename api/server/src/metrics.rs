@@ -89,7 +89,8 @@ impl Default for Metrics {
         let help = "Transactions that were run again after a conflict or a lost connection, by name";
         registry.register("transaction_retries", help, retries.clone());
         let transactions = Family::default();
-        let help = "Transactions that ended, by name and outcome (committed, failed); what is refused failed";
+        let help = "Transactions that ended, by name and outcome (committed, rolled_back, failed); a dry run is rolled \
+                    back, what is refused failed";
         registry.register("transactions", help, transactions.clone());
         let notifications = Family::default();
         registry.register(
@@ -196,7 +197,7 @@ impl Metrics {
         raise(&self.retries.get_or_create(&labels), total);
     }
 
-    /// How often the named transaction was `committed` or `failed` since this process started.
+    /// How often the named transaction was `committed`, `rolled_back` or `failed` since this process started.
     pub fn transactions(&self, name: &str, outcome: &'static str, total: u64) {
         let labels = TransactionLabels {
             name: name.to_owned(),

@@ -146,6 +146,7 @@ pub async fn metrics(app: App, shutdown: CancellationToken) {
             let metrics = app.metrics();
             metrics.transaction_retries(counted.name, counted.retried);
             metrics.transactions(counted.name, "committed", counted.committed);
+            metrics.transactions(counted.name, "rolled_back", counted.rolled_back);
             metrics.transactions(counted.name, "failed", counted.failed);
         }
         match app.store.pending_oldest().await {

@@ -132,6 +132,22 @@ async fn transactions_are_counted_by_name_and_by_how_they_ended() {
 }
 
 #[tokio::test]
+async fn a_dry_run_is_counted_as_rolled_back() {
+    let of = |outcome: &str| {
+        format!("threeport_transactions_total{{name=\"object_apply\",outcome=\"{outcome}\"}}")
+    };
+    for api in Api::everywhere().await {
+        for (query, committed) in [("?dryRun=true", 0.0), ("", 1.0)] {
+            api.admin("POST", &format!("/v1alpha1/apply{query}"), definition("web", "1"))
+                .await
+                .expect(200);
+            measured(&api, &of("rolled_back"), |count| count == 1.0).await;
+            measured(&api, &of("committed"), |count| count == committed).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn transactions_that_are_run_again_are_counted_by_name() {
     let name = "threeport_transaction_retries_total{name=\"object_update\"}";
     for api in Api::everywhere().await {

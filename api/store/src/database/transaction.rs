@@ -72,6 +72,8 @@ pub struct TransactionCount {
     pub name: &'static str,
     /// Transactions that committed.
     pub committed: u64,
+    /// Dry runs: done, and rolled back at their end.
+    pub rolled_back: u64,
     /// Tries that were run again.
     pub retried: u64,
     /// Transactions that failed or were refused.
@@ -176,7 +178,14 @@ impl Transactions {
         W: for<'t> Fn(&'t Transaction, &'t I) -> BoxFuture<'t, Result<T>> + Sync,
     {
         let attempt = || self.once_as(write, records, input, &work).boxed();
-        self.limited(write.name(), Some(Rank::First), &attempt).await
+        let answer = self.in_time(write.name(), Some(Rank::First), &attempt).await;
+        let dry_run = records.iter().any(|record| record.dry_run);
+        self.count(write.name(), |count| match &answer {
+            Ok(_) if dry_run => count.rolled_back += 1,
+            Ok(_) => count.committed += 1,
+            Err(_) => count.failed += 1,
+        });
+        answer
     }
 
     /// Runs reading statements that see one moment, and runs them again where the database says so or was lost. In
@@ -196,16 +205,21 @@ impl Transactions {
         self.limited(SNAPSHOT, None, &attempt).await
     }
 
-    /// Attempts until one ends well, in time, each in its turn. Without a rank: whenever it likes.
+    /// Attempts in time, and counts how that ended.
     async fn limited<T>(&self, name: &'static str, rank: Option<Rank>, attempt: Attempt<'_, T>) -> Result<T> {
-        let seconds = self.timeout.as_secs();
-        let answer = tokio::time::timeout(self.timeout, self.tries(name, rank, attempt)).await;
-        let answer = answer.unwrap_or(Err(Error::TimedOut { name, seconds }));
+        let answer = self.in_time(name, rank, attempt).await;
         self.count(name, |count| match &answer {
             Ok(_) => count.committed += 1,
             Err(_) => count.failed += 1,
         });
         answer
+    }
+
+    /// Attempts until one ends well, in time, each in its turn. Without a rank: whenever it likes.
+    async fn in_time<T>(&self, name: &'static str, rank: Option<Rank>, attempt: Attempt<'_, T>) -> Result<T> {
+        let seconds = self.timeout.as_secs();
+        let answer = tokio::time::timeout(self.timeout, self.tries(name, rank, attempt)).await;
+        answer.unwrap_or(Err(Error::TimedOut { name, seconds }))
     }
 
     async fn tries<T>(&self, name: &'static str, rank: Option<Rank>, attempt: Attempt<'_, T>) -> Result<T> {
