@@ -4,8 +4,14 @@ use std::time::Duration;
 
 use sea_orm::Value;
 use threeport_failpoint::Write;
+use threeport_model::explain;
 
-use crate::{Store, database::sql::Sql, error::Result, writes};
+use crate::{
+    Store,
+    database::sql::Sql,
+    error::{Error, Result},
+    writes,
+};
 
 const TOMBSTONES: &str = "DELETE FROM object WHERE id IN (SELECT o.id FROM object o WHERE o.deleted_at < $1 \
     AND NOT EXISTS (SELECT 1 FROM reference r WHERE r.to_id = o.id) \
@@ -75,7 +81,8 @@ impl Purged {
 }
 
 impl Store {
-    /// Removes a batch of everything that is past its retention.
+    /// Removes a batch of everything that is past its retention. A table that fails holds up no other: this fails once the
+    /// others have no more.
     pub async fn purge(&self) -> Result<Purged> {
         let retention = self.retention();
         let past = |write, keep, statement| Past {
@@ -96,11 +103,19 @@ impl Store {
             past(writes::PURGE_DOCUMENTS, retention.answers, DOCUMENTS),
         ];
         let mut removed = [0; 6];
+        let mut failed = None;
         for (removed, table) in removed.iter_mut().zip(tables) {
-            *removed = self.purge_one(table).await?;
+            *removed = or_nothing(self.purge_one(table).await, &mut failed);
         }
-        let kinds = self.purge_watched_kinds().await?;
+        let kinds = or_nothing(self.purge_watched_kinds().await, &mut failed);
         let full = u64::try_from(retention.batch).unwrap_or_default().max(1);
+        let more = removed.into_iter().any(|count| count >= full) || kinds.most >= full;
+        if let Some(error) = failed {
+            if !more {
+                return Err(error);
+            }
+            log(&error);
+        }
         let [tombstones, revisions, operations, answers, events, documents] = removed;
         Ok(Purged {
             tombstones,
@@ -110,7 +125,7 @@ impl Store {
             events,
             documents,
             watched_kinds: kinds.removed,
-            more: removed.into_iter().any(|count| count >= full) || kinds.most >= full,
+            more,
         })
     }
 
@@ -160,7 +175,23 @@ impl Store {
     }
 }
 
+/// What was removed; nothing where that failed. The first failure is kept, the others are for the log.
+fn or_nothing<T: Default>(removed: Result<T>, failed: &mut Option<Error>) -> T {
+    removed.unwrap_or_else(|error| {
+        match failed {
+            None => *failed = Some(error),
+            Some(_) => log(&error),
+        }
+        T::default()
+    })
+}
+
+fn log(error: &Error) {
+    tracing::warn!("failed to purge one table: {}", explain(error));
+}
+
 /// What became of the kinds that are watched.
+#[derive(Default)]
 struct Kinds {
     removed: u64,
     /// The most rows that one statement changed.

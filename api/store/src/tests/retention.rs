@@ -195,6 +195,47 @@ database_test!(
     }
 );
 
+database_test!(a_table_that_cannot_be_purged_holds_up_no_other, bed, {
+    bed.definition("gone").await;
+    bed.delete("WorkloadDefinition", "gone").await.unwrap();
+    let living = bed.definition("living").await;
+    let event = |message: &str| NewEvent {
+        object_id: living.id(),
+        kind: EventType::Normal,
+        reason: "R".to_owned(),
+        message: message.to_owned(),
+    };
+    let events = [event("first"), event("second")];
+    bed.store.event_record(&events).await.unwrap();
+    age(bed, 8).await;
+    let run = async |statement: &str| {
+        let writer = &bed.store.0.connections.writer;
+        writer.run(Sql::new(statement)).await.unwrap();
+    };
+    let (uuid, _, _) = bed.store.dialect().types();
+    run(&format!(
+        "CREATE TABLE holds (object_id {uuid} REFERENCES object (id))"
+    ))
+    .await;
+    run("INSERT INTO holds (object_id) SELECT id FROM object WHERE deleted_at IS NOT NULL").await;
+    let options = Options {
+        retention: Retention {
+            batch: 1,
+            ..bed.options.retention
+        },
+        ..bed.options.clone()
+    };
+    let store = Store::open(options).await.unwrap();
+    for left in [1, 0] {
+        assert!(store.purge().await.unwrap().more());
+        assert_eq!(count(bed, "event").await, left, "they come after tombstones");
+    }
+    store.purge().await.unwrap_err();
+    run("DROP TABLE holds").await;
+    assert_eq!(store.purge().await.unwrap().tombstones, 1);
+    store.close().await;
+});
+
 database_test!(a_kind_is_watched_as_long_as_tombstones_are_kept, bed, {
     let runtime = bed.runtime().await.id();
     bed.definition("web").await;
