@@ -157,6 +157,11 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
+/// Among the extensions of a request that has room for its body: a handler that waited for more would wait for itself, or
+/// for another one that waits for it.
+#[derive(Clone, Copy)]
+pub struct HasRoom;
+
 /// What stands before every handler: who asks, whether he may, the query, the schema, and a place. The place is last: who is not
 /// known takes none from those who are.
 async fn guard(
@@ -190,7 +195,10 @@ async fn guard(
     request.extensions_mut().insert(caller);
     let bytes = route.body.bytes_of_objects(&request);
     let answer = async {
-        let _room = app.admission.room(bytes).await;
+        let room = app.admission.room(bytes).await;
+        if room.is_some() {
+            request.extensions_mut().insert(HasRoom);
+        }
         next.run(request).await
     };
     if is_watch {

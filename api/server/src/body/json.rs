@@ -103,7 +103,9 @@ impl Strict<'_> {
         let nodes = self.nodes.get() + 1;
         self.nodes.set(nodes);
         if nodes > MAX_NODES {
-            return Err(E::custom(format!("is more than {MAX_NODES} values and keys")));
+            return Err(E::custom(format!(
+                "is too much: a body has at most {MAX_NODES} values and keys"
+            )));
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ use crate::{
     body::{self, MAX_BODY, MediaType, object},
     extract::{IfMatch, KindPath, ObjectPath, Query, Writer},
     problem::ApiError,
-    router::{Access, Answer, Body, Parameter, Route},
+    router::{Access, Answer, Body, HasRoom, Parameter, Route},
     validate,
 };
 
@@ -229,6 +229,7 @@ async fn patch(
     body: Request,
 ) -> Result<Response, ApiError> {
     body::media_type(&body, &[MediaType::MergePatch])?;
+    let has_room = body.extensions().get::<HasRoom>().is_some();
     let bytes = body::read(body, MAX_BODY).await?;
     let request = writer.request(&bytes);
     if let Some(replayed) = app.store.idempotency_find(&request).await? {
@@ -241,6 +242,13 @@ async fn patch(
             "a merge patch of an object must be an object",
         ));
     }
+    // A small patch of a large object takes what that takes.
+    let _room = if has_room {
+        None
+    } else {
+        let stored = app.store.object_bytes(path.kind.kind, &path.name).await?;
+        app.admission.room(stored).await
+    };
     for tried in 1..=PATCH_TRIES {
         let current = app.store.object_get(path.kind.kind, &path.name).await?;
         let read = if_match.unwrap_or_else(|| Etag::of(&current));

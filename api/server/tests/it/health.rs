@@ -9,7 +9,7 @@ use threeport_model::protocol::{
 use threeport_server::{health::LAPSE, limits::Admission, own_record, tasks};
 use threeport_store::StatusFence;
 
-use crate::harness::{ADMIN, Api, messages_logged};
+use crate::harness::{ADMIN, Api, definition, messages_logged};
 
 #[tokio::test]
 async fn ready_says_what_is_degraded_and_why_it_is_not() {
@@ -202,6 +202,35 @@ async fn large_objects_wait_for_room_and_others_are_written_meanwhile() {
     }
     drop(room);
     large.await.expect(201);
+}
+
+#[tokio::test]
+async fn a_small_patch_of_a_large_object_waits_for_room() {
+    let api = Api::new().await;
+    let path = |name: &str| format!("/v1alpha1/workloaddefinitions/{name}");
+    for (name, bytes) in [("large", 2 << 20), ("small", 10)] {
+        let object = definition(name, &"v".repeat(bytes));
+        api.admin("POST", "/v1alpha1/workloaddefinitions", object)
+            .await
+            .expect(201);
+    }
+    let patch = async |name: &str, value: &str| {
+        let headers = [("content-type", "application/merge-patch+json")];
+        let body = json!({"metadata": {"labels": {"a": value}}});
+        api.send("PATCH", &path(name), ADMIN, &headers, Some(body)).await
+    };
+    let room = api.app.admission.room(u64::MAX).await.unwrap();
+    let mut large = std::pin::pin!(patch("large", "b"));
+    for number in 0..20 {
+        let value = number.to_string();
+        tokio::select! {
+            biased;
+            answer = &mut large => panic!("it did not wait: {}", answer.text),
+            answer = patch("small", &value) => drop(answer.expect(200)),
+        }
+    }
+    drop(room);
+    large.await.expect(200);
 }
 
 #[tokio::test]

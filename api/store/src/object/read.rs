@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use threeport_model::Object;
 use uuid::Uuid;
 
-use super::row::{COLUMNS, LIGHT_COLUMNS, ObjectRow, select};
+use super::row::{self, COLUMNS, LIGHT_COLUMNS, ObjectRow, select};
 use crate::{
     Store,
     database::{
@@ -19,7 +19,11 @@ use crate::{
 
 /// The statement that reads a living object by its name.
 pub(crate) fn by_name(origin: Uuid, kind: &str, name: &str) -> Sql {
-    let mut query = select(COLUMNS);
+    named(COLUMNS, origin, kind, name)
+}
+
+fn named(columns: &str, origin: Uuid, kind: &str, name: &str) -> Sql {
+    let mut query = select(columns);
     query.push(" WHERE o.origin = ").bind(origin);
     query.push(" AND o.kind = ").bind(kind);
     query.push(" AND o.name = ").bind(name);
@@ -73,6 +77,14 @@ impl Store {
     /// The living object of that kind and name.
     pub async fn object_get(&self, kind: &str, name: &str) -> Result<Object> {
         self.object_row(kind, name).await?.served()
+    }
+
+    /// How many bytes the living object of that kind and name has: for whoever reads it whole once there is room for it.
+    pub async fn object_bytes(&self, kind: &str, name: &str) -> Result<u64> {
+        let query = named(LIGHT_COLUMNS, self.control_plane_id(), kind, name);
+        let row = self.reader().one(query).await?;
+        let row = row.ok_or_else(|| Error::not_found(kind, name))?;
+        Ok(u64::try_from(row::size(&row)?).unwrap_or_default())
     }
 
     /// The living object of that id.
