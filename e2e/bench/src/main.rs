@@ -21,6 +21,7 @@ mod accepted;
 mod arguments;
 mod bare;
 mod database;
+mod disk;
 mod driver;
 mod figures;
 mod objects;

@@ -10,7 +10,10 @@ use anyhow::Result;
 
 use crate::{
     arguments::{Arguments, Database, Part},
+    disk,
+    figures::REPORTED,
     report::Report,
+    statistics::Distribution,
     world::World,
 };
 
@@ -23,12 +26,14 @@ pub(crate) async fn measure(
 ) -> Result<()> {
     let runs = arguments.runs(database);
     let mut figures = report.of(database);
+    let mut syncs = disk::syncs(&world.site)?;
     if arguments.wants(Part::Burst) {
         burst::measure(world, runs, arguments.size(arguments.instances), &mut figures).await?;
     }
     if arguments.wants(Part::Edit) {
         edit::measure(world, runs, arguments.size(arguments.edited), &mut figures).await?;
     }
+    syncs.extend(disk::syncs(&world.site)?);
     if arguments.wants(Part::Latency) {
         latency::measure(world, arguments, &mut figures).await?;
     }
@@ -38,6 +43,10 @@ pub(crate) async fn measure(
     if arguments.wants(Part::Memory) {
         memory::measure(world, arguments.size(arguments.resident), &mut figures).await?;
     }
+    syncs.extend(disk::syncs(&world.site)?);
+    let syncs = Distribution::of(&syncs);
+    figures.add("disk: one sync, p50", "ms", REPORTED, syncs.map(|all| all.p50));
+    figures.add("disk: one sync, p99", "ms", REPORTED, syncs.map(|all| all.p99));
     Ok(())
 }
 
