@@ -1,36 +1,17 @@
 //! The commands that documents tell somebody to type. A story runs those of `sh` blocks, once each: here is what that can't
 //! show.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-
-use super::sources::{read, root};
+use super::sources::{files, read, root};
 
 /// How a credential gets into the arguments of a program, which everybody on the machine may read.
 const TOLD_TO_ALL: [&str; 3] = ["Bearer $", "--from-literal", "$DATABASE_URL"];
 
-/// The documents below a folder.
-fn documents(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("a folder of documents");
-    let mut found = Vec::new();
-    for path in entries.map(|entry| entry.expect("an entry").path()) {
-        if path.is_dir() {
-            found.extend(documents(&path));
-        } else if path.extension().is_some_and(|extension| extension == "md") {
-            found.push(path);
-        }
-    }
-    found
-}
-
 /// The lines of all documents, each behind the name of its own.
 fn lines() -> Vec<String> {
-    let mut files = documents(&root().join("docs"));
-    files.extend(["README.md", "SECURITY.md"].map(|name| root().join(name)));
+    let mut documents = files(&root().join("docs"), "md");
+    documents.extend(["README.md", "SECURITY.md"].map(|name| root().join(name)));
     let mut found = Vec::new();
-    for file in files {
+    for file in documents {
         let text = read(&file);
         found.extend(text.lines().map(|line| format!("{}: {line}", file.display())));
     }

@@ -29,6 +29,11 @@ pub(super) fn stays(world: &World, row: &InventoryRow) -> bool {
     row.unrecorded && !world.is_deleting() && !is_known(world, row)
 }
 
+/// The rows whose objects stay.
+fn staying(world: &World) -> impl Iterator<Item = &InventoryRow> {
+    world.claim.inventory.iter().filter(|row| stays(world, row))
+}
+
 /// Whether it is an object that we applied under another name: of a runtime that is the same cluster, or of a group that
 /// serves it too.
 fn is_known(world: &World, row: &InventoryRow) -> bool {
@@ -43,14 +48,13 @@ fn is_known(world: &World, row: &InventoryRow) -> bool {
 /// Whether a live object is one of those that stay.
 pub(super) fn is_one(world: &World, live: &Value) -> bool {
     let uid = live["metadata"]["uid"].as_str();
-    let mut staying = world.claim.inventory.iter().filter(|row| stays(world, row));
-    uid.is_some() && staying.any(|row| row.uid.as_deref() == uid || row.observed.uid.as_deref() == uid)
+    uid.is_some() && staying(world).any(|row| row.uid.as_deref() == uid || row.observed.uid.as_deref() == uid)
 }
 
 /// The rows of objects that are not there any more: somebody else deleted them, or took our label off.
 pub(super) fn gone(world: &World) -> impl Iterator<Item = Uuid> {
-    let rows = world.claim.inventory.iter().filter(|row| stays(world, row));
-    rows.filter(|row| row.observed.health == Health::Missing)
+    staying(world)
+        .filter(|row| row.observed.health == Health::Missing)
         .map(|row| row.id)
 }
 
@@ -60,8 +64,7 @@ pub(super) fn condition(world: &World, generation: i64) -> Option<Condition> {
         let mut desired = world.desired.iter();
         desired.any(|desired| world.is_row_of(row, &desired.identity))
     };
-    let rows = world.claim.inventory.iter().filter(|row| stays(world, row));
-    let names: Vec<_> = rows
+    let names: Vec<_> = staying(world)
         .filter(|row| row.observed.health != Health::Missing && !is_wanted(row))
         .map(|row| display(&identity_of(row)))
         .collect();
