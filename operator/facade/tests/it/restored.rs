@@ -12,20 +12,26 @@ const DEFINITION: &str = "apiVersion: threeport.io/v1alpha1\nkind: WorkloadDefin
 
 const NEW: &str = "{apiVersion: v1, kind: ConfigMap, metadata: {name: new}}";
 
-/// A resource at generation 1 whose object was taken from its generation 57, with another specification.
-async fn behind(namespace: &str) -> Place {
-    let place = Place::start(namespace).await;
-    place
-        .apply(&DEFINITION.replace(
-            "old",
-            "'{apiVersion: v1, kind: ConfigMap, metadata: {name: old}}'",
-        ))
-        .unwrap();
+/// The definition with a ConfigMap of that name.
+fn definition(name: &str) -> String {
+    let document = format!("'{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}}}}}'");
+    DEFINITION.replace("old", &document)
+}
+
+/// Applies it, and waits until the API has it.
+async fn send(place: &Place, definition: &str) {
+    place.apply(definition).unwrap();
     place
         .wait("sent", "tpwd", "web", |found| {
             is(found, "Synced", "True", "Synced")
         })
         .await;
+}
+
+/// A resource at generation 1 whose object was taken from its generation 57, with another specification.
+async fn behind(namespace: &str) -> Place {
+    let place = Place::start(namespace).await;
+    send(&place, &definition("old")).await;
     place.api.change("WorkloadDefinition", "web", |web| {
         web.spec = json!({"yamlDocument": NEW});
         web.metadata.generation = Some(9);
@@ -71,18 +77,8 @@ async fn labels_and_annotations_that_the_database_lacks_are_not_brought_back() {
     let place = Place::start("restored-labels").await;
     let metadata = "namespace: NAMESPACE, labels: {team: web, removed: x}, \
         annotations: {removed: x, threeport.io/own: x, kubectl.kubernetes.io/restartedAt: x}}";
-    place
-        .apply(
-            &DEFINITION
-                .replace("namespace: NAMESPACE}", metadata)
-                .replace("old", &format!("'{NEW}'")),
-        )
-        .unwrap();
-    place
-        .wait("sent", "tpwd", "web", |found| {
-            is(found, "Synced", "True", "Synced")
-        })
-        .await;
+    let labelled = definition("new").replace("namespace: NAMESPACE}", metadata);
+    send(&place, &labelled).await;
     // The specification is the same: only they were removed since the backup.
     place.api.change("WorkloadDefinition", "web", |web| {
         web.metadata.labels.remove("removed").unwrap();
@@ -115,17 +111,7 @@ fn said(status: &str, reason: &str) -> Option<(String, String, i64)> {
 /// A resource whose object was taken from its generation 2, and which got that number anew, by an edit after the restore.
 async fn edited(namespace: &str, edit: &str) -> Place {
     let mut place = Place::start(namespace).await;
-    place
-        .apply(&DEFINITION.replace(
-            "old",
-            "'{apiVersion: v1, kind: ConfigMap, metadata: {name: old}}'",
-        ))
-        .unwrap();
-    place
-        .wait("sent", "tpwd", "web", |found| {
-            is(found, "Synced", "True", "Synced")
-        })
-        .await;
+    send(&place, &definition("old")).await;
     place.stop_facade().await;
     place.api.change("WorkloadDefinition", "web", |web| {
         web.spec = json!({"yamlDocument": NEW});
@@ -167,32 +153,12 @@ async fn an_edit_that_gets_the_number_of_a_later_state_is_not_called_synced_wher
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resource_that_outlived_its_object_goes_and_brings_nothing_back() {
     let mut place = Place::start("restored-outlived").await;
-    place
-        .apply(&DEFINITION.replace(
-            "old",
-            "'{apiVersion: v1, kind: ConfigMap, metadata: {name: old}}'",
-        ))
-        .unwrap();
-    place
-        .wait("sent", "tpwd", "web", |found| {
-            is(found, "Synced", "True", "Synced")
-        })
-        .await;
+    send(&place, &definition("old")).await;
     place.stop_facade().await;
     place.api.remove("WorkloadDefinition", "web");
     place.start_facade().await;
     place.wait_gone("tpwd", "web").await;
     assert!(place.api.get("WorkloadDefinition", "web").is_none());
     // One that is created anew is a new wish.
-    place
-        .apply(&DEFINITION.replace(
-            "old",
-            "'{apiVersion: v1, kind: ConfigMap, metadata: {name: anew}}'",
-        ))
-        .unwrap();
-    place
-        .wait("sent", "tpwd", "web", |found| {
-            is(found, "Synced", "True", "Synced")
-        })
-        .await;
+    send(&place, &definition("anew")).await;
 }
