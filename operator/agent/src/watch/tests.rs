@@ -9,6 +9,18 @@ use threeport_model::identity;
 
 use super::*;
 
+/// A watcher in a cluster, and what it says.
+fn watcher(client: Client) -> (Watcher, mpsc::Receiver<Event>) {
+    let (events, seen) = mpsc::channel(10);
+    let watcher = Watcher {
+        client,
+        manager: "threeport-x".into(),
+        selector: "a=b".into(),
+        events,
+    };
+    (watcher, seen)
+}
+
 /// With which code a cluster answers, and what; nothing where it swallows what is asked.
 type Answer = Option<(u16, Value)>;
 
@@ -27,13 +39,7 @@ fn watched(answer: impl Fn(&http::Uri) -> Answer + Send + 'static) -> mpsc::Rece
             }
         }
     });
-    let (events, seen) = mpsc::channel(10);
-    let watcher = Watcher {
-        client: Client::new(service, "default"),
-        manager: "threeport-x".into(),
-        selector: "a=b".into(),
-        events,
-    };
+    let (watcher, seen) = watcher(Client::new(service, "default"));
     let kind = WatchedKind {
         group: String::new(),
         version: "v1".to_owned(),
@@ -192,13 +198,7 @@ async fn a_kind_that_is_long_absent_is_looked_for_seldom() {
         *response.status_mut() = http::StatusCode::NOT_FOUND;
         async move { Ok::<_, Infallible>(response) }
     });
-    let (events, mut seen) = mpsc::channel(10);
-    let watcher = Watcher {
-        client: Client::new(service, "default"),
-        manager: "threeport-x".into(),
-        selector: "a=b".into(),
-        events,
-    };
+    let (watcher, mut seen) = watcher(Client::new(service, "default"));
     let kind = WatchedKind {
         group: "example.org".to_owned(),
         version: "v1".to_owned(),

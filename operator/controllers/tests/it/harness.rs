@@ -408,39 +408,20 @@ impl World {
 
     /// What the store does when an agent sees an object that carries the instance's label and is in no row, and was in one.
     pub(crate) fn find(&self, instance: &str, plural: &str, kind: &str, namespace: &str, name: &str) {
-        self.find_one(instance, plural, kind, namespace, name, false);
-    }
-
-    /// The same of what never was in one.
-    pub(crate) fn find_unrecorded(
-        &self,
-        instance: &str,
-        plural: &str,
-        kind: &str,
-        namespace: &str,
-        name: &str,
-    ) {
-        self.find_one(instance, plural, kind, namespace, name, true);
-    }
-
-    fn find_one(
-        &self,
-        instance: &str,
-        plural: &str,
-        kind: &str,
-        namespace: &str,
-        name: &str,
-        unrecorded: bool,
-    ) {
         let live = self.get(plural, namespace, name);
         let uid = live["metadata"]["uid"].as_str().map(str::to_owned);
         let row: InventoryRow = serde_json::from_value(json!({
             "id": Uuid::new_v4(), "runtimeId": LOCAL, "instanceId": self.id(instance),
             "version": "v1", "kind": kind, "namespace": namespace, "name": name, "uid": uid,
-            "unrecorded": unrecorded, "observed": {"health": "Current", "uid": uid, "epoch": EPOCH},
+            "observed": {"health": "Current", "uid": uid, "epoch": EPOCH},
         }))
         .unwrap();
         self.api.0.lock().unwrap().rows.push(row);
+    }
+
+    /// What was found last never was in a row.
+    pub(crate) fn is_unrecorded(&self) {
+        self.api.0.lock().unwrap().rows.last_mut().unwrap().unrecorded = true;
     }
 
     /// Runs, observes everything as healthy, runs again: what a rollout comes to.

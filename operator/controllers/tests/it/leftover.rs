@@ -104,8 +104,10 @@ async fn what_the_database_has_no_record_of_stays_until_it_is_wanted_or_its_inst
     for name in ["wanted", "other", "late"] {
         apply(&world, name, &ours, &us);
     }
-    world.find_unrecorded("web", "configmaps", "ConfigMap", "shared", "wanted");
-    world.find_unrecorded("web", "configmaps", "ConfigMap", "shared", "other");
+    for name in ["wanted", "other"] {
+        world.find("web", "configmaps", "ConfigMap", "shared", name);
+        world.is_unrecorded();
+    }
     world.find("web", "configmaps", "ConfigMap", "shared", "late");
     let uid = |name: &str| world.get("configmap", "shared", name)["metadata"]["uid"].clone();
     let before = [uid("wanted"), uid("other")];
